@@ -1,0 +1,1 @@
+"""The REST API of Designer Cloud (``/v4``), without Airflow."""

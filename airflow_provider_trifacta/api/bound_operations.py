@@ -1,0 +1,126 @@
+"""Makes every operation a method of whatever sends it, with its own signature and docstring."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+
+from airflow_provider_trifacta.api import operations
+from airflow_provider_trifacta.api.messages import JsonObject, Listing, Operation
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Sends(Protocol):
+    """Sends operations and waits for their answers."""
+
+    def send(self, operation: Operation[T]) -> T:
+        """Send an operation and return its result."""
+        ...
+
+    def iterate(self, listing: Listing) -> Iterator[JsonObject]:
+        """Give every object of a list."""
+        ...
+
+
+class SendsAsync(Protocol):
+    """Sends operations and awaits their answers."""
+
+    async def send(self, operation: Operation[T]) -> T:
+        """Send an operation and return its result."""
+        ...
+
+    def iterate(self, listing: Listing) -> AsyncIterator[JsonObject]:
+        """Give every object of a list."""
+        ...
+
+
+class _Method(Generic[P, T]):
+    """An operation as a method: calling it sends the operation."""
+
+    def __init__(self, operation: Callable[P, Operation[T]]) -> None:
+        self._operation = operation
+        self.__doc__ = operation.__doc__
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Callable[P, Operation[T]]: ...
+    @overload
+    def __get__(self, instance: SendsAsync, owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    @overload
+    def __get__(self, instance: Sends, owner: type) -> Callable[P, T]: ...
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self._operation
+
+        @functools.wraps(self._operation)
+        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+            return instance.send(self._operation(*args, **kwargs))
+
+        return call
+
+
+class _ListMethod(Generic[P]):
+    """A list as a method: calling it gives an iterator over all its objects."""
+
+    def __init__(self, listing: Callable[P, Listing]) -> None:
+        self._listing = listing
+        self.__doc__ = listing.__doc__
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Callable[P, Listing]: ...
+    @overload
+    def __get__(self, instance: SendsAsync, owner: type) -> Callable[P, AsyncIterator[JsonObject]]: ...
+    @overload
+    def __get__(self, instance: Sends, owner: type) -> Callable[P, Iterator[JsonObject]]: ...
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self._listing
+
+        @functools.wraps(self._listing)
+        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+            return instance.iterate(self._listing(*args, **kwargs))
+
+        return call
+
+
+class BoundOperations:
+    """The operations of :mod:`airflow_provider_trifacta.api.operations` as methods.
+
+    On what sends synchronously they give the result, lists give an iterator; on what sends asynchronously they
+    give an awaitable, lists an asynchronous iterator.
+    """
+
+    run_job_group = _Method(operations.run_job_group)
+    list_job_groups = _ListMethod(operations.list_job_groups)
+    get_job_group = _Method(operations.get_job_group)
+    get_job_group_status = _Method(operations.get_job_group_status)
+    get_jobs_for_job_group = _Method(operations.get_jobs_for_job_group)
+    get_job_group_inputs = _Method(operations.get_job_group_inputs)
+    get_job_group_outputs = _Method(operations.get_job_group_outputs)
+    get_profiling_information_for_job_group = _Method(operations.get_profiling_information_for_job_group)
+    get_profiling_information_for_job_group_consistent = _Method(
+        operations.get_profiling_information_for_job_group_consistent
+    )
+    get_publications_for_job_group = _Method(operations.get_publications_for_job_group)
+    cancel_job_group = _Method(operations.cancel_job_group)
+
+    list_job_library = _ListMethod(operations.list_job_library)
+    count_job_library = _Method(operations.count_job_library)
+    get_job_status = _Method(operations.get_job_status)
+
+    create_api_access_token = _Method(operations.create_api_access_token)
+    list_api_access_tokens = _Method(operations.list_api_access_tokens)
+    get_api_access_token = _Method(operations.get_api_access_token)
+    delete_api_access_token = _Method(operations.delete_api_access_token)
+    get_current_person = _Method(operations.get_current_person)
+
+    create_resource = _Method(operations.create_resource)
+    get_resource = _Method(operations.get_resource)
+    list_resource = _ListMethod(operations.list_resource)
+    update_resource = _Method(operations.update_resource)
+    delete_resource = _Method(operations.delete_resource)
+    run_action = _Method(operations.run_action)

@@ -1,0 +1,193 @@
+"""Errors of the REST API.
+
+::
+
+    TrifactaError
+    ├── TrifactaConfigurationError      the connection or an argument cannot be used (also a ValueError)
+    └── TrifactaApiError                a call went wrong; carries method, path, status, request id, ...
+        ├── TrifactaBadRequest          400
+        ├── TrifactaUnauthorized        401
+        ├── TrifactaForbidden           403
+        ├── TrifactaNotFound            404
+        │   └── TrifactaFeatureDisabled 404, the feature behind the route is switched off
+        ├── TrifactaGone                410
+        ├── TrifactaUnsupportedMediaType 415
+        ├── TrifactaRateLimited         429
+        ├── TrifactaServerError         5xx
+        ├── TrifactaDuplicateExecution  304, the x-execution-id already started something
+        ├── TrifactaAnswerNotUnderstood HTML from a proxy, cut JSON, a redirect to somewhere else
+        └── TrifactaTransportError      no answer at all
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+class TrifactaError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class TrifactaConfigurationError(TrifactaError, ValueError):
+    """A connection field or an argument cannot be used; nothing was sent."""
+
+
+class TrifactaApiError(TrifactaError):
+    """A call to the API went wrong.
+
+    :param method: HTTP method.
+    :param path: path below the base URL, e.g. ``/v4/jobGroups``.
+    :param status: HTTP status, None when there was no answer.
+    :param name: the API's name for the error, e.g. ``ValidationFailed``.
+    :param message: the API's own message, or what we know instead.
+    :param details: the API's details; text in every sample, but any JSON value may come.
+    :param request_id: ``x-trifacta-request-id`` of the answer; support asks for it.
+    :param retry_after: seconds the server asks to wait, None when it does not say.
+    """
+
+    #: What a person can do about it; said at the end of the message.
+    hint = ""
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        path: str,
+        status: int | None = None,
+        name: str | None = None,
+        message: str | None = None,
+        details: Any = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.method = method
+        self.path = path
+        self.status = status
+        self.name = name
+        self.message = message
+        self.details = details
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        answer = f"{self.status} " if self.status is not None else ""
+        text = f"{self.method} {self.path}: {answer}{self.name or type(self).__name__}"
+        if self.message:
+            text += f": {self.message}"
+        if self.details not in (None, "", self.message):
+            details = self.details if isinstance(self.details, str) else json.dumps(self.details)
+            text += f" ({details})"
+        if self.hint:
+            text += f" {self.hint}" if text.endswith((".", "!", "?")) else f". {self.hint}"
+        if self.request_id:
+            text += f" [request id {self.request_id}]"
+        return text
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Keyword-only arguments: without this, an error could not cross a process boundary.
+        return _rebuild, (type(self), dict(self.__dict__))
+
+
+def _rebuild(cls: type[TrifactaApiError], attributes: Mapping[str, Any]) -> TrifactaApiError:
+    error = cls.__new__(cls)
+    error.__dict__.update(attributes)
+    return error
+
+
+class TrifactaBadRequest(TrifactaApiError):
+    """400: malformed, invalid values, or an object that does not exist."""
+
+
+class TrifactaUnauthorized(TrifactaApiError):
+    """401: the token is missing, expired, revoked or not known to this server."""
+
+    hint = (
+        "The token was not accepted: check the password of the Airflow connection "
+        "(an API access token of this server, not expired, not revoked)."
+    )
+
+
+class TrifactaForbidden(TrifactaApiError):
+    """403: the user of the token may not do this."""
+
+    hint = (
+        "The user of the token may not do this: check the user's permissions, that the token is of the "
+        "right workspace, and that the edition includes this part of the API."
+    )
+
+
+class TrifactaNotFound(TrifactaApiError):
+    """404: no such object, no such route."""
+
+
+class TrifactaFeatureDisabled(TrifactaNotFound):
+    """404 on a documented route: the feature behind it is switched off in this installation."""
+
+    hint = "API access tokens are switched off in this installation: an administrator has to enable them."
+
+
+class TrifactaGone(TrifactaApiError):
+    """410: the object was deleted earlier."""
+
+
+class TrifactaUnsupportedMediaType(TrifactaApiError):
+    """415: wrong ``Accept`` or ``Content-Type``."""
+
+
+class TrifactaRateLimited(TrifactaApiError):
+    """429: a quota was reached and the retry budget is used up."""
+
+    hint = "The quota is per user and per workspace; spread the calls or raise the retry budget."
+
+
+class TrifactaServerError(TrifactaApiError):
+    """5xx: a fault on the server's side."""
+
+
+class TrifactaDuplicateExecution(TrifactaApiError):
+    """304: this ``x-execution-id`` already started something; the answer does not say what."""
+
+
+class TrifactaAnswerNotUnderstood(TrifactaApiError):
+    """The answer is not what the API documents: HTML from a proxy, cut JSON, a redirect elsewhere."""
+
+
+class TrifactaTransportError(TrifactaApiError):
+    """There was no answer.
+
+    :param sent: False when the request provably never reached the server (host not found, connection
+        refused, no TLS); True when it may have.
+    """
+
+    def __init__(self, *, method: str, path: str, message: str, sent: bool) -> None:
+        super().__init__(method=method, path=path, message=message)
+        self.sent = sent
+
+
+_BY_STATUS: dict[int, type[TrifactaApiError]] = {
+    304: TrifactaDuplicateExecution,
+    400: TrifactaBadRequest,
+    401: TrifactaUnauthorized,
+    403: TrifactaForbidden,
+    404: TrifactaNotFound,
+    410: TrifactaGone,
+    415: TrifactaUnsupportedMediaType,
+    429: TrifactaRateLimited,
+}
+
+
+def error_class(status: int, *, name: str | None, path: str) -> type[TrifactaApiError]:
+    """Return the error class for an answer that is not a success."""
+    # The routes of access tokens are documented. Where they "do not exist", an administrator has not
+    # enabled them (api/README.md, section 1).
+    if status == 404 and name == "RouteNotFoundException" and path.startswith("/v4/apiAccessTokens"):
+        return TrifactaFeatureDisabled
+    if status >= 500:
+        return TrifactaServerError
+    return _BY_STATUS.get(status, TrifactaApiError)

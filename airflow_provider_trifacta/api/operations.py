@@ -1,0 +1,508 @@
+"""The operations of the API, one function each: what to send, and what the answer means.
+
+A client sends an operation: ``client.send(get_job_group_status(90210))``, and the synchronous, the
+asynchronous client and the hook also have each as a method: ``client.get_job_group_status(90210)``.
+Names are the API's operation ids in snake_case. All raise
+:class:`~airflow_provider_trifacta.api.errors.TrifactaConfigurationError` for arguments that cannot be sent, and
+the other errors of that module for what comes back.
+
+For a resource without functions of its own there are :func:`create_resource`, :func:`get_resource`,
+:func:`list_resource`, :func:`update_resource`, :func:`delete_resource` and :func:`run_action`, which take the
+API's plural name of the resource (``flows``, ``outputObjects``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaConfigurationError, TrifactaNotFound
+from airflow_provider_trifacta.api.messages import (
+    Answer,
+    Id,
+    JsonObject,
+    Listing,
+    Operation,
+    Request,
+    epoch_milliseconds,
+    path_segment,
+)
+from airflow_provider_trifacta.api.run_request import run_job_group_body
+
+Names = str | Sequence[str] | None
+DateFilter = Mapping[str, Mapping[str, datetime | int]] | None
+FilterType = Literal["fuzzy", "contains", "exact", "exactIgnoreCase"] | None
+
+
+# --------------------------------------------------------------------------------------------- meaning of answers
+
+
+def _object(answer: Answer) -> JsonObject:
+    value = answer.json()
+    if not isinstance(value, dict):
+        raise answer.not_understood("expected an object")
+    return value
+
+
+def _any(answer: Answer) -> Any:
+    return answer.json() if answer.body else None
+
+
+def _nothing(answer: Answer) -> None:
+    return None
+
+
+def _count(answer: Answer) -> int:
+    count = _object(answer).get("count")
+    if not isinstance(count, int):
+        raise answer.not_understood('expected {"count": <number>}')
+    return count
+
+
+def _data(answer: Answer) -> list[JsonObject]:
+    data = _object(answer).get("data")
+    if not isinstance(data, list):
+        raise answer.not_understood('expected a list, {"data": [...]}')
+    return data
+
+
+def _status(answer: Answer) -> str:
+    """Read a status word: a bare JSON string, or an object with ``status``.
+
+    What is neither survives as its JSON text, a word that nobody knows.
+    """
+    value = answer.json()
+    if isinstance(value, dict):
+        value = value.get("status")
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+# ------------------------------------------------------------------------------------------------ ways to select
+
+
+def _selection(
+    *,
+    embed: Names = None,
+    fields: Names = None,
+    include_deleted: bool | None = None,
+    sort: str | None = None,
+    filter: str | None = None,
+    filter_fields: Names = None,
+    filter_type: FilterType = None,
+    date_filter: DateFilter = None,
+) -> dict[str, Any]:
+    query: dict[str, Any] = {
+        "embed": _joined(embed, ","),
+        "fields": _joined(fields, ";"),
+        "includeDeleted": include_deleted,
+        "sort": sort,
+        "filter": filter,
+        "filterFields": _joined(filter_fields, ","),
+        "filterType": filter_type,
+    }
+    for field, bounds in (date_filter or {}).items():
+        for bound, moment in bounds.items():
+            query[f"dateFilter[{field}][{bound}]"] = epoch_milliseconds(moment)
+    return query
+
+
+def _joined(names: Names, separator: str) -> str | None:
+    return names if names is None or isinstance(names, str) else separator.join(names)
+
+
+# --------------------------------------------------------------------------------------------------- job groups
+
+
+def run_job_group(
+    wrangled_dataset_id: Id,
+    *,
+    run_parameters: Mapping[str, str | int | float | bool] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    reference_date: datetime | str | None = None,
+    request_body_extra: Mapping[str, Any] | None = None,
+    execution_id: str | None = None,
+) -> Operation[JsonObject]:
+    """Run a recipe (``runJobGroup``). Gives the answer, whose ``id`` is the job group.
+
+    Never sent twice unless the first one provably did nothing.
+
+    :param wrangled_dataset_id: the recipe.
+    :param run_parameters: parameter names to values.
+    :param overrides: ``execution``, ``profiler``, ``writesettings``; passed through, the server does not check.
+    :param reference_date: what "now" means in date-time parameters.
+    :param request_body_extra: further members of the body, e.g. ``{"forceCacheUpdate": True}``.
+    :param execution_id: ``x-execution-id``; a second request with the same one is answered 304, raised as
+        :class:`~airflow_provider_trifacta.api.errors.TrifactaDuplicateExecution`.
+    """
+    body = run_job_group_body(
+        wrangled_dataset_id,
+        run_parameters=run_parameters,
+        overrides=overrides,
+        reference_date=reference_date,
+        request_body_extra=request_body_extra,
+    )
+    headers = {"x-execution-id": execution_id} if execution_id is not None else None
+    return Operation(Request("POST", "/v4/jobGroups", body=body, headers=headers), _object)
+
+
+def list_job_groups(
+    *,
+    embed: Names = None,
+    fields: Names = None,
+    include_deleted: bool | None = None,
+    sort: str | None = None,
+    filter: str | None = None,
+    filter_fields: Names = None,
+    filter_type: FilterType = None,
+    flow_node_id: Id | None = None,
+    ranfor: str | None = None,
+    limit: int | None = None,
+    page_size: int = 100,
+) -> Listing:
+    """List job groups (``listJobGroups``). The API prefers :func:`list_job_library`.
+
+    :param limit: how many to give at the most; None gives all.
+    :param page_size: how many to ask for at a time.
+    """
+    query = _selection(
+        embed=embed,
+        fields=fields,
+        include_deleted=include_deleted,
+        sort=sort,
+        filter=filter,
+        filter_fields=filter_fields,
+        filter_type=filter_type,
+    )
+    query |= {"flowNodeId": flow_node_id, "ranfor": ranfor}
+    return Listing(Request("GET", "/v4/jobGroups", query), limit, page_size)
+
+
+def get_job_group(
+    job_group_id: Id, *, embed: Names = None, fields: Names = None, include_deleted: bool | None = None
+) -> Operation[JsonObject]:
+    """Get a job group (``getJobGroup``).
+
+    :param embed: associations to include, e.g. ``["jobs", "wrangledDataset"]``.
+    """
+    query = _selection(embed=embed, fields=fields, include_deleted=include_deleted)
+    return Operation(Request("GET", _job_group(job_group_id), query), _object)
+
+
+def get_job_group_status(job_group_id: Id) -> Operation[str]:
+    """Get the status word of a job group (``getJobGroupStatus``).
+
+    An unknown word is given as it came. Where the route does not exist (on-premises 6.0), the status is read
+    from the job group itself.
+    """
+
+    def without_route(error: TrifactaApiError) -> Operation[str] | None:
+        if isinstance(error, TrifactaNotFound) and error.name == "RouteNotFoundException":
+            return Operation(Request("GET", _job_group(job_group_id)), _status)
+        return None
+
+    return Operation(Request("GET", _job_group(job_group_id, "/status")), _status, without_route)
+
+
+def get_jobs_for_job_group(job_group_id: Id) -> Operation[list[JsonObject]]:
+    """List the jobs of a job group (``getJobsForJobGroup``)."""
+    return Operation(Request("GET", _job_group(job_group_id, "/jobs")), _data)
+
+
+def get_job_group_inputs(job_group_id: Id) -> Operation[list[JsonObject]]:
+    """List the datasets a job group read (``getJobGroupInputs``). Some job groups answer 400."""
+    return Operation(Request("GET", _job_group(job_group_id, "/inputs")), _data)
+
+
+def get_job_group_outputs(job_group_id: Id) -> Operation[JsonObject]:
+    """Get what a job group wrote, ``{"files": [...], "tables": [...]}`` (``getJobGroupOutputs``)."""
+    return Operation(Request("GET", _job_group(job_group_id, "/outputs")), _object)
+
+
+def get_profiling_information_for_job_group(job_group_id: Id) -> Operation[JsonObject]:
+    """Get the profile, one or a map of several (``getProfilingInformationForJobGroup``).
+
+    Prefer :func:`get_profiling_information_for_job_group_consistent`. A job group that ran without profiling
+    answers 400.
+    """
+    return Operation(Request("GET", _job_group(job_group_id, "/profile")), _object)
+
+
+def get_profiling_information_for_job_group_consistent(job_group_id: Id) -> Operation[JsonObject]:
+    """Get the profiles, always as a map (``getProfilingInformationForJobGroupConsistent``).
+
+    A job group that ran without profiling answers 400.
+    """
+    return Operation(Request("GET", _job_group(job_group_id, "/profileResults")), _object)
+
+
+def get_job_group_pdf_results(job_group_id: Id) -> Operation[bytes]:
+    """Get the profile as PDF (``getJobGroupPdfResults``).
+
+    The synchronous client and the hook stream it to a file with ``download``. A job group that ran without
+    profiling answers 400.
+    """
+    request = Request("GET", _job_group(job_group_id, "/pdfResults"), accept="application/pdf")
+    return Operation(request, lambda answer: answer.body)
+
+
+def get_publications_for_job_group(job_group_id: Id) -> Operation[list[JsonObject]]:
+    """List the publications of a job group (``getPublicationsForJobGroup``)."""
+    return Operation(Request("GET", _job_group(job_group_id, "/publications")), _data)
+
+
+def cancel_job_group(job_group_id: Id) -> Operation[Any]:
+    """Ask a job group to stop (``cancelJobGroup``). It stops later; read its status to know when.
+
+    Cancelling a finished job group does nothing, so this is repeated like a read when its answer is lost.
+    """
+    request = Request("POST", _job_group(job_group_id, "/cancel"), body={}, repeatable=True)
+    return Operation(request, _any)
+
+
+def _job_group(job_group_id: Id, route: str = "") -> str:
+    return f"/v4/jobGroups/{path_segment(job_group_id, 'job_group_id')}{route}"
+
+
+# -------------------------------------------------------------------------------------------------- job library
+
+
+def _library_query(
+    *,
+    status: str | None = None,
+    ranfrom: str | None = None,
+    ranfor: str | None = None,
+    run_by: Literal["all", "currentUser"] | None = None,
+    type: str | None = None,
+    fields: Names = None,
+    include_deleted: bool | None = None,
+    filter: str | None = None,
+    filter_type: FilterType = None,
+    date_filter: DateFilter = None,
+) -> dict[str, Any]:
+    query = _selection(
+        fields=fields,
+        include_deleted=include_deleted,
+        filter=filter,
+        filter_type=filter_type,
+        date_filter=date_filter,
+    )
+    return query | {"status": status, "ranfrom": ranfrom, "ranfor": ranfor, "runBy": run_by, "type": type}
+
+
+def list_job_library(
+    *,
+    status: str | None = None,
+    ranfrom: str | None = None,
+    ranfor: str | None = None,
+    run_by: Literal["all", "currentUser"] | None = None,
+    type: str | None = None,
+    fields: Names = None,
+    include_deleted: bool | None = None,
+    sort: str | None = None,
+    filter: str | None = None,
+    filter_type: FilterType = None,
+    date_filter: DateFilter = None,
+    limit: int | None = None,
+    page_size: int = 100,
+) -> Listing:
+    """List job groups, with filters (``listJobLibrary``).
+
+    :param status: a status word.
+    :param ranfrom: ``ui``, ``schedule`` or ``api``.
+    :param ranfor: ``recipe``, ``plan``, ...
+    :param date_filter: e.g. ``{"createdAt": {"gte": datetime(...)}}``; moments as datetime or epoch
+        milliseconds.
+    :param limit: how many to give at the most; None gives all.
+    :param page_size: how many to ask for at a time.
+    """
+    query = _library_query(
+        status=status,
+        ranfrom=ranfrom,
+        ranfor=ranfor,
+        run_by=run_by,
+        type=type,
+        fields=fields,
+        include_deleted=include_deleted,
+        filter=filter,
+        filter_type=filter_type,
+        date_filter=date_filter,
+    )
+    return Listing(Request("GET", "/v4/jobLibrary", query | {"sort": sort}), limit, page_size)
+
+
+def count_job_library(
+    *,
+    status: str | None = None,
+    ranfrom: str | None = None,
+    ranfor: str | None = None,
+    run_by: Literal["all", "currentUser"] | None = None,
+    type: str | None = None,
+    include_deleted: bool | None = None,
+    filter: str | None = None,
+    filter_type: FilterType = None,
+    date_filter: DateFilter = None,
+) -> Operation[int]:
+    """Count job groups, with the filters of :func:`list_job_library` (``countJobLibrary``)."""
+    query = _library_query(
+        status=status,
+        ranfrom=ranfrom,
+        ranfor=ranfor,
+        run_by=run_by,
+        type=type,
+        include_deleted=include_deleted,
+        filter=filter,
+        filter_type=filter_type,
+        date_filter=date_filter,
+    )
+    return Operation(Request("GET", "/v4/jobLibrary/count", query), _count)
+
+
+# --------------------------------------------------------------------------------------- jobs, tokens and people
+
+
+def get_job_status(job_id: Id) -> Operation[str]:
+    """Get the status word of one job of a job group (``getJobStatus``)."""
+    return Operation(Request("GET", f"/v4/jobs/{path_segment(job_id, 'job_id')}/status"), _status)
+
+
+def create_api_access_token(lifetime_seconds: int, *, description: str | None = None) -> Operation[JsonObject]:
+    """Create an API access token (``createApiAccessToken``). Its value comes only in this answer.
+
+    :param lifetime_seconds: -1 asks for one that never expires, where the installation allows it.
+    """
+    if isinstance(lifetime_seconds, bool) or not isinstance(lifetime_seconds, int) or lifetime_seconds < -1:
+        raise TrifactaConfigurationError(
+            f"lifetime_seconds: {lifetime_seconds!r} is neither -1 nor a number of seconds"
+        )
+    body: JsonObject = {"lifetimeSeconds": lifetime_seconds}
+    if description is not None:
+        body["description"] = description
+    return Operation(Request("POST", "/v4/apiAccessTokens", body=body), _object)
+
+
+def list_api_access_tokens() -> Operation[list[JsonObject]]:
+    """List the API access tokens of the user, without their values (``listApiAccessTokens``)."""
+    return Operation(Request("GET", "/v4/apiAccessTokens"), _data)
+
+
+def get_api_access_token(token_id: str) -> Operation[JsonObject]:
+    """Get one API access token, without its value (``getApiAccessToken``).
+
+    :param token_id: the id of the token, not its value.
+    """
+    return Operation(Request("GET", f"/v4/apiAccessTokens/{path_segment(token_id, 'token_id')}"), _object)
+
+
+def delete_api_access_token(token_id: str) -> Operation[None]:
+    """Revoke an API access token for good (``deleteApiAccessToken``).
+
+    :param token_id: the id of the token, not its value.
+    """
+    return Operation(Request("DELETE", f"/v4/apiAccessTokens/{path_segment(token_id, 'token_id')}"), _nothing)
+
+
+def get_current_person() -> Operation[JsonObject]:
+    """Get the user of the token (``getCurrentPerson``): a cheap way to check it."""
+    return Operation(Request("GET", "/v4/people/current"), _object)
+
+
+# ------------------------------------------------------------------------------------------ every other resource
+
+
+def create_resource(resource: str, body: Mapping[str, Any]) -> Operation[JsonObject]:
+    """Create an object: ``POST /v4/{resource}``. Never sent twice unless the first one provably did nothing.
+
+    :param resource: the API's plural name, e.g. ``flows``.
+    """
+    return Operation(Request("POST", _route(resource), body=body), _object)
+
+
+def get_resource(
+    resource: str,
+    resource_id: Id,
+    *,
+    embed: Names = None,
+    fields: Names = None,
+    include_deleted: bool | None = None,
+) -> Operation[JsonObject]:
+    """Get an object: ``GET /v4/{resource}/{id}``."""
+    query = _selection(embed=embed, fields=fields, include_deleted=include_deleted)
+    return Operation(Request("GET", _route(resource, resource_id), query), _object)
+
+
+def list_resource(
+    resource: str,
+    *,
+    embed: Names = None,
+    fields: Names = None,
+    include_deleted: bool | None = None,
+    sort: str | None = None,
+    filter: str | None = None,
+    filter_fields: Names = None,
+    filter_type: FilterType = None,
+    date_filter: DateFilter = None,
+    query: Mapping[str, Any] | None = None,
+    limit: int | None = None,
+    page_size: int = 100,
+) -> Listing:
+    """List objects: ``GET /v4/{resource}``, all pages.
+
+    :param query: further parameters, e.g. ``{"flowsFilter": "all"}``: lists of flows and plans may otherwise
+        show only what the user owns.
+    :param limit: how many to give at the most; None gives all.
+    :param page_size: how many to ask for at a time.
+    """
+    selection = _selection(
+        embed=embed,
+        fields=fields,
+        include_deleted=include_deleted,
+        sort=sort,
+        filter=filter,
+        filter_fields=filter_fields,
+        filter_type=filter_type,
+        date_filter=date_filter,
+    )
+    return Listing(Request("GET", _route(resource), selection | dict(query or {})), limit, page_size)
+
+
+def update_resource(
+    resource: str, resource_id: Id, body: Mapping[str, Any], *, method: Literal["PATCH", "PUT"] = "PATCH"
+) -> Operation[Any]:
+    """Change an object: ``PATCH`` or ``PUT /v4/{resource}/{id}``. Most answer with little of it."""
+    return Operation(Request(method, _route(resource, resource_id), body=body), _any)
+
+
+def delete_resource(resource: str, resource_id: Id) -> Operation[None]:
+    """Delete an object: ``DELETE /v4/{resource}/{id}``. Deleting an imported dataset may delete its file."""
+    return Operation(Request("DELETE", _route(resource, resource_id)), _nothing)
+
+
+def run_action(
+    resource: str,
+    resource_id: Id,
+    action: str,
+    body: Mapping[str, Any] | None = None,
+    *,
+    method: Literal["GET", "POST", "PUT"] = "POST",
+    query: Mapping[str, Any] | None = None,
+    execution_id: str | None = None,
+) -> Operation[Any]:
+    """Call a route of an object: ``{method} /v4/{resource}/{id}/{action}``, e.g. ``copy`` or ``run``.
+
+    :param execution_id: ``x-execution-id``, for the routes that take it.
+    """
+    request = Request(
+        method,
+        f"{_route(resource, resource_id)}/{path_segment(action, 'action')}",
+        query,
+        body=body if body is not None or method == "GET" else {},
+        headers={"x-execution-id": execution_id} if execution_id is not None else None,
+    )
+    return Operation(request, _any)
+
+
+def _route(resource: str, resource_id: Id | None = None) -> str:
+    route = f"/v4/{path_segment(resource, 'resource')}"
+    return route if resource_id is None else f"{route}/{path_segment(resource_id, 'resource_id')}"

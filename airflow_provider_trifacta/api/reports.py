@@ -1,0 +1,121 @@
+"""What the jobs and outputs of a job group say, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from airflow_provider_trifacta.api.errors import TrifactaApiError
+from airflow_provider_trifacta.api.flows import Flow
+from airflow_provider_trifacta.api.messages import Id, JsonObject
+from airflow_provider_trifacta.api.operations import get_job_group, get_jobs_for_job_group
+from airflow_provider_trifacta.api.statuses import RunStatus, is_canceled, is_final
+
+#: Seconds to try for when the answer only explains what is known already.
+DIAGNOSIS_BUDGET = 60.0
+
+
+@dataclass(frozen=True)
+class FailedJob:
+    """One job of a job group that failed or was canceled.
+
+    :param message: why, as far as the API says.
+    """
+
+    id: str
+    type: str
+    status: str
+    message: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.type} job {self.id} {self.status}: {self.message or 'the API gives no reason'}"
+
+    def as_json(self) -> dict[str, str | None]:
+        """Return it as plain values, for the event of a trigger."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job group is.
+
+    :param percent: mean over its jobs, None where they do not say.
+    """
+
+    done: int
+    jobs: int
+    percent: int | None
+
+    def __str__(self) -> str:
+        text = f"{self.done} of {self.jobs} jobs done"
+        return text if self.percent is None else f"{text}, {self.percent} %"
+
+
+def progress_of(jobs: Iterable[JsonObject]) -> Progress:
+    """Return how far the jobs of a job group are."""
+    done, percents = 0, []
+    total = 0
+    for job in jobs:
+        total += 1
+        percent = job.get("percentComplete")
+        if is_final(str(job.get("status"))):
+            done += 1
+            percents.append(100.0)
+        elif isinstance(percent, (int, float)):
+            percents.append(float(percent))
+    return Progress(done, total, int(sum(percents) / total) if percents else None)
+
+
+def explain_failure(job_group_id: Id) -> Flow[list[FailedJob]]:
+    """Find out which jobs of a job group failed, and why. Never fails: an unknown reason is an empty list."""
+    try:
+        jobs = yield get_jobs_for_job_group(job_group_id).within(DIAGNOSIS_BUDGET)
+    except TrifactaApiError:
+        return []
+    failed = _failed(jobs)
+    if failed and not any(job.message for job in failed):
+        # The messages may be references only. That they can be embedded is inferred (api/README.md, section 5).
+        try:
+            embed = ["jobs", "jobs.errorMessage"]
+            job_group = yield get_job_group(job_group_id, embed=embed).within(0)
+        except TrifactaApiError:
+            return failed
+        embedded = job_group.get("jobs")
+        data = embedded.get("data") if isinstance(embedded, dict) else None
+        if isinstance(data, list):
+            failed = _failed(data) or failed
+    return failed
+
+
+def _failed(jobs: list[JsonObject]) -> list[FailedJob]:
+    return [
+        FailedJob(str(job.get("id", "?")), str(job.get("jobType", "?")), status, _message(job.get("errorMessage")))
+        for job in jobs
+        if isinstance(job, dict)
+        and ((status := str(job.get("status"))) == RunStatus.FAILED.value or is_canceled(status))
+    ]
+
+
+def _message(value: Any) -> str | None:
+    """Read an ``errorMessage``, whose fields nobody documents: every text in it, ids and links aside."""
+    if isinstance(value, str):
+        return value.strip() or None
+    if not isinstance(value, Mapping):
+        return None
+    for key in ("message", "errorMessage", "text", "description", "details", "name"):
+        text = _message(value.get(key))
+        if text:
+            return text
+    return None
+
+
+def describe_outputs(outputs: Mapping[str, Any]) -> list[str]:
+    """Return a line for each file and table of ``getJobGroupOutputs``."""
+    files, tables = outputs.get("files") or [], outputs.get("tables") or []
+    lines = [f"file {file.get('uri')}" for file in files if isinstance(file, dict)]
+    for table in tables:
+        if isinstance(table, dict):
+            name = ".".join(str(part) for part in [*(table.get("relationalPath") or []), table.get("table")])
+            lines.append(f"table {name} ({table.get('vendor')}, {table.get('action')})")
+    return lines

@@ -1,0 +1,43 @@
+"""The status words of job groups, jobs, flow runs and plan runs (one vocabulary), and what they mean."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class RunStatus(str, Enum):
+    """The documented words. ``Pending`` occurs only in clients of older releases."""
+
+    CREATED = "Created"
+    PENDING = "Pending"
+    IN_PROGRESS = "InProgress"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+    CANCELED = "Canceled"
+
+
+_RUNNING = frozenset({RunStatus.CREATED, RunStatus.PENDING, RunStatus.IN_PROGRESS})
+# "Cancelled" is in no document, but third-party code handles it. Reading it as an end is safe:
+# it can only turn a wait into a failure, never into a success.
+_CANCELED = frozenset({RunStatus.CANCELED.value, "Cancelled"})
+_ENDED = frozenset({RunStatus.COMPLETE.value, RunStatus.FAILED.value}) | _CANCELED
+
+
+def is_success(status: str) -> bool:
+    """Return whether the run succeeded. Only the exact word ``Complete`` says so."""
+    return status == RunStatus.COMPLETE.value
+
+
+def is_canceled(status: str) -> bool:
+    """Return whether somebody stopped the run."""
+    return status in _CANCELED
+
+
+def is_final(status: str) -> bool:
+    """Return whether the status can no longer change."""
+    return status in _ENDED
+
+
+def is_known(status: str) -> bool:
+    """Return whether the word is one we understand. An unknown word is neither success nor failure."""
+    return status in _RUNNING or status in _ENDED
