@@ -1,0 +1,350 @@
+"""The web application: checks a request against the contract, carries it out, answers; and the control routes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from airflow_provider_trifacta.emulator import world
+from airflow_provider_trifacta.emulator.clock import Clock, Pace, timestamp
+from airflow_provider_trifacta.emulator.connections import Connections
+from airflow_provider_trifacta.emulator.contract import Contract, Operation
+from airflow_provider_trifacta.emulator.faults import Fault, Faults
+from airflow_provider_trifacta.emulator.handlers import DUPLICATE, Call, Content, Handlers, person_of
+from airflow_provider_trifacta.emulator.journal import Entry
+from airflow_provider_trifacta.emulator.problems import Problem
+from airflow_provider_trifacta.emulator.quotas import Quotas, refusal
+from airflow_provider_trifacta.emulator.runs import Runs
+from airflow_provider_trifacta.emulator.state import State
+
+#: Headers of a request that the journal keeps. The token is not among them.
+_JOURNALED = ("accept", "content-type", "user-agent", "x-execution-id")
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+_PROXY_PAGE = "<html><head><title>{0}</title></head><body><h1>{0}</h1><hr>proxy</body></html>"
+
+
+class Application:
+    """Serves one state.
+
+    :param connections: the TCP connections, to reset and count them.
+    :param refuse: refuses connections for so many seconds.
+    :param prefix: a path in front of all routes, as behind a proxy.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        clock: Clock,
+        pace: Pace,
+        connections: Connections,
+        refuse: Callable[[float], Awaitable[None]],
+        prefix: str = "",
+        enforce_quotas: bool = True,
+    ) -> None:
+        self.state = state
+        self.clock = clock
+        self.contract = Contract()
+        self.runs = Runs(state, clock, pace)
+        self.handlers = Handlers(state, self.runs, self.contract)
+        self.quotas = Quotas(clock, enforced=enforce_quotas)
+        self.faults = Faults()
+        self.journal: list[Entry] = []
+        self.access_tokens_enabled = True
+        self._connections = connections
+        self._refuse = refuse
+        self._prefix = prefix.rstrip("/")
+        self.asgi = Starlette(
+            routes=[
+                Route("/emulator/journal", self._show_journal, methods=["GET"]),
+                Route("/emulator/journal", self._clear_journal, methods=["DELETE"]),
+                Route("/emulator/faults", self._show_faults, methods=["GET"]),
+                Route("/emulator/faults", self._order_fault, methods=["POST"]),
+                Route("/emulator/faults", self._clear_faults, methods=["DELETE"]),
+                Route("/emulator/settings", self._change_settings, methods=["PATCH"]),
+                Route("/{path:path}", self._serve, methods=_METHODS),
+            ]
+        )
+
+    # ------------------------------------------------------------------------------------------------- the API
+
+    async def _serve(self, request: Request) -> Response:
+        request_id = str(uuid.uuid4())
+        path = request.scope["raw_path"].decode("ascii", "replace")
+        path = path.removeprefix(self._prefix) if path.startswith(f"{self._prefix}/") else ""
+        found = self.contract.find(request.method, path)
+        operation, path_parameters = found if found and self._serves(found[0]) else (None, {})
+        try:
+            raw = await request.body()
+        except ClientDisconnect:
+            return Response(status_code=400)
+        entry = Entry(
+            at=self.clock.now(),
+            operation=operation.id if operation else None,
+            method=request.method,
+            path=path,
+            query=dict(request.query_params),
+            headers={name: request.headers[name] for name in _JOURNALED if name in request.headers},
+            body=self._without_tokens(raw),
+            connection=self._connections.number(request.scope),
+            request_id=request_id,
+        )
+        self.journal.append(entry)
+        due = self.faults.at_call(operation.id) if operation else []
+        response = await self._respond(request, operation, path_parameters, path, raw, due, entry)
+        response.headers["x-trifacta-request-id"] = request_id
+        entry.status = None if isinstance(response, LostAnswer) and response.nothing_sent else response.status_code
+        if operation:
+            seconds = self.faults.refusal_before_next(operation.id)
+            if seconds is not None:
+                response.headers["connection"] = "close"
+                await self._refuse(seconds)
+        return response
+
+    def _serves(self, operation: Operation) -> bool:
+        if operation.resource == "apiAccessTokens" and not self.access_tokens_enabled:
+            return False
+        return self.handlers.serves(operation)
+
+    def _without_tokens(self, raw: bytes) -> Any:
+        text = raw.decode("utf-8", "replace")
+        for token in self.state.tables.get("apiAccessTokens", {}).values():
+            text = text.replace(token["_value"], "***")
+        try:
+            return json.loads(text) if text else None
+        except ValueError:
+            return text[:1000]
+
+    async def _respond(
+        self,
+        request: Request,
+        operation: Operation | None,
+        path_parameters: dict[str, str],
+        path: str,
+        raw: bytes,
+        due: list[Fault],
+        entry: Entry,
+    ) -> Response:
+        for fault in due:
+            entry.fault = fault.kind
+            if fault.kind in ("expire_token", "delete_token"):
+                self._end_token(request, delete=fault.kind == "delete_token")
+            elif fault.kind == "delay" and not fault.after:
+                await asyncio.sleep(fault.seconds)
+            elif not fault.after and fault.kind != "cut":
+                return self._broken(fault, operation, None, request)
+        response = self._carry_out(request, operation, path_parameters, path, raw)
+        for fault in due:
+            if fault.kind == "delay" and fault.after:
+                await asyncio.sleep(fault.seconds)
+            elif (fault.after and fault.kind != "delay") or fault.kind == "cut":
+                return self._broken(fault, operation, response, request)
+        return response
+
+    def _carry_out(
+        self,
+        request: Request,
+        operation: Operation | None,
+        path_parameters: dict[str, str],
+        path: str,
+        raw: bytes,
+    ) -> Response:
+        headers: dict[str, str] = {}
+        try:
+            if operation is None:
+                raise Problem.no_route(request.method, path)
+            scheme, _, value = request.headers.get("authorization", "").partition(" ")
+            person, token = person_of(self.state, value.strip() if scheme.lower() == "bearer" else None)
+            token["lastUsed"] = timestamp(self.clock.now())
+            _check_media_types(request, operation, raw)
+            headers = self.quotas.admit(operation, person)
+            call = Call(
+                operation=operation,
+                path=operation.check_path(path_parameters),
+                query=operation.check_query(dict(request.query_params)),
+                body=_checked_body(operation, raw),
+                person=person,
+                headers=request.headers,
+                raw=raw,
+            )
+            result = self.handlers.handle(call)
+        except Problem as problem:
+            return JSONResponse(problem.body(), problem.status, headers | problem.headers)
+        if request.method != "GET":
+            self.state.save()
+        if result is DUPLICATE:
+            return Response(status_code=304, headers=headers)
+        if result is None:
+            return Response(status_code=operation.success, headers=headers)
+        if isinstance(result, Content):
+            return Response(result.body, operation.success, headers, result.media_type)
+        return JSONResponse(result, operation.success, headers)
+
+    def _broken(
+        self, fault: Fault, operation: Operation | None, response: Response | None, request: Request
+    ) -> Response:
+        """Return what a fault makes of an answer; ``response`` is None when the work was not done."""
+        headers = dict(fault.headers or {})
+        if fault.kind == "reset":
+            return LostAnswer(self._connections, None)
+        if fault.kind == "cut" and response is not None:
+            return LostAnswer(self._connections, response)
+        if fault.kind == "html":
+            page = _PROXY_PAGE.format(f"{fault.status} from a proxy")
+            return Response(page, fault.status, headers, "text/html")
+        if fault.kind == "rate_limit":
+            now = self.clock.now()
+            limit = operation.quota.user if operation and operation.quota else 1
+            name = operation.id if operation else ""
+            window_ends = (now // 60 + 1) * 60
+            problem = refusal(
+                name, "user", limit, window_ends=window_ends, now=now, with_headers=fault.headers is None
+            )
+            return JSONResponse(problem.body(), problem.status, problem.headers | headers)
+        problem = Problem(fault.status, "EmulatedException", f"Ordered fault: {fault.status}")
+        if fault.status in (204, 304):
+            return Response(status_code=fault.status, headers=headers)
+        return JSONResponse(problem.body(), fault.status, headers)
+
+    def _end_token(self, request: Request, *, delete: bool) -> None:
+        value = request.headers.get("authorization", "").removeprefix("Bearer ")
+        for token in list(self.state.rows("apiAccessTokens")):
+            if token["_value"] == value:
+                if delete:
+                    del self.state.tables["apiAccessTokens"][token["tokenId"]]
+                else:
+                    token["expiredAt"] = timestamp(self.clock.now() - 1)
+
+    # ---------------------------------------------------------------------------------------- the control routes
+
+    async def _show_journal(self, request: Request) -> Response:
+        return JSONResponse({"data": [entry.as_json() for entry in self.journal]})
+
+    async def _clear_journal(self, request: Request) -> Response:
+        self.journal.clear()
+        return Response(status_code=204)
+
+    async def _show_faults(self, request: Request) -> Response:
+        return JSONResponse({"data": [fault.as_json() for fault in self.faults.all()]})
+
+    async def _order_fault(self, request: Request) -> Response:
+        try:
+            fault = Fault.from_json(await request.json())
+        except (ValueError, TypeError) as error:
+            return JSONResponse(Problem.validation(str(error)).body(), 400)
+        await self.order(fault)
+        return JSONResponse(fault.as_json(), 201)
+
+    async def order(self, fault: Fault) -> None:
+        """Order a fault; a refusal before the first call begins at once."""
+        self.faults.order(fault)
+        seconds = self.faults.refusal_before_next()
+        if seconds is not None:
+            await self._refuse(seconds)
+
+    async def _clear_faults(self, request: Request) -> Response:
+        self.faults.clear()
+        return Response(status_code=204)
+
+    async def _change_settings(self, request: Request) -> Response:
+        """Change the pace, or what the server supports, while it runs."""
+        try:
+            settings = await request.json()
+            self.change_settings(**settings)
+        except (ValueError, TypeError) as error:
+            return JSONResponse(Problem.validation(str(error)).body(), 400)
+        return JSONResponse(settings)
+
+    def change_settings(
+        self,
+        *,
+        pace: str | None = None,
+        enforce_quotas: bool | None = None,
+        honour_execution_id: bool | None = None,
+        access_tokens_enabled: bool | None = None,
+    ) -> None:
+        """Change how the server behaves; what is None stays.
+
+        :param pace: ``at-once``, ``polls=N`` or ``seconds=N``.
+        :raises ValueError: the pace cannot be read.
+        """
+        if pace is not None:
+            self.runs.pace = Pace.parse(pace)
+        if enforce_quotas is not None:
+            self.quotas.enforced = enforce_quotas
+        if honour_execution_id is not None:
+            self.handlers.honour_execution_id = honour_execution_id
+        if access_tokens_enabled is not None:
+            self.access_tokens_enabled = access_tokens_enabled
+
+
+class LostAnswer(Response):
+    """Ends the connection instead of answering, or in the middle of the answer.
+
+    :param cut: the answer to send half of; None sends nothing and resets the connection.
+    """
+
+    def __init__(self, connections: Connections, cut: Response | None) -> None:
+        super().__init__(cut.body if cut else b"", cut.status_code if cut else 200)
+        self.nothing_sent = cut is None
+        self._connections = connections
+        if cut is not None:
+            self.raw_headers = list(cut.raw_headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send what is left of the answer, then end the connection."""
+        if self.nothing_sent:
+            self._connections.reset(scope)
+            return
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        half = bytes(self.body)[: max(1, len(self.body) // 2)]
+        await send({"type": "http.response.body", "body": half, "more_body": True})
+        self._connections.close(scope)
+
+
+def _check_media_types(request: Request, operation: Operation, raw: bytes) -> None:
+    accepted = request.headers.get("accept", "*/*")
+    main_type = operation.produces.partition("/")[0]
+    # A PDF or a package may be asked for as JSON clients do: the documents disagree on their media types.
+    if not any(kind in accepted for kind in ("*/*", operation.produces, f"{main_type}/*", "application/json")):
+        raise Problem.media_type(f"Accept is {accepted!r}, this answers with {operation.produces}")
+    if raw and operation.consumes:
+        sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if sent != operation.consumes:
+            raise Problem.media_type(f"Content-Type is {sent!r}, this takes {operation.consumes}")
+
+
+def _checked_body(operation: Operation, raw: bytes) -> Any:
+    if operation.consumes != "application/json":
+        return None
+    if not raw:
+        if operation.body_required:
+            raise Problem.validation("body: missing")
+        return {}
+    try:
+        body = json.loads(raw)
+    except ValueError as error:
+        raise Problem.validation(f"body: not JSON ({error})") from None
+    operation.check_body(body)
+    return body
+
+
+def new_world(state: State, *, token: str | None) -> str:
+    """Load the state or begin with the default world. Return the value of a token that works."""
+    if not state.load():
+        world.create(state, token=token)
+        state.save()
+    tokens = state.tables["apiAccessTokens"]
+    if token is not None and all(row["_value"] != token for row in tokens.values()):
+        world.add_token(state, world.PERSON, value=token)
+    working = [row["_value"] for row in tokens.values() if row["expiredAt"] is None]
+    return token or (working[0] if working else world.add_token(state, world.PERSON)["_value"])

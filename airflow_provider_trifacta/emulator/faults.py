@@ -1,0 +1,107 @@
+"""Faults to order: what goes wrong, at which call of which operation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args
+
+Kind = Literal["status", "rate_limit", "reset", "cut", "html", "delay", "refuse", "expire_token", "delete_token"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that goes wrong.
+
+    :param operation: the operation id it happens at, e.g. ``runJobGroup``; ``*`` means any.
+    :param kind: ``status`` answers with a status, ``rate_limit`` with 429, ``reset`` resets the connection,
+        ``cut`` stops in the middle of the body, ``html`` answers with a proxy's page, ``delay`` answers late,
+        ``refuse`` refuses connections for ``seconds`` before this call, ``expire_token`` and ``delete_token``
+        end the token the call is made with before it is checked.
+    :param call: at which call since the fault was ordered, from 1; None means at every one.
+    :param times: at how many calls in a row; ignored when ``call`` is None.
+    :param after: the work is done before it goes wrong: the answer is lost, not the request.
+    :param status: the status of ``status`` and ``html``.
+    :param headers: further headers of ``status`` and ``html``; of ``rate_limit``, instead of the usual ones.
+    :param seconds: how long ``delay`` and ``refuse`` take.
+    """
+
+    operation: str
+    kind: Kind
+    call: int | None = 1
+    times: int = 1
+    after: bool = False
+    status: int = 503
+    headers: Mapping[str, str] | None = None
+    seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"kind: {self.kind!r} is not known, use one of {', '.join(get_args(Kind))}")
+        if self.call is not None and self.call < 1:
+            raise ValueError("call: counts from 1")
+        if self.kind == "refuse" and self.call is None:
+            raise ValueError("call: a refusal needs the call it comes before")
+
+    @classmethod
+    def from_json(cls, value: Any) -> Fault:
+        """Read a fault from the body of a control request.
+
+        :raises ValueError: says what is wrong.
+        """
+        known = {f.name for f in fields(cls)}
+        if not isinstance(value, dict) or not {"operation", "kind"} <= set(value) <= known:
+            raise ValueError(f"a fault needs operation and kind, and may have {', '.join(sorted(known))}")
+        return cls(**value)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fault as a control request would order it."""
+        return asdict(self)
+
+
+@dataclass
+class Faults:
+    """The faults ordered, and how often their operations were called since."""
+
+    _ordered: list[tuple[Fault, list[int]]] = field(default_factory=list)
+
+    def order(self, fault: Fault) -> None:
+        """Order a fault."""
+        self._ordered.append((fault, [0]))
+
+    def clear(self) -> None:
+        """Forget all faults."""
+        self._ordered.clear()
+
+    def all(self) -> list[Fault]:
+        """Return the faults ordered."""
+        return [fault for fault, _ in self._ordered]
+
+    def at_call(self, operation: str) -> list[Fault]:
+        """Count a call and return what goes wrong at it."""
+        due = []
+        for fault, calls in self._matching(operation):
+            calls[0] += 1
+            if fault.kind != "refuse" and (
+                fault.call is None or fault.call <= calls[0] < fault.call + fault.times
+            ):
+                due.append(fault)
+        return due
+
+    def refusal_before_next(self, operation: str | None = None) -> float | None:
+        """Return for how long to refuse connections before the next call, None when not at all.
+
+        :param operation: the operation that was just called; None right after ordering.
+        """
+        for fault, calls in self._ordered:
+            if (
+                fault.kind == "refuse"
+                and fault.call == calls[0] + 1
+                and (operation is None or fault.operation in (operation, "*"))
+            ):
+                calls[0] += 1  # the refused call cannot be counted when it comes
+                return fault.seconds
+        return None
+
+    def _matching(self, operation: str) -> list[tuple[Fault, list[int]]]:
+        return [pair for pair in self._ordered if pair[0].operation in (operation, "*")]

@@ -1,0 +1,24 @@
+"""The pytest fixture ``trifacta_emulator``; pytest finds it when the package is installed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from airflow_provider_trifacta.emulator import Emulator
+
+
+@pytest.fixture
+def trifacta_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """Run a server whose runs end at once, and point the Airflow connection ``trifacta_default`` at it."""
+    # Every test run with this package installed imports this module: the server only where it is used.
+    from airflow_provider_trifacta.emulator import Emulator
+
+    with Emulator() as emulator:
+        connection = {"conn_type": "trifacta", "host": emulator.url, "password": emulator.token}
+        monkeypatch.setenv("AIRFLOW_CONN_TRIFACTA_DEFAULT", json.dumps(connection))
+        yield emulator

@@ -1,0 +1,270 @@
+"""The embedded server: in-process from Python, and what the command line starts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import threading
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import uvicorn
+
+from airflow_provider_trifacta.emulator import world
+from airflow_provider_trifacta.emulator.app import Application, new_world
+from airflow_provider_trifacta.emulator.clock import Clock, Pace
+from airflow_provider_trifacta.emulator.connections import Connections, protocol_noting
+from airflow_provider_trifacta.emulator.faults import Fault
+from airflow_provider_trifacta.emulator.journal import Entry
+from airflow_provider_trifacta.emulator.state import Row, State
+
+T = TypeVar("T")
+
+
+class _Server(uvicorn.Server):
+    """Listens on one address, and can stop listening for a while."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        address: tuple[str, int],
+        connections: Connections,
+        listening: threading.Event,
+    ) -> None:
+        super().__init__(config)
+        self._listening = listening
+        self._address = address
+        self._connections = connections
+        self._again: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to whoever runs the server: it may not be the main thread."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen, and say so."""
+        await super().startup(sockets)
+        self._listening.set()
+
+    async def refuse(self, seconds: float | None) -> None:
+        """Refuse connections; for so many seconds, or until :meth:`accept`."""
+        for server in self.servers:
+            server.close()
+        self.servers.clear()
+        if seconds is not None:
+            self._again = asyncio.get_running_loop().create_task(self._accept_after(seconds))
+
+    async def refuse_now(self) -> None:
+        """Refuse connections and reset the open ones."""
+        await self.refuse(None)
+        self._connections.reset_all()
+
+    async def accept(self) -> None:
+        """Accept connections again, on the same port."""
+        loop = asyncio.get_running_loop()
+
+        def protocol() -> asyncio.Protocol:
+            return self.config.http_protocol_class(  # type: ignore[call-arg]
+                config=self.config, server_state=self.server_state, app_state=self.lifespan.state, _loop=loop
+            )
+
+        host, port = self._address
+        self.servers.append(await loop.create_server(protocol, host, port))
+
+    async def _accept_after(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self.accept()
+
+
+class Emulator:
+    """A server that speaks the v4 API, on loopback, with a world to run things in.
+
+    ::
+
+        with Emulator(pace="at-once") as emulator:
+            client = TrifactaClient(ClientSettings(emulator.url), emulator.token)
+
+    :param host: address to bind to.
+    :param port: port to bind to; 0 takes a free one.
+    :param token: value of the first API access token; a random one when None.
+    :param pace: how time passes for runs: ``at-once``, ``polls=N`` (reads of the status) or ``seconds=N``.
+    :param file: keeps the state from one start to the next; None keeps it in memory.
+    :param prefix: a path in front of all routes, as behind a proxy.
+    :param enforce_quotas: whether calls over the documented quotas are refused.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        token: str | None = None,
+        pace: str = "at-once",
+        file: Path | None = None,
+        prefix: str = "",
+        enforce_quotas: bool = True,
+    ) -> None:
+        self.clock = Clock()
+        self.state = State(self.clock, file)
+        self.token = new_world(self.state, token=token)
+        self._connections = Connections()
+        self.app = Application(
+            self.state,
+            clock=self.clock,
+            pace=Pace.parse(pace),
+            connections=self._connections,
+            refuse=self._refuse,
+            prefix=prefix,
+            enforce_quotas=enforce_quotas,
+        )
+        self._host, self._port, self._prefix = host, port, prefix.rstrip("/")
+        self._server: _Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
+
+    # ------------------------------------------------------------------------------------------ start and stop
+
+    def start(self) -> Emulator:
+        """Start to serve, in a thread of its own. Returns when connections are accepted.
+
+        :raises OSError: the address cannot be bound.
+        """
+        self._thread = threading.Thread(target=self._run, name="trifacta-emulator", daemon=True)
+        self._thread.start()
+        self._started.wait()
+        if self._failure is not None:
+            raise self._failure
+        return self
+
+    def stop(self) -> None:
+        """Stop to serve; returns when the thread has ended."""
+        if self._server is not None:
+            self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+            self._thread = None
+
+    def __enter__(self) -> Emulator:
+        return self.start()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            self._failure = error
+        finally:
+            self._started.set()
+
+    async def _serve(self) -> None:
+        sock = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with sock:
+            sock.bind((self._host, self._port))
+            self._port = sock.getsockname()[1]
+            config = uvicorn.Config(
+                self.app.asgi,
+                http=protocol_noting(self._connections),
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=1,
+            )
+            self._loop = asyncio.get_running_loop()
+            self._server = _Server(config, (self._host, self._port), self._connections, self._started)
+            await self._server.serve(sockets=[sock])
+
+    def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        if self._loop is None:
+            coroutine.close()
+            raise RuntimeError("the emulator is not running")
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=10)
+
+    async def _refuse(self, seconds: float) -> None:
+        if self._server is not None:
+            await self._server.refuse(seconds)
+
+    # ----------------------------------------------------------------------------------------------- looking at it
+
+    @property
+    def url(self) -> str:
+        """The base URL, for the host of a connection."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}{self._prefix}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        with contextlib.suppress(ValueError):
+            return ipaddress.ip_address(self._host).is_loopback
+        return self._host == "localhost"
+
+    @property
+    def journal(self) -> list[Entry]:
+        """Every request so far, without secrets."""
+        return list(self.app.journal)
+
+    def calls(self, operation: str) -> list[Entry]:
+        """Return the requests for one operation, e.g. ``runJobGroup``."""
+        return [entry for entry in self.journal if entry.operation == operation]
+
+    @property
+    def connections(self) -> int:
+        """How many TCP connections there have been."""
+        return self._connections.total
+
+    @property
+    def job_groups(self) -> list[Row]:
+        """Every job group there is, where it is now."""
+        self.app.runs.look_at_all()
+        return list(self.state.rows("jobGroups"))
+
+    # ---------------------------------------------------------------------------------------------- changing it
+
+    def order(self, operation: str, kind: Any, **options: Any) -> None:
+        """Order a fault; see :class:`~airflow_provider_trifacta.emulator.faults.Fault`."""
+        self._call(self.app.order(Fault(operation, kind, **options)))
+
+    def clear_faults(self) -> None:
+        """Forget all faults."""
+        self.app.faults.clear()
+
+    @contextlib.contextmanager
+    def refusing_connections(self) -> Iterator[None]:
+        """Refuse connections within the block, and reset the open ones."""
+        assert self._server is not None  # noqa: S101
+        self._call(self._server.refuse_now())
+        try:
+            yield
+        finally:
+            self._call(self._server.accept())
+
+    def change_settings(self, **settings: Any) -> None:
+        """Change the pace and what the server supports; see ``Application.change_settings``."""
+        self.app.change_settings(**settings)
+
+    def add_token(self, *, lifetime_seconds: int = -1, person: int = world.PERSON) -> str:
+        """Add an API access token and return its value."""
+        value: str = world.add_token(self.state, person, lifetime_seconds=lifetime_seconds)["_value"]
+        return value
+
+    def add_person(self, email: str) -> tuple[int, str]:
+        """Add a user and return its id and the value of a token."""
+        person: int = world.add_person(self.state, email)["id"]
+        return person, self.add_token(person=person)
+
+    def delete_token(self, value: str) -> None:
+        """Revoke the token with this value."""
+        tokens = self.state.tables["apiAccessTokens"]
+        for token_id in [token_id for token_id, row in tokens.items() if row["_value"] == value]:
+            del tokens[token_id]
