@@ -73,10 +73,12 @@ class TrifactaApiError(TrifactaError):
         self.retry_after = retry_after
 
     def __str__(self) -> str:
-        answer = f"{self.status} " if self.status is not None else ""
-        text = f"{self.method} {self.path}: {answer}{self.name or type(self).__name__}"
+        parts = [f"{self.method} {self.path}"]
+        if self.status is not None:
+            parts.append(f"{self.status} {self.name or ''}".rstrip())
         if self.message:
-            text += f": {self.message}"
+            parts.append(self.message)
+        text = ": ".join(parts)
         if self.details not in (None, "", self.message):
             details = self.details if isinstance(self.details, str) else json.dumps(self.details)
             text += f" ({details})"

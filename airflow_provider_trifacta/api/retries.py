@@ -93,14 +93,21 @@ def may_repeat(*, idempotent: bool, error: BaseException) -> bool:
     """
     if isinstance(error, TrifactaRateLimited):
         return True
+    if isinstance(error, TrifactaTransportError) and not error.sent:
+        return True
+    if isinstance(error, TrifactaServerError) and error.status not in REPEATABLE_SERVER_ERRORS:
+        return False
+    return idempotent and isinstance(error, TrifactaApiError) and may_have_been_carried_out(error)
+
+
+def may_have_been_carried_out(error: TrifactaApiError) -> bool:
+    """Return whether a request that ended like this may have had its effect: its answer is lost, not its work."""
     if isinstance(error, TrifactaTransportError):
-        return idempotent or not error.sent
-    if isinstance(error, TrifactaServerError):
-        return idempotent and error.status in REPEATABLE_SERVER_ERRORS
+        return error.sent
     if isinstance(error, TrifactaAnswerNotUnderstood):
-        # A success that was cut short, or a proxy's page in its place. A redirect is not a blip.
-        return idempotent and error.status is not None and 200 <= error.status < 300
-    return False
+        # A success that was cut short, or a proxy's page in its place. A redirect did nothing.
+        return error.status is not None and 200 <= error.status < 300
+    return isinstance(error, TrifactaServerError)
 
 
 def server_wait(headers: Mapping[str, str], now: float) -> float | None:

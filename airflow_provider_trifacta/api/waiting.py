@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from airflow_provider_trifacta.api.clock import Clock
 from airflow_provider_trifacta.api.errors import TrifactaApiError
@@ -25,6 +24,18 @@ _GROWTH = 1.5
 #: At least so many seconds, and so many looks, lie between two questions for progress.
 _PROGRESS_SECONDS = 60.0
 _PROGRESS_LOOKS = 3
+
+
+class Log(Protocol):
+    """What is needed of a logger; Airflow's are not all of the standard library."""
+
+    def info(self, event: str, /, *args: Any) -> Any:
+        """Log what a person wants to know."""
+        ...
+
+    def warning(self, event: str, /, *args: Any) -> Any:
+        """Log what a person should look at."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ def wait_for_job_group(
     unknown_status_timeout: float,
     clock: Clock,
     random_number: Callable[[], float],
-    log: logging.Logger,
+    log: Log,
 ) -> Flow[Ending]:
     """Look at a job group until it ends.
 

@@ -176,6 +176,8 @@ class Emulator:
                 ws="none",
                 lifespan="off",
                 log_config=None,
+                # Answers lost on purpose are no news.
+                log_level="critical",
                 access_log=False,
                 proxy_headers=False,
                 timeout_graceful_shutdown=1,

@@ -1,0 +1,201 @@
+"""The Airflow connection of type ``trifacta``: its fields, and what they mean."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
+from airflow_provider_trifacta.api.retries import RetryPolicy
+from airflow_provider_trifacta.api.settings import ClientSettings, base_url_from, check_seconds
+
+CONN_TYPE = "trifacta"
+DEFAULT_CONN_ID = "trifacta_default"
+HOOK_NAME = "Trifacta"
+
+
+class AirflowConnection(Protocol):
+    """What is read of an Airflow connection."""
+
+    conn_id: str
+    host: str | None
+    schema: str | None
+    port: int | None
+    password: str | None
+    extra: str | None
+
+
+@dataclass(frozen=True)
+class ExtraField:
+    """One setting in the extra of the connection.
+
+    :param read: checks a value as it came and returns it with its type; text is accepted for every type, since
+        the URI form of a connection knows nothing else.
+    """
+
+    label: str
+    description: str
+    schema: Mapping[str, Any]
+    read: Callable[[str, Any], Any]
+
+
+def _seconds(name: str, value: Any) -> float:
+    return check_seconds(name, value)
+
+
+def _budget(name: str, value: Any) -> float:
+    return check_seconds(name, value, zero=True)
+
+
+def _boolean(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    raise TrifactaConfigurationError(f"extra {name}: {value!r} is neither true nor false")
+
+
+def _file(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not os.path.exists(value):
+        raise TrifactaConfigurationError(f"extra {name}: there is no file or folder {value!r} on this machine")
+    return value
+
+
+def _proxy(name: str, value: Any) -> str:
+    if isinstance(value, str) and urlsplit(value).scheme in ("http", "https") and urlsplit(value).hostname:
+        return value
+    raise TrifactaConfigurationError(f"extra {name}: not the URL of a proxy, for example http://proxy:3128")
+
+
+EXTRA_FIELDS: dict[str, ExtraField] = {
+    "connect_timeout": ExtraField(
+        "Connect timeout",
+        "Seconds to wait for a connection. Default: 10.",
+        {"type": ["number", "null"], "exclusiveMinimum": 0, "default": 10},
+        _seconds,
+    ),
+    "read_timeout": ExtraField(
+        "Read timeout",
+        "Seconds to wait for data on an open connection. Default: 60.",
+        {"type": ["number", "null"], "exclusiveMinimum": 0, "default": 60},
+        _seconds,
+    ),
+    "retry_budget": ExtraField(
+        "Retry budget",
+        "Seconds for which a call is repeated when its answer is lost, the server is overloaded or a quota is "
+        "reached. Waits outlive faults that are shorter. Default: 900.",
+        {"type": ["number", "null"], "minimum": 0, "default": 900},
+        _budget,
+    ),
+    "verify": ExtraField(
+        "Verify TLS certificates",
+        "Check the server's certificate. Switch off only for tests: the token goes to whoever answers.",
+        {"type": ["boolean", "null"], "default": True},
+        _boolean,
+    ),
+    "ca_bundle": ExtraField(
+        "CA bundle",
+        "Path of a file with the certificate authorities to trust, on every worker and triggerer. "
+        "Default: the public ones.",
+        {"type": ["string", "null"]},
+        _file,
+    ),
+    "proxy": ExtraField(
+        "Proxy",
+        "URL of a proxy, for example http://proxy.example.com:3128. Default: the environment's.",
+        {"type": ["string", "null"]},
+        _proxy,
+    ),
+}
+
+HIDDEN_FIELDS = ["login"]
+RELABELING = {"host": "Base URL", "password": "API access token", "schema": "Scheme"}
+PLACEHOLDERS = {
+    "host": "https://us1.alteryxcloud.com",
+    "password": "the value of an API access token",
+    "schema": "https, unless the base URL says it",
+    "port": "only where the base URL does not say it",
+}
+
+
+def settings_of(connection: AirflowConnection, *, user_agent: str) -> ClientSettings:
+    """Return how to talk to the server of a connection.
+
+    :raises TrifactaConfigurationError: names the field that cannot be used.
+    """
+    try:
+        extra = extra_of(connection)
+        verify: bool | str = extra.get("verify", True)
+        if "ca_bundle" in extra:
+            if not verify:
+                raise TrifactaConfigurationError("extra ca_bundle: has no use while verify is false")
+            verify = extra["ca_bundle"]
+        return ClientSettings(
+            base_url=base_url_from(connection.host, schema=connection.schema, port=connection.port),
+            connect_timeout=extra.get("connect_timeout", ClientSettings.connect_timeout),
+            read_timeout=extra.get("read_timeout", ClientSettings.read_timeout),
+            retries=RetryPolicy(budget=extra.get("retry_budget", RetryPolicy.budget)),
+            verify=verify,
+            proxy=extra.get("proxy"),
+            user_agent=user_agent,
+        )
+    except TrifactaConfigurationError as error:
+        raise _of(connection, error) from None
+
+
+def token_of(connection: AirflowConnection) -> str:
+    """Return the token of a connection.
+
+    :raises TrifactaConfigurationError: there is none that could be sent.
+    """
+    token = (connection.password or "").strip()
+    problem = None
+    if not token:
+        problem = "is empty. Put an API access token there"
+    elif set(token) == {"*"}:
+        problem = "holds asterisks, the mask of a saved secret, not the secret. Enter the token again"
+    elif re.search(r"[^\x21-\x7e]", token):
+        problem = "holds characters that no token has, such as spaces. Enter the token again"
+    if problem:
+        raise _of(connection, TrifactaConfigurationError(f"password: {problem}"))
+    return token
+
+
+def extra_of(connection: AirflowConnection) -> dict[str, Any]:
+    """Return the known settings in the extra, with their types. Empty ones count as not given.
+
+    :raises TrifactaConfigurationError: not a JSON object, or a value that cannot be used.
+    """
+    try:
+        # Not Airflow's own property: it logs broken JSON and goes on without it.
+        extra = json.loads(connection.extra) if connection.extra else {}
+    except ValueError as error:
+        raise TrifactaConfigurationError(f"extra: is not valid JSON ({error})") from None
+    if not isinstance(extra, dict):
+        raise TrifactaConfigurationError("extra: is not a JSON object")
+    given = {name: value for name, value in extra.items() if value is not None and value != ""}
+    return {name: EXTRA_FIELDS[name].read(name, value) for name, value in given.items() if name in EXTRA_FIELDS}
+
+
+def unknown_extras(connection: AirflowConnection) -> list[str]:
+    """Return a warning for each setting that nothing reads, with the name that may be meant."""
+    try:
+        names = [name for name in json.loads(connection.extra or "{}") if name not in EXTRA_FIELDS]
+    except (ValueError, TypeError):
+        return []
+    warnings = []
+    for name in names:
+        close = get_close_matches(str(name), EXTRA_FIELDS, n=1)
+        meant = f", did you mean {close[0]!r}?" if close else ""
+        warnings.append(f"Connection {connection.conn_id}: extra {name!r} is not known and has no effect{meant}")
+    return warnings
+
+
+def _of(connection: AirflowConnection, error: TrifactaConfigurationError) -> TrifactaConfigurationError:
+    return TrifactaConfigurationError(f"Airflow connection {connection.conn_id!r}: {error}")

@@ -1,0 +1,121 @@
+"""Errors that a DAG author may catch.
+
+Those of the API are drawn as a tree in :mod:`airflow_provider_trifacta.api.errors`. Those of job groups::
+
+    TrifactaError
+    ├── TrifactaJobGroupError                a job group did not end well (also an AirflowException)
+    │   ├── TrifactaJobGroupFailed           Failed
+    │   │   └── TrifactaJobGroupCanceled     Canceled
+    │   ├── TrifactaJobGroupTimeout          the deadline of the task passed; the job group was canceled
+    │   ├── TrifactaJobGroupStatusUnknown    its status stayed a word that nobody knows
+    │   └── TrifactaAwaitedJobGroupFailed    a sensor's: not retried, since the end of a job group is final
+    ├── TrifactaWaitFailed                   its status could not be read for the retry budget
+    └── TrifactaSubmitOutcomeUnknown         it may or may not have been started; not retried
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+from airflow_provider_trifacta.api.errors import (
+    TrifactaAnswerNotUnderstood,
+    TrifactaApiError,
+    TrifactaBadRequest,
+    TrifactaConfigurationError,
+    TrifactaDuplicateExecution,
+    TrifactaError,
+    TrifactaFeatureDisabled,
+    TrifactaForbidden,
+    TrifactaGone,
+    TrifactaNotFound,
+    TrifactaRateLimited,
+    TrifactaServerError,
+    TrifactaTransportError,
+    TrifactaUnauthorized,
+    TrifactaUnsupportedMediaType,
+)
+from airflow_provider_trifacta.api.reports import FailedJob
+
+__all__ = [
+    "TrifactaAnswerNotUnderstood",
+    "TrifactaApiError",
+    "TrifactaAwaitedJobGroupFailed",
+    "TrifactaBadRequest",
+    "TrifactaConfigurationError",
+    "TrifactaDuplicateExecution",
+    "TrifactaError",
+    "TrifactaFeatureDisabled",
+    "TrifactaForbidden",
+    "TrifactaGone",
+    "TrifactaJobGroupCanceled",
+    "TrifactaJobGroupError",
+    "TrifactaJobGroupFailed",
+    "TrifactaJobGroupStatusUnknown",
+    "TrifactaJobGroupTimeout",
+    "TrifactaNotFound",
+    "TrifactaRateLimited",
+    "TrifactaServerError",
+    "TrifactaSubmitOutcomeUnknown",
+    "TrifactaTransportError",
+    "TrifactaUnauthorized",
+    "TrifactaUnsupportedMediaType",
+    "TrifactaWaitFailed",
+]
+
+
+class TrifactaJobGroupError(TrifactaError, AirflowException):
+    """A job group did not end well.
+
+    :param job_group_id: the job group.
+    :param status: its last status word, None when it was not read.
+    :param link: its page in the application.
+    :param failed_jobs: the jobs in it that failed, as far as the API tells.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        job_group_id: int | str | None = None,
+        status: str | None = None,
+        link: str | None = None,
+        failed_jobs: Sequence[FailedJob] = (),
+    ) -> None:
+        super().__init__(message)
+        self.job_group_id = job_group_id
+        self.status = status
+        self.link = link
+        self.failed_jobs = tuple(failed_jobs)
+
+
+class TrifactaJobGroupFailed(TrifactaJobGroupError):
+    """A job group ended as ``Failed``."""
+
+
+class TrifactaJobGroupCanceled(TrifactaJobGroupFailed):
+    """A job group was stopped by somebody."""
+
+
+class TrifactaJobGroupTimeout(TrifactaJobGroupError):
+    """The deadline of the task passed before the job group ended."""
+
+
+class TrifactaJobGroupStatusUnknown(TrifactaJobGroupError):
+    """The status of a job group stayed a word that nobody knows."""
+
+
+class TrifactaAwaitedJobGroupFailed(TrifactaJobGroupError, AirflowFailException):
+    """A job group that a sensor waits for did not end well. Looking again would not change that."""
+
+
+class TrifactaWaitFailed(TrifactaError):
+    """The status of a job group could not be read for the whole retry budget. It may still be running."""
+
+
+class TrifactaSubmitOutcomeUnknown(TrifactaError, AirflowFailException):
+    """The answer to a submit was lost: a job group may or may not have been started.
+
+    Airflow does not retry the task, since that might start a second one.
+    """

@@ -1,0 +1,79 @@
+"""What Airflow asks a provider package about itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_trifacta import __version__
+from airflow_provider_trifacta.connection import (
+    CONN_TYPE,
+    EXTRA_FIELDS,
+    HIDDEN_FIELDS,
+    HOOK_NAME,
+    PLACEHOLDERS,
+    RELABELING,
+)
+
+_INTEGRATION = "Trifacta"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the metadata of the provider."""
+    return {
+        "package-name": "airflow-provider-trifacta",
+        "name": "Trifacta",
+        "description": "Run and await jobs on Trifacta (Designer Cloud, Dataprep by Trifacta, Alteryx One).",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": "https://help.alteryx.com/aac/en/trifacta-application.html",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": ["airflow_provider_trifacta.hooks.trifacta"],
+            }
+        ],
+        "operators": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": ["airflow_provider_trifacta.operators.job_group"],
+            }
+        ],
+        "sensors": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": ["airflow_provider_trifacta.sensors.job_group"],
+            }
+        ],
+        "triggers": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": ["airflow_provider_trifacta.triggers.job_group"],
+            }
+        ],
+        "extra-links": ["airflow_provider_trifacta.links.TrifactaJobGroupLink"],
+        "connection-types": [
+            {
+                "connection-type": CONN_TYPE,
+                "hook-class-name": "airflow_provider_trifacta.hooks.trifacta.TrifactaHook",
+                "hook-name": HOOK_NAME,
+                "conn-fields": {
+                    name: {
+                        "label": field.label,
+                        "description": field.description,
+                        "schema": dict(field.schema),
+                    }
+                    for name, field in EXTRA_FIELDS.items()
+                },
+                "ui-field-behaviour": {
+                    "hidden-fields": HIDDEN_FIELDS,
+                    "relabeling": RELABELING,
+                    "placeholders": PLACEHOLDERS,
+                },
+            }
+        ],
+    }

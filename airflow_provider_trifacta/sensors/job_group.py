@@ -1,0 +1,190 @@
+"""Waiting for a job group that something else started."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, conf
+
+from airflow_provider_trifacta.api.settings import check_seconds
+from airflow_provider_trifacta.links import TrifactaJobGroupLink
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_trifacta.api.waiting import UnknownStatusPatience
+    from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+
+#: How much later than the trigger's own deadline Airflow itself ends a deferral that no triggerer looks after.
+_BACKSTOP = timedelta(minutes=10)
+
+
+class TrifactaJobGroupSensor(BaseSensorOperator):
+    """Wait until a job group ends (``getJobGroupStatus``).
+
+    Succeeds only when it is ``Complete``. When it ends otherwise, the sensor fails without retries, or is skipped
+    with ``soft_fail=True``: looking again would not change it. It never cancels: the job group is not its own.
+
+    :param job_group_id: the job group, e.g. the output of the task that started it (templated).
+    :param deferrable: whether to wait in the triggerer; else ``mode`` says how (``poke`` or ``reschedule``).
+    :param poke_interval: seconds between two looks.
+    :param timeout: seconds after which the sensor gives up, in every mode.
+    :param unknown_status_timeout: seconds for which a status word that nobody knows is waited through.
+    :param retry_budget: seconds for which a look is repeated; None takes the connection's.
+    :param trifacta_conn_id: the Airflow connection (templated).
+    """
+
+    template_fields: Sequence[str] = ("job_group_id", "trifacta_conn_id")
+    operator_extra_links = (TrifactaJobGroupLink(),)
+    ui_color = "#f3f0dc"
+
+    def __init__(
+        self,
+        *,
+        job_group_id: int | str,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        unknown_status_timeout: float = 600.0,
+        retry_budget: float | None = None,
+        trifacta_conn_id: str = "trifacta_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job_group_id = job_group_id
+        self.deferrable = deferrable
+        check_seconds("poke_interval", self.poke_interval)
+        self.unknown_status_timeout = check_seconds("unknown_status_timeout", unknown_status_timeout)
+        self.retry_budget = (
+            None if retry_budget is None else check_seconds("retry_budget", retry_budget, zero=True)
+        )
+        self.trifacta_conn_id = trifacta_conn_id
+        self._last_status: str | None = None
+        self._patience: UnknownStatusPatience | None = None
+
+    def execute(self, context: Context) -> Any:
+        """Look at once; then wait in the triggerer, or as ``mode`` says."""
+        if not self.deferrable:
+            return super().execute(context)
+        if not self.poke(context):
+            self._defer(context)
+        return None
+
+    def poke(self, context: Context) -> bool:
+        """Look once.
+
+        :raises TrifactaAwaitedJobGroupFailed: the job group ended, but is not ``Complete``.
+        """
+        from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK
+        from airflow_provider_trifacta.api.run_request import check_id
+        from airflow_provider_trifacta.api.statuses import is_final, is_known
+        from airflow_provider_trifacta.api.waiting import UnknownStatusPatience
+
+        job_group_id = check_id("job_group_id", self.job_group_id)
+        hook = self._hook
+        status = hook.get_job_group_status(job_group_id)
+        if status != self._last_status:
+            self._announce(hook, context)
+            self.log.info("Job group %s is %s", job_group_id, status)
+            self._last_status = status
+        if is_final(status):
+            self._conclude(hook, status)
+            return True
+        if self._patience is None:
+            self._patience = UnknownStatusPatience(self.unknown_status_timeout)
+        # In mode "reschedule" every look is a new process, which knows only what the server remembers.
+        since = None if is_known(status) else self._changed_at(hook)
+        if self._patience.is_over(status, SYSTEM_CLOCK.time(), since=since):
+            self._fail_as_unknown(hook, status)
+        return False
+
+    def execute_complete(self, context: Context, event: Any = None) -> None:
+        """Go on after the trigger: succeed, or fail with the reason."""
+        from airflow_provider_trifacta.job_group_outcome import wait_failed
+        from airflow_provider_trifacta.triggers.job_group import WaitEvent
+
+        ended = WaitEvent.read(event, self.job_group_id)
+        if ended.outcome == "final" and ended.status is not None:
+            self._conclude(self._hook, ended.status)
+        elif ended.outcome == "unknown":
+            self._fail_as_unknown(self._hook, ended.status)
+        elif ended.outcome == "deadline":
+            raise AirflowSensorTimeout(
+                f"Job group {self.job_group_id} did not end within the timeout of {self.timeout} s; "
+                f"its last status was {ended.status}"
+            )
+        else:
+            raise wait_failed(self.job_group_id, ended.message or "the trigger gave no reason")
+
+    # ----------------------------------------------------------------------------------------------------- steps
+
+    @functools.cached_property
+    def _hook(self) -> TrifactaHook:
+        from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+
+        return TrifactaHook(self.trifacta_conn_id, retry_budget=self.retry_budget)
+
+    def _announce(self, hook: TrifactaHook, context: Context) -> None:
+        from airflow_provider_trifacta.job_group_outcome import link_of
+
+        try:
+            TrifactaJobGroupLink().push(context, link_of(hook, self.job_group_id))
+        except Exception as error:
+            self.log.warning("The link of job group %s could not be stored: %s", self.job_group_id, error)
+
+    def _changed_at(self, hook: TrifactaHook) -> float | None:
+        """Return when the job group changed last, in seconds since the epoch."""
+        from airflow_provider_trifacta.api.errors import TrifactaApiError
+        from airflow_provider_trifacta.api.operations import get_job_group
+
+        self.log.warning("Job group %s has a status that is not known: %r", self.job_group_id, self._last_status)
+        try:
+            job_group = hook.send(get_job_group(self.job_group_id).within(0))
+            return datetime.fromisoformat(job_group["updatedAt"]).timestamp()
+        except (TrifactaApiError, KeyError, TypeError, ValueError):
+            return None
+
+    def _conclude(self, hook: TrifactaHook, status: str) -> None:
+        from airflow_provider_trifacta.exceptions import TrifactaAwaitedJobGroupFailed, TrifactaJobGroupError
+        from airflow_provider_trifacta.job_group_outcome import conclude
+
+        try:
+            conclude(hook, self.job_group_id, status, self.log)
+        except TrifactaJobGroupError as error:
+            raise TrifactaAwaitedJobGroupFailed(
+                str(error),
+                job_group_id=error.job_group_id,
+                status=error.status,
+                link=error.link,
+                failed_jobs=error.failed_jobs,
+            ) from error
+
+    def _fail_as_unknown(self, hook: TrifactaHook, status: str | None) -> None:
+        from airflow_provider_trifacta.exceptions import TrifactaAwaitedJobGroupFailed
+        from airflow_provider_trifacta.job_group_outcome import status_unknown
+
+        error = status_unknown(hook, self.job_group_id, status)
+        raise TrifactaAwaitedJobGroupFailed(
+            str(error), job_group_id=self.job_group_id, status=status, link=error.link
+        )
+
+    def _defer(self, context: Context) -> None:
+        from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK
+        from airflow_provider_trifacta.triggers.job_group import TrifactaJobGroupTrigger
+
+        started = context["ti"].start_date
+        began = started.timestamp() if started else SYSTEM_CLOCK.time()
+        self.defer(
+            trigger=TrifactaJobGroupTrigger(
+                job_group_id=self.job_group_id,
+                trifacta_conn_id=self.trifacta_conn_id,
+                poll_interval=self.poke_interval,
+                unknown_status_timeout=self.unknown_status_timeout,
+                deadline=began + self.timeout,
+                retry_budget=self.retry_budget,
+            ),
+            method_name="execute_complete",
+            # Only for when no triggerer is there to keep the deadline.
+            timeout=timedelta(seconds=self.timeout) + _BACKSTOP,
+        )

@@ -1,0 +1,184 @@
+"""Waiting for a job group in the triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK
+from airflow_provider_trifacta.api.errors import TrifactaError
+from airflow_provider_trifacta.api.operations import cancel_job_group, get_job_group_status
+from airflow_provider_trifacta.api.statuses import is_final
+from airflow_provider_trifacta.api.waiting import (
+    DEFAULT_POLL_INTERVAL,
+    DEFAULT_UNKNOWN_STATUS_TIMEOUT,
+    wait_for_job_group,
+)
+from airflow_provider_trifacta.connection import DEFAULT_CONN_ID
+from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+from airflow_provider_trifacta.triggers.task_state import is_still_deferred
+
+#: Seconds that the last look at the deadline, and the cancelling in ``on_kill``, may take.
+_LAST_CALL_TIMEOUT = 15.0
+
+Outcome = Literal["final", "unknown", "deadline", "error"]
+
+
+@dataclass(frozen=True)
+class WaitEvent:
+    """What the trigger tells the task.
+
+    :param job_group_id: the job group waited for.
+    :param outcome: it reached a ``final`` status; its status stayed ``unknown``; the ``deadline`` passed; or an
+        ``error`` ended the wait.
+    :param status: its last status word, None when none was read.
+    :param message: what went wrong.
+    """
+
+    job_group_id: int | str
+    outcome: Outcome
+    status: str | None = None
+    message: str | None = None
+
+    @classmethod
+    def read(cls, event: Any, job_group_id: Any = None) -> WaitEvent:
+        """Read the event a task is resumed with. Whatever cannot be read is an error, never a success."""
+        if not isinstance(event, dict) or event.get("outcome") not in ("final", "unknown", "deadline", "error"):
+            return cls(job_group_id, "error", message=f"the trigger gave no usable event: {event!r}")
+        status, message = event.get("status"), event.get("message")
+        return cls(
+            event.get("job_group_id", job_group_id),
+            event["outcome"],
+            None if status is None else str(status),
+            None if message is None else str(message),
+        )
+
+
+class TrifactaJobGroupTrigger(BaseTrigger):
+    """Waits until a job group ends, and never starts one.
+
+    All arguments are plain values, and none is a secret: Airflow keeps them in its database. Each has a default,
+    so that what an older version stored still loads; what a newer one adds is ignored with a warning.
+
+    :param job_group_id: the job group.
+    :param trifacta_conn_id: the Airflow connection.
+    :param poll_interval: seconds between two looks.
+    :param unknown_status_timeout: seconds for which a status word that nobody knows is waited through.
+    :param deadline: seconds since the epoch at which the wait ends; None waits for as long as it takes. Absolute,
+        so that a restart of the triggerer does not extend it.
+    :param retry_budget: seconds for which a look is repeated; None takes the connection's.
+    :param cancel_on_kill: whether the job group is canceled when a person ends the deferred task.
+    """
+
+    def __init__(
+        self,
+        job_group_id: int | str = "",
+        trifacta_conn_id: str = DEFAULT_CONN_ID,
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
+        unknown_status_timeout: float = DEFAULT_UNKNOWN_STATUS_TIMEOUT,
+        deadline: float | None = None,
+        retry_budget: float | None = None,
+        cancel_on_kill: bool = False,
+        **unknown: Any,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
+        self.job_group_id = job_group_id
+        self.trifacta_conn_id = trifacta_conn_id
+        self.poll_interval = poll_interval
+        self.unknown_status_timeout = unknown_status_timeout
+        self.deadline = deadline
+        self.retry_budget = retry_budget
+        self.cancel_on_kill = cancel_on_kill
+        self._ended = False
+        if unknown:
+            self.log.warning("Arguments of another version of the provider are ignored: %s", sorted(unknown))
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments."""
+        return (
+            "airflow_provider_trifacta.triggers.job_group.TrifactaJobGroupTrigger",
+            {
+                "job_group_id": self.job_group_id,
+                "trifacta_conn_id": self.trifacta_conn_id,
+                "poll_interval": self.poll_interval,
+                "unknown_status_timeout": self.unknown_status_timeout,
+                "deadline": self.deadline,
+                "retry_budget": self.retry_budget,
+                "cancel_on_kill": self.cancel_on_kill,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, then say how it ended. Nothing is awaited after the event: the task may be stopped by then."""
+        try:
+            event = await self._wait()
+        except asyncio.CancelledError:
+            # Airflow before 3.3 has no on_kill: stopping and a person's act look the same here.
+            if not hasattr(BaseTrigger, "on_kill"):
+                await self.on_kill()
+            raise
+        except TrifactaError as error:
+            event = WaitEvent(self.job_group_id, "error", message=str(error))
+        except Exception as error:
+            self.log.exception("The wait for job group %s ended unexpectedly", self.job_group_id)
+            event = WaitEvent(self.job_group_id, "error", message=f"{type(error).__name__}: {error}")
+        self._ended = True
+        yield TriggerEvent(asdict(event))  # type: ignore[no-untyped-call,unused-ignore]
+
+    async def _wait(self) -> WaitEvent:
+        flow = wait_for_job_group(
+            self.job_group_id,
+            poll_interval=self.poll_interval,
+            unknown_status_timeout=self.unknown_status_timeout,
+            clock=SYSTEM_CLOCK,
+            random_number=random.random,
+            log=self.log,
+        )
+        remaining = None if self.deadline is None else self.deadline - SYSTEM_CLOCK.time()
+        try:
+            async with asyncio.timeout(remaining), self._hook().async_client() as client:
+                ending = await client.run(flow)
+        except TimeoutError:
+            return await self._look_at_deadline()
+        return WaitEvent(self.job_group_id, ending.kind, ending.status)
+
+    async def _look_at_deadline(self) -> WaitEvent:
+        """Look once more: the job group may have ended while no triggerer was there to see it."""
+        status = None
+        try:
+            async with asyncio.timeout(_LAST_CALL_TIMEOUT), self._hook().async_client() as client:
+                status = await client.send(get_job_group_status(self.job_group_id).within(0))
+        except (TrifactaError, TimeoutError) as error:
+            self.log.warning("The last look at job group %s failed: %s", self.job_group_id, error)
+        if status is not None and is_final(status):
+            return WaitEvent(self.job_group_id, "final", status)
+        return WaitEvent(self.job_group_id, "deadline", status)
+
+    async def on_kill(self) -> None:
+        """Cancel the job group, if a person ended the task. Called by Airflow 3.3 and later.
+
+        Airflow also calls it when another triggerer took over after a late heartbeat, and may call it after the
+        event, so the state of the task decides.
+        """
+        if not self.cancel_on_kill or self._ended:
+            return
+        try:
+            async with asyncio.timeout(_LAST_CALL_TIMEOUT):
+                if await is_still_deferred(self):
+                    self.log.info("The task still waits for job group %s: it goes on elsewhere", self.job_group_id)
+                    return
+                async with self._hook().async_client() as client:
+                    await client.send(cancel_job_group(self.job_group_id).within(_LAST_CALL_TIMEOUT))
+            self.log.info("Job group %s was canceled, since its task was ended", self.job_group_id)
+        except Exception as error:
+            self.log.error(
+                "Job group %s could not be canceled and may still be running: %s", self.job_group_id, error
+            )
+
+    def _hook(self) -> TrifactaHook:
+        return TrifactaHook(self.trifacta_conn_id, retry_budget=self.retry_budget)

@@ -1,0 +1,59 @@
+"""Whether a task still waits for its trigger, asked from within the trigger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import sync_to_async
+
+if TYPE_CHECKING:
+    from airflow.triggers.base import BaseTrigger
+
+_DEFERRED = "deferred"
+
+
+async def is_still_deferred(trigger: BaseTrigger) -> bool:
+    """Return whether the task of a trigger is still deferred.
+
+    A trigger is stopped when a person ends its task, but also when its triggerer stops or hands it over. Only the
+    state of the task tells these apart.
+    """
+    ti = trigger.task_instance
+    state = await sync_to_async(_read_state)(ti)
+    return state == _DEFERRED
+
+
+def _read_state(ti: Any) -> str | None:
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    except ImportError:
+        return _read_state_from_database(ti)
+    states = RuntimeTaskInstance.get_task_states(
+        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+    )
+    # The items of a mapped task are told apart by a suffix.
+    name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
+    return _word(states.get(ti.run_id, {}).get(name))
+
+
+def _read_state_from_database(ti: Any) -> str | None:
+    """Read the state on Airflow 2, where triggers may use the database."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        state = (
+            session.query(TaskInstance.state)
+            .filter(
+                TaskInstance.dag_id == ti.dag_id,
+                TaskInstance.task_id == ti.task_id,
+                TaskInstance.run_id == ti.run_id,
+                TaskInstance.map_index == ti.map_index,
+            )
+            .scalar()
+        )
+    return _word(state)
+
+
+def _word(state: Any) -> str | None:
+    return None if state is None else str(getattr(state, "value", state))
