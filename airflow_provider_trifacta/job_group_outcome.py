@@ -74,4 +74,4 @@ def _log_outputs(hook: TrifactaHook, job_group_id: int | str, log: Log) -> None:
         log.warning("Job group %s is Complete; its outputs could not be read: %s", job_group_id, error)
         return
     wrote = ", ".join(describe_outputs(outputs)) or "nothing"
-    log.info("Job group %s is Complete and wrote %s", job_group_id, wrote)
+    log.info("Job group %s wrote %s", job_group_id, wrote)

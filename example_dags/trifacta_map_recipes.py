@@ -17,7 +17,7 @@ with DAG(
     start_date=datetime(2024, 1, 1),
     catchup=False,
     tags=["trifacta"],
-):
+) as dag:
     TrifactaRunJobGroupOperator.partial(
         task_id="run_recipe",
         deferrable=True,

@@ -16,21 +16,21 @@ with DAG(
     schedule=None,
     start_date=datetime(2024, 1, 1),
     catchup=False,
-    params={"region": "emea"},
+    params={"region": "emea", "reference_date": "2024-03-01T06:00:00Z"},
     tags=["trifacta"],
-):
+) as dag:
     TrifactaRunJobGroupOperator(
         task_id="run_for_region",
         wrangled_dataset_id=RECIPE,
         run_parameters={"region": "{{ params.region }}"},
         # What "now" means in the date-time parameters of the recipe.
-        reference_date="{{ ts }}",
+        reference_date="{{ params.reference_date }}",
         overrides={
             "execution": "photon",
             "profiler": True,
             "writesettings": [
                 {
-                    "path": "s3://example-bucket/orders/{{ params.region }}/{{ ds }}.csv",
+                    "path": "s3://example-bucket/orders/{{ params.region }}.csv",
                     "action": "create",
                     "format": "csv",
                     "header": True,

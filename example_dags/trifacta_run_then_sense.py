@@ -18,7 +18,7 @@ with DAG(
     start_date=datetime(2024, 1, 1),
     catchup=False,
     tags=["trifacta"],
-):
+) as dag:
     start = TrifactaRunJobGroupOperator(
         task_id="start_recipe",
         wrangled_dataset_id=RECIPE,

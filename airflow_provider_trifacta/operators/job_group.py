@@ -151,11 +151,9 @@ class TrifactaRunJobGroupOperator(BaseOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral. Cancels the job group if Airflow ended the deferral itself, at the backstop."""
-        from airflow.providers.common.compat.sdk import TaskDeferralTimeout
-
-        try:
-            return super().resume_execution(next_method, next_kwargs, context)
-        except TaskDeferralTimeout:
+        # Airflow 2.11 has no error class of its own for this, but the same word in the reason.
+        failure = (next_kwargs or {}).get("error") if next_method == "__fail__" else None
+        if failure is not None and "timeout" in str(failure).lower():
             job_group_id = self._pushed_job_group_id(context)
             if job_group_id is not None:
                 self.log.error(
@@ -163,7 +161,7 @@ class TrifactaRunJobGroupOperator(BaseOperator):
                     job_group_id,
                     self._cancel_after_deadline(self._hook(), job_group_id),
                 )
-            raise
+        return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
         """Cancel the job group, within three seconds and without asking Airflow for anything.
