@@ -1,0 +1,57 @@
+# One virtual environment a version of Airflow; PYTHON makes it.
+AIRFLOW ?= 3.3.2
+PYTHON ?= python3
+
+VENV := .venv/airflow-$(AIRFLOW)
+BIN := $(VENV)/bin
+CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
+# The peer whose hook is run against the emulator. Without its hundred dependencies, and out of Airflow's sight.
+GOOGLE := apache-airflow-providers-google==22.8.0
+
+.PHONY: demo up test test-unit test-system examples lint format bench constraints clean
+
+demo: $(VENV)/installed  ## run a recipe in a real Airflow, and say what happened
+	$(BIN)/python demo/run.py
+
+up: $(VENV)/installed  ## Airflow with its UI and the emulator, until Ctrl-C
+	$(BIN)/python demo/up.py
+
+test: $(VENV)/installed $(VENV)/google  ## all tests
+	GOOGLE_PROVIDER=$(VENV)/google $(BIN)/python -m pytest
+
+test-unit: $(VENV)/installed $(VENV)/google  ## all tests but those in a real Airflow
+	GOOGLE_PROVIDER=$(VENV)/google $(BIN)/python -m pytest -m "not system"
+
+test-system: $(VENV)/installed  ## the tests in a real Airflow
+	$(BIN)/python -m pytest -m system
+
+lint: $(VENV)/installed  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/installed  ## what the clients cost, as ratios
+	$(BIN)/python demo/bench.py
+
+constraints:  ## pin the versions that a fresh installation gets now
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]' apache-airflow==$(AIRFLOW)
+	(echo "# Versions that the tests pass with on Airflow $(AIRFLOW). Made with: make constraints AIRFLOW=$(AIRFLOW)"; \
+	 $(BIN)/pip freeze --exclude-editable) > $(CONSTRAINTS)
+
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]' apache-airflow==$(AIRFLOW)
+	touch $@
+
+$(VENV)/google: $(VENV)/installed
+	$(BIN)/pip install --quiet --no-deps --upgrade --target $@ $(GOOGLE)
+	touch $@
+
+clean:
+	rm -rf .venv .demo .up build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,220 @@
+"""A real Airflow of one's own: scheduler, triggerer and API server, in a folder, until stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+IS_AIRFLOW_3 = not version("apache-airflow").startswith("2.")
+
+
+class AirflowInstance:
+    """Runs Airflow of the Python this runs in.
+
+    :param home: the folder for its database and logs; kept, so that a second start is quicker.
+    :param dags: the folder of the DAG files.
+    :param with_ui: whether Airflow 2 starts its webserver; Airflow 3 has the UI in its API server.
+    :param settings: further environment variables.
+    """
+
+    def __init__(
+        self, home: Path, dags: Path, *, with_ui: bool = False, settings: Mapping[str, str] | None = None
+    ) -> None:
+        self.home = home.resolve()
+        self.port = free_port()
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._with_ui = with_ui
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._environment = {
+            **os.environ,
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags.resolve()),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__FERNET_KEY": "MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA=",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor" if IS_AIRFLOW_3 else "SequentialExecutor",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(self.port),
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API__SECRET_KEY": secrets.token_hex(16),
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": "127.0.0.1",
+            "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(self.port),
+            "AIRFLOW__WEBSERVER__WORKERS": "1",
+            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
+            "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db",
+            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.home / "logs"),
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PYTHONWARNINGS": "ignore",
+            **(settings or {}),
+        }
+
+    # -------------------------------------------------------------------------------------------- start and stop
+
+    def start(self) -> None:
+        """Start everything; returns when the UI or API answers."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.airflow("db", "migrate")
+        commands = [["scheduler"], ["triggerer"]]
+        if IS_AIRFLOW_3:
+            commands += [["api-server"], ["dag-processor"]]
+        elif self._with_ui:
+            self.airflow(
+                *("users", "create", "--username", "admin", "--password", "admin", "--role", "Admin"),
+                *("--firstname", "A", "--lastname", "D", "--email", "admin@example.com"),
+            )
+            commands += [["webserver"]]
+        for command in commands:
+            self.start_component(*command)
+        if IS_AIRFLOW_3 or self._with_ui:
+            path = "/api/v2/version" if IS_AIRFLOW_3 else "/health"
+            wait_for(lambda: self._answers(path), f"no answer from {self.url}", seconds=120)
+
+    def start_component(self, *command: str) -> None:
+        """Start one component, e.g. ``triggerer``."""
+        with (self.home / f"{command[0]}.log").open("ab") as log:
+            self._processes[command[0]] = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", "airflow", *command],
+                env=self._environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def stop_component(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
+        """Stop one component and what it started."""
+        process = self._processes.pop(name)
+        try:
+            os.killpg(process.pid, number)
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        except ProcessLookupError:
+            pass
+
+    def stop(self) -> None:
+        """Stop everything that was started."""
+        for process in self._processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        for name in list(self._processes):
+            self.stop_component(name)
+
+    def dead_components(self) -> list[str]:
+        """Return the components that ended by themselves."""
+        return [name for name, process in self._processes.items() if process.poll() is not None]
+
+    def airflow(self, *arguments: str) -> str:
+        """Run a command of the ``airflow`` command line and return what it printed."""
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "airflow", *arguments],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=180,
+        )
+        if done.returncode:
+            raise RuntimeError(f"airflow {' '.join(arguments[:3])} failed:\n{done.stdout}\n{done.stderr}")
+        return done.stdout
+
+    def _answers(self, path: str) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}{path}", timeout=2) as response:  # noqa: S310
+                return response.status == 200
+        except OSError:
+            return False
+
+    # ---------------------------------------------------------------------------------------------- using it
+
+    def set_connection(self, conn_id: str, **fields: object) -> None:
+        """Store a connection in the database, in place of what is there."""
+        self.airflow("connections", "delete", conn_id) if self._rows(
+            "select 1 from connection where conn_id = ?", conn_id
+        ) else None
+        self.airflow("connections", "add", conn_id, "--conn-json", json.dumps(fields))
+
+    def trigger(self, dag_id: str, run_id: str) -> None:
+        """Start a run of a DAG, once the DAG is known."""
+        known = "select 1 from serialized_dag where dag_id = ?"
+        wait_for(lambda: self._rows(known, dag_id), f"DAG {dag_id} was not found", seconds=90)
+        self.airflow("dags", "trigger", dag_id, "--run-id", run_id)
+
+    def run_state(self, dag_id: str, run_id: str) -> str | None:
+        """Return the state of a run."""
+        rows = self._rows("select state from dag_run where dag_id = ? and run_id = ?", dag_id, run_id)
+        return rows[0][0] if rows else None
+
+    def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
+        """Return the states of the tasks of a run; items of a mapped task have their index behind the name."""
+        rows = self._rows(
+            "select task_id, map_index, state from task_instance where dag_id = ? and run_id = ?", dag_id, run_id
+        )
+        return {task if index < 0 else f"{task}[{index}]": state for task, index, state in rows}
+
+    def xcoms(self, dag_id: str, run_id: str) -> dict[tuple[str, str], object]:
+        """Return the XComs of a run by task and key."""
+        rows = self._rows("select task_id, key, value from xcom where dag_id = ? and run_id = ?", dag_id, run_id)
+        return {(task, key): _decoded(value) for task, key, value in rows}
+
+    def task_log(self, dag_id: str, run_id: str) -> str:
+        """Return the logs of all tasks of a run."""
+        folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
+        return "\n".join(file.read_text("utf-8", "replace") for file in sorted(folder.rglob("*.log*")))
+
+    def _rows(self, query: str, *parameters: object) -> list[tuple[object, ...]]:
+        database = sqlite3.connect(f"file:{self.home}/airflow.db?mode=ro", uri=True, timeout=10)
+        try:
+            return database.execute(query, parameters).fetchall()
+        finally:
+            database.close()
+
+
+def _decoded(value: object) -> object:
+    for _ in range(2):  # stored as JSON, in some versions as JSON of JSON
+        if isinstance(value, (str, bytes)):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                break
+    return value
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], object], otherwise: str, *, seconds: float, every: float = 0.3) -> None:
+    """Return when a condition holds.
+
+    :raises TimeoutError: with the text ``otherwise``, when it does not hold in time.
+    """
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(otherwise)
+        time.sleep(every)
