@@ -75,6 +75,9 @@ class AsyncTrifactaClient(BoundOperations):
                 sock_read=self.settings.read_timeout,
             ),
         )
+        # aiohttp repeats reads and deletions by itself when a kept connection turns out dead. What is repeated
+        # is decided, counted and logged in one place here; there is no public switch.
+        self._session._retry_connection = False
         return self
 
     async def __aexit__(

@@ -165,7 +165,9 @@ class Emulator:
             self._started.set()
 
     async def _serve(self) -> None:
-        sock = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET)
+        # Only a socket that names its protocol gets TCP_NODELAY from asyncio. Without it, an answer takes 40 ms.
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with sock:
             sock.bind((self._host, self._port))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import FakeClock
+from support import FakeClock
 
 from airflow_provider_trifacta.api.errors import TrifactaServerError
 from airflow_provider_trifacta.api.flows import Pause

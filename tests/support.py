@@ -1,0 +1,164 @@
+"""What several tests use."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
+from airflow_provider_trifacta.api.client import TrifactaClient
+from airflow_provider_trifacta.api.messages import Listing, Operation
+from airflow_provider_trifacta.api.retries import RetryPolicy
+from airflow_provider_trifacta.api.settings import ClientSettings
+from airflow_provider_trifacta.emulator import Emulator
+
+Answer = Callable[[str], tuple[int, dict[str, str], bytes]]
+
+
+class ScriptedServer:
+    """A server that answers whatever a test says."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.requests: list[str] = []
+        scripted = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def respond(self) -> None:
+                self.rfile.read(int(self.headers.get("content-length") or 0))
+                scripted.requests.append(f"{self.command} {self.path}")
+                status, headers, body = answer(self.path)
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = do_DELETE = respond  # noqa: N815
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class FakeClock:
+    """A clock that moves only when somebody sleeps."""
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self.now = now
+        self.slept: list[float] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    async def async_sleep(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+
+class Caller:
+    """Sends operations through the synchronous or the asynchronous client, the same way."""
+
+    def __init__(self, kind: str, clock: FakeClock) -> None:
+        self.kind = kind
+        self.clock = clock
+
+    def __call__(
+        self,
+        operation: Operation[Any] | Listing,
+        server: Emulator | str,
+        token: Any = None,
+        *,
+        budget: float = 900.0,
+        clock: Any = None,
+        **settings: Any,
+    ) -> Any:
+        url = server if isinstance(server, str) else server.url
+        token = token if token is not None else getattr(server, "token", "token")
+        options = ClientSettings(url, retries=RetryPolicy(budget=budget), **settings)
+        clock = clock or self.clock
+        if self.kind == "sync":
+            with TrifactaClient(options, token, clock=clock, random_number=lambda: 0.5) as client:
+                if isinstance(operation, Listing):
+                    return list(client.iterate(operation))
+                return client.send(operation)
+
+        async def call() -> Any:
+            credential = token if isinstance(token, str) else AsyncCredentialOf(token)
+            async with AsyncTrifactaClient(
+                options, credential, clock=clock, random_number=lambda: 0.5
+            ) as asynchronous:
+                if isinstance(operation, Listing):
+                    return [item async for item in asynchronous.iterate(operation)]
+                return await asynchronous.send(operation)
+
+        return asyncio.run(call())
+
+
+class AsyncCredentialOf:
+    """A synchronous credential for the asynchronous client."""
+
+    def __init__(self, credential: Any) -> None:
+        self._credential = credential
+
+    async def token(self) -> str:
+        return self._credential.token()
+
+    async def reread(self) -> str:
+        return self._credential.reread()
+
+
+class FakeTaskInstance:
+    """What operators use of a task instance: XComs that survive a deferral, and when it started."""
+
+    def __init__(self, start_date: datetime | None = None) -> None:
+        self.start_date = start_date or datetime.now(UTC)
+        self.map_index = -1
+        self.dag_id, self.task_id, self.run_id = "dag", "task", "run"
+        self.xcoms: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = value
+
+    def xcom_pull(self, *, key: str, **_: Any) -> Any:
+        return self.xcoms.get(key)
+
+
+async def drain(events: AsyncIterator[Any]) -> list[Any]:
+    return [event async for event in events]
+
+
+def run_deferred(operator: Any, context: dict[str, Any]) -> Any:
+    """Run an operator as Airflow does: its trigger, when it defers, and then the method it names."""
+    from airflow.providers.common.compat.sdk import TaskDeferred
+
+    try:
+        return operator.execute(context)
+    except TaskDeferred as deferral:
+        path, arguments = deferral.trigger.serialize()
+        trigger = type(deferral.trigger)(**json.loads(json.dumps(arguments)))
+        assert path == f"{type(trigger).__module__}.{type(trigger).__qualname__}"
+        events = asyncio.run(drain(trigger.run()))
+        payload = json.loads(json.dumps(events[0].payload))
+        return operator.resume_execution(deferral.method_name, {"event": payload}, context)
