@@ -28,7 +28,6 @@ from airflow_provider_trifacta.emulator.state import State
 
 #: Headers of a request that the journal keeps. The token is not among them.
 _JOURNALED = ("accept", "content-type", "user-agent", "x-execution-id")
-_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 _PROXY_PAGE = "<html><head><title>{0}</title></head><body><h1>{0}</h1><hr>proxy</body></html>"
 
 
@@ -71,11 +70,15 @@ class Application:
                 Route("/emulator/faults", self._order_fault, methods=["POST"]),
                 Route("/emulator/faults", self._clear_faults, methods=["DELETE"]),
                 Route("/emulator/settings", self._change_settings, methods=["PATCH"]),
-                Route("/{path:path}", self._serve, methods=_METHODS),
             ]
         )
+        self.asgi.router.default = self._serve_api
 
     # ------------------------------------------------------------------------------------------------- the API
+
+    async def _serve_api(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._serve(Request(scope, receive))
+        await response(scope, receive, send)
 
     async def _serve(self, request: Request) -> Response:
         request_id = str(uuid.uuid4())
@@ -332,6 +335,7 @@ def _checked_body(operation: Operation, raw: bytes) -> Any:
         return {}
     try:
         body = json.loads(raw)
+        json.dumps(body, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except ValueError as error:
         raise Problem.validation(f"body: not JSON ({error})") from None
     operation.check_body(body)

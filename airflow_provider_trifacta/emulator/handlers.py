@@ -527,7 +527,8 @@ def _package_of(call: Call) -> Row:
     for part in message.iter_parts() if message.is_multipart() else ():
         if part.get_param("name", header="content-disposition") in ("data", "File"):
             try:
-                with zipfile.ZipFile(io.BytesIO(part.get_content())) as package:
+                payload = part.get_payload(decode=True)
+                with zipfile.ZipFile(io.BytesIO(payload if isinstance(payload, bytes) else b"")) as package:
                     contents: Row = json.loads(package.read("data"))
                 return contents
             except (zipfile.BadZipFile, KeyError, ValueError):

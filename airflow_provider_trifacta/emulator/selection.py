@@ -12,6 +12,9 @@ from airflow_provider_trifacta.emulator.clock import epoch
 from airflow_provider_trifacta.emulator.problems import Problem
 from airflow_provider_trifacta.emulator.state import WORKSPACE, Row, State, shown
 
+#: Fields that an answer holds whatever is asked for.
+_ALWAYS = ["id", "status", "jobType"]
+
 #: Gives what an association of a row holds: one row, or a list of rows with their table.
 Association = Callable[[State, Row], Any]
 
@@ -122,7 +125,8 @@ def with_selection(state: State, table: str, row: Row, query: Mapping[str, Any])
     result = shown(row)
     names = _field_names(query.get("fields"))
     if names:
-        result = {name: value for name, value in result.items() if name in names or name == "id"}
+        names += _ALWAYS
+        result = {name: value for name, value in result.items() if name in names}
     if query.get("embed"):
         result |= _embedded(state, table, row, _parse_embed(str(query["embed"])))
     return result

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_trifacta.emulator import Emulator
+from airflow_provider_trifacta.exceptions import TrifactaConfigurationError, TrifactaUnauthorized
+from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+
+Connect = Callable[..., None]
+
+
+def test_says_who_the_token_belongs_to(emulator: Emulator, connect: Connect) -> None:
+    connect(emulator)
+    assert TrifactaHook().test_connection() == (
+        True,
+        f"Connected to {emulator.url}. The token belongs to emulator@example.com.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [(401, "check the password"), (403, "workspace"), (404, "check the base URL"), (503, "503")],
+)
+def test_says_what_is_wrong_and_what_to_do(emulator: Emulator, connect: Connect, status: int, says: str) -> None:
+    connect(emulator, retry_budget=0)
+    emulator.order("getCurrentPerson", "status", status=status, call=None)
+    ok, message = TrifactaHook().test_connection()
+    assert not ok
+    assert says in message
+    assert str(status) in message
+    assert emulator.token not in message
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"password": ""}, "password: is empty"),
+        ({"password": "***"}, "password: holds asterisks"),
+        ({"host": ""}, "host: missing"),
+        ({"host": "ftp://x"}, "scheme 'ftp'"),
+        ({"extra": {"read_timeout": "soon"}}, "read_timeout"),
+        ({"host": "https://name.invalid"}, "Check the base URL"),
+    ],
+)
+def test_a_connection_that_cannot_work(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], says: str) -> None:
+    import json
+
+    connection = {"conn_type": "trifacta", "host": "http://127.0.0.1:9", "password": "eyJsecret", **fields}
+    connection.setdefault("extra", {"retry_budget": 0})
+    monkeypatch.setenv("AIRFLOW_CONN_TRIFACTA_DEFAULT", json.dumps(connection))
+    ok, message = TrifactaHook().test_connection()
+    assert not ok
+    assert says in message
+    assert "eyJsecret" not in message
+
+
+def test_tls_that_fails_is_named(emulator: Emulator, connect: Connect) -> None:
+    connect(emulator.url.replace("http:", "https:"), retry_budget=0)
+    ok, message = TrifactaHook().test_connection()
+    assert not ok
+    assert "TLS failed" in message
+
+
+def test_answers_in_bounded_time(connect: Connect) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        connect(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        began = time.monotonic()
+        ok, message = TrifactaHook().test_connection()
+    assert not ok
+    assert "read timeout" in message
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize("port", [None, 0, ""])
+def test_works_without_a_port(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, port: Any) -> None:
+    import json
+
+    connection = {"conn_type": "trifacta", "host": emulator.url, "password": emulator.token, "port": port or None}
+    if port == 0:
+        connection["port"] = 0
+    monkeypatch.setenv("AIRFLOW_CONN_TRIFACTA_DEFAULT", json.dumps(connection))
+    assert TrifactaHook().test_connection()[0]
+
+
+def test_the_uri_form(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    host, port = emulator.url.removeprefix("http://").split(":")
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_TRIFACTA_DEFAULT",
+        f"trifacta://:{emulator.token.replace('=', '%3D')}@{host}:{port}/http?read_timeout=5",
+    )
+    hook = TrifactaHook()
+    assert hook.get_current_person()["id"] == 17
+    assert hook.client.settings.read_timeout == 5
+
+
+def test_nothing_is_read_before_the_first_call() -> None:
+    TrifactaHook("missing")
+
+
+def test_an_unknown_extra_is_warned_about(
+    emulator: Emulator, connect: Connect, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Airflow 3 logs past the standard library.
+    monkeypatch.setattr(TrifactaHook, "log", logging.getLogger("hook"))
+    connect(emulator, read_timout=5)
+    TrifactaHook().get_current_person()
+    assert "did you mean 'read_timeout'" in caplog.text
+
+
+def test_a_token_rotated_in_between_is_read_again(emulator: Emulator, connect: Connect) -> None:
+    connect(emulator)
+    hook = TrifactaHook()
+    hook.get_current_person()
+    connect(emulator, token=emulator.add_token())
+    emulator.delete_token(emulator.token)
+    assert hook.get_current_person()["id"] == 17
+    connect(emulator, token="eyJother")
+    with pytest.raises(TrifactaUnauthorized):
+        TrifactaHook().get_current_person()
+
+
+def test_the_asynchronous_client(emulator: Emulator, connect: Connect) -> None:
+    connect(emulator)
+
+    async def ask() -> Any:
+        async with TrifactaHook().async_client() as client:
+            return await client.get_current_person()
+
+    assert asyncio.run(ask())["id"] == 17
+
+
+def test_the_user_agent_names_everything(emulator: Emulator, connect: Connect) -> None:
+    connect(emulator)
+    TrifactaHook().get_current_person()
+    agent = emulator.journal[-1].headers["user-agent"]
+    for name in ("airflow-provider-trifacta/", "python/", "airflow/"):
+        assert name in agent
+
+
+@pytest.mark.parametrize("budget", [-1, "long", True])
+def test_a_budget_is_checked(budget: Any) -> None:
+    with pytest.raises(TrifactaConfigurationError, match="retry_budget"):
+        TrifactaHook(retry_budget=budget)

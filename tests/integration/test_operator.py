@@ -1,0 +1,366 @@
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from support import FakeTaskInstance, run_deferred
+
+from airflow_provider_trifacta.emulator import Emulator
+from airflow_provider_trifacta.exceptions import (
+    TrifactaBadRequest,
+    TrifactaConfigurationError,
+    TrifactaJobGroupCanceled,
+    TrifactaJobGroupFailed,
+    TrifactaJobGroupStatusUnknown,
+    TrifactaJobGroupTimeout,
+    TrifactaNotFound,
+    TrifactaSubmitOutcomeUnknown,
+    TrifactaWaitFailed,
+)
+from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
+
+Connect = Callable[..., None]
+LINK = "_link_TrifactaJobGroupLink"
+
+
+def _operator(**arguments: Any) -> TrifactaRunJobGroupOperator:
+    defaults = {"task_id": "task", "wrangled_dataset_id": 7, "poll_interval": 0.05}
+    return TrifactaRunJobGroupOperator(**{**defaults, **arguments})
+
+
+@pytest.fixture(params=[False, True], ids=["sync", "deferred"])
+def run(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    def execute(context: dict[str, Any], **arguments: Any) -> Any:
+        return run_deferred(_operator(deferrable=request.param, **arguments), context)
+
+    return execute
+
+
+def test_returns_the_id_of_a_complete_job_group(
+    run: Any, context: dict[str, Any], emulator: Emulator, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    connect(emulator)
+    emulator.change_settings(pace="polls=3")
+    identity = run(context)
+    assert [row["id"] for row in emulator.job_groups] == [identity]
+    assert type(identity) is int
+    assert context["ti"].xcoms == {"job_group_id": identity, LINK: f"{emulator.url}/jobs/{identity}"}
+
+
+def test_the_connection_is_the_one_named(
+    run: Any, context: dict[str, Any], emulator: Emulator, connect: Connect
+) -> None:
+    connect("http://127.0.0.1:9", conn_id="trifacta_default", retry_budget=0)
+    connect(emulator, conn_id="other")
+    assert run(context, trifacta_conn_id="other") == emulator.job_groups[0]["id"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "job", "message"),
+    [(8, "wrangle", "Column 'order_date' not found"), (10, "publish", "permission denied for user trifacta")],
+)
+def test_a_failed_job_group_says_which_job_and_why(
+    run: Any, context: dict[str, Any], emulator: Emulator, connect: Connect, recipe: int, job: str, message: str
+) -> None:
+    connect(emulator)
+    with pytest.raises(TrifactaJobGroupFailed, match=message) as caught:
+        run(context, wrangled_dataset_id=recipe)
+    identity = emulator.job_groups[0]["id"]
+    assert f"Job group {identity} failed: {job} job" in str(caught.value)
+    assert f"{emulator.url}/jobs/{identity}" in str(caught.value)
+    assert caught.value.failed_jobs[0].type == job
+
+
+def test_a_canceled_job_group_fails_the_task(
+    run: Any, context: dict[str, Any], emulator: Emulator, connect: Connect
+) -> None:
+    connect(emulator)
+    emulator.change_settings(pace="polls=3")
+
+    def cancel() -> None:
+        while not emulator.calls("getJobGroupStatus"):
+            time.sleep(0.01)
+        emulator.app.runs.cancel(next(emulator.state.rows("jobGroups")), 17)
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    with pytest.raises(TrifactaJobGroupCanceled, match="was canceled"):
+        run(context, wrangled_dataset_id=9)
+    thread.join()
+
+
+@pytest.mark.parametrize("body", [b'"undefined"', b"null", b'"complete"', b"{}", b'"Done"', b'""'])
+def test_only_complete_is_green(
+    run: Any, context: dict[str, Any], scripted: Any, connect: Connect, body: bytes
+) -> None:
+    def answer(path: str) -> tuple[int, dict[str, str], bytes]:
+        return (200, {}, body) if path.endswith("/status") else (201, {}, b'{"id": 5}')
+
+    connect(scripted(answer).url)
+    with pytest.raises(TrifactaJobGroupStatusUnknown, match="neither success nor failure"):
+        run(context, unknown_status_timeout=0.2)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        None,
+        {},
+        {"outcome": "final"},
+        {"outcome": "final", "status": None},
+        {"status": "Complete"},
+        "Complete",
+        {"outcome": "success"},
+    ],
+    ids=repr,
+)
+def test_an_event_that_says_nothing_is_no_success(
+    context: dict[str, Any], emulator: Emulator, connect: Connect, event: Any
+) -> None:
+    connect(emulator)
+    context["ti"].xcoms["job_group_id"] = 5
+    with pytest.raises(TrifactaWaitFailed, match="job group 5"):
+        _operator().execute_complete(context, event)
+
+
+def test_lost_answers_while_waiting_do_not_fail_the_task(
+    run: Any, context: dict[str, Any], emulator: Emulator, connect: Connect
+) -> None:
+    connect(emulator, retry_budget=30)
+    emulator.change_settings(pace="polls=2")
+    emulator.order("getJobGroupStatus", "reset", call=1)
+    emulator.order("getJobGroupStatus", "html", call=2, status=502)
+    assert run(context) == emulator.job_groups[0]["id"]
+    assert len(emulator.calls("runJobGroup")) == 1
+
+
+def test_a_wait_that_cannot_look_says_that_the_job_may_run(
+    run: Any, context: dict[str, Any], emulator: Emulator, connect: Connect
+) -> None:
+    connect(emulator)
+    emulator.order("getJobGroupStatus", "status", call=None, status=503)
+    with pytest.raises(TrifactaWaitFailed, match=r"may still be running.*503"):
+        run(context, retry_budget=0)
+
+
+@pytest.mark.parametrize("kind", ["reset", "cut", "html", "status"])
+def test_a_submit_whose_answer_is_lost_is_neither_repeated_nor_retried(
+    run: Any, context: dict[str, Any], emulator: Emulator, connect: Connect, kind: str
+) -> None:
+    from airflow.providers.common.compat.sdk import AirflowFailException
+
+    connect(emulator)
+    emulator.order("runJobGroup", kind, after=True)
+    with pytest.raises(TrifactaSubmitOutcomeUnknown, match="may or may not be running") as caught:
+        run(context)
+    assert isinstance(caught.value, AirflowFailException)
+    assert len(emulator.calls("runJobGroup")) == 1
+
+
+def test_what_the_server_refuses_is_said_in_its_own_words(
+    run: Any, context: dict[str, Any], emulator: Emulator, connect: Connect
+) -> None:
+    connect(emulator)
+    with pytest.raises(TrifactaNotFound, match="There is no wrangledDatasets 4711"):
+        run(context, wrangled_dataset_id=4711)
+    with pytest.raises(TrifactaBadRequest, match="is not of type 'boolean'"):
+        run(context, overrides={"profiler": "yes"})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"wrangled_dataset_id": ""},
+        {"wrangled_dataset_id": "01ARZ3NDEKTSV4RRFFQ69G5FAV"},
+        {"run_parameters": ["a"]},
+        {"overrides": "x"},
+        {"overrides": {}, "request_body_extra": {"overrides": {}}},
+        {"request_body_extra": {"testMode": True}},
+    ],
+    ids=repr,
+)
+def test_bad_input_sends_nothing(
+    run: Any, context: dict[str, Any], emulator: Emulator, connect: Connect, arguments: dict[str, Any]
+) -> None:
+    connect(emulator)
+    with pytest.raises(TrifactaConfigurationError, match=next(reversed(arguments))):
+        run(context, **arguments)
+    assert emulator.journal == []
+
+
+@pytest.mark.parametrize("name", ["poll_interval", "unknown_status_timeout"])
+@pytest.mark.parametrize("value", [0, -1, "soon", float("nan"), True])
+def test_intervals_are_checked_when_the_dag_is_parsed(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=name):
+        _operator(**{name: value})
+
+
+def test_without_waiting(context: dict[str, Any], emulator: Emulator, connect: Connect) -> None:
+    connect(emulator)
+    operator = _operator(wrangled_dataset_id=9, wait_for_completion=False, deferrable=True)
+    assert operator.execute(context) == emulator.job_groups[0]["id"]
+    assert emulator.calls("getJobGroupStatus") == []
+
+
+def test_the_deadline_cancels_the_job_group(emulator: Emulator, connect: Connect) -> None:
+    connect(emulator)
+    started = datetime.now(UTC) - timedelta(seconds=59.5)
+    context = {"ti": FakeTaskInstance(started)}
+    with pytest.raises(TrifactaJobGroupTimeout, match=r"execution_timeout of 0:01:00; it was canceled"):
+        run_deferred(
+            _operator(wrangled_dataset_id=9, deferrable=True, execution_timeout=timedelta(minutes=1)), context
+        )
+    assert emulator.job_groups[0]["status"] == "Canceled"
+
+
+def test_a_job_that_ended_while_nobody_looked_is_not_timed_out(emulator: Emulator, connect: Connect) -> None:
+    connect(emulator)
+    context = {"ti": FakeTaskInstance(datetime.now(UTC) - timedelta(hours=5))}
+    operator = _operator(deferrable=True, execution_timeout=timedelta(minutes=1))
+    assert run_deferred(operator, context) == emulator.job_groups[0]["id"]
+
+
+def test_airflows_own_end_of_the_deferral_cancels_too(
+    context: dict[str, Any], emulator: Emulator, connect: Connect
+) -> None:
+    connect(emulator)
+    context["ti"].xcoms["job_group_id"] = _operator(wrangled_dataset_id=9, wait_for_completion=False).execute(
+        context
+    )
+    with pytest.raises(Exception, match="Trigger timeout"):
+        _operator().resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+    assert emulator.job_groups[0]["status"] == "Canceled"
+
+
+def test_on_kill_cancels_in_the_middle_of_a_wait(
+    context: dict[str, Any], emulator: Emulator, connect: Connect
+) -> None:
+    connect(emulator)
+    operator = _operator(wrangled_dataset_id=9)
+    took: list[float] = []
+
+    def killed(*_: Any) -> None:
+        began = time.monotonic()
+        operator.on_kill()
+        took.append(time.monotonic() - began)
+
+    previous = signal.signal(signal.SIGALRM, killed)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(TrifactaJobGroupCanceled):
+            operator.execute(context)
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    assert len(emulator.calls("cancelJobGroup")) == 1
+    assert took[0] < 3
+
+
+def test_on_kill_is_done_in_three_seconds_when_nobody_answers(
+    context: dict[str, Any], emulator: Emulator, connect: Connect
+) -> None:
+    connect(emulator)
+    operator = _operator(wrangled_dataset_id=9, wait_for_completion=False)
+    operator.execute(context)
+    emulator.order("cancelJobGroup", "delay", seconds=6, call=None)
+    began = time.monotonic()
+    operator.on_kill()
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("fault", [404, 409, 500])
+def test_a_cancel_that_fails_never_raises(
+    context: dict[str, Any], emulator: Emulator, connect: Connect, fault: int
+) -> None:
+    connect(emulator)
+    operator = _operator(wrangled_dataset_id=9, wait_for_completion=False)
+    operator.execute(context)
+    emulator.order("cancelJobGroup", "status", status=fault, call=None)
+    operator.on_kill()
+    assert emulator.calls("cancelJobGroup")
+
+
+def test_on_kill_before_the_submit_or_when_switched_off(
+    context: dict[str, Any], emulator: Emulator, connect: Connect
+) -> None:
+    connect(emulator)
+    _operator().on_kill()
+    operator = _operator(wrangled_dataset_id=9, wait_for_completion=False, cancel_on_kill=False)
+    operator.execute(context)
+    operator.on_kill()
+    assert emulator.calls("cancelJobGroup") == []
+
+
+def test_an_xcom_that_cannot_be_stored_does_not_lose_the_job(
+    context: dict[str, Any], emulator: Emulator, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(emulator)
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("database is gone")
+
+    monkeypatch.setattr(context["ti"], "xcom_push", broken, raising=False)
+    assert _operator().execute(context) == emulator.job_groups[0]["id"]
+
+
+def test_outputs_that_cannot_be_read_do_not_fail_a_complete_job(
+    run: Any, context: dict[str, Any], emulator: Emulator, connect: Connect
+) -> None:
+    connect(emulator)
+    emulator.order("getJobGroupOutputs", "status", status=400, call=None)
+    assert run(context) == emulator.job_groups[0]["id"]
+
+
+def test_everything_a_person_would_want_is_templated() -> None:
+    operator = _operator(
+        wrangled_dataset_id="{{ recipe }}",
+        run_parameters={"region": "{{ region }}"},
+        overrides={"writesettings": [{"path": "s3://b/{{ region }}.csv"}]},
+        reference_date="{{ date }}",
+        request_body_extra={"nested": {"deep": ["{{ region }}"]}},
+        trifacta_conn_id="{{ conn }}",
+    )
+    operator.render_template_fields(
+        {"recipe": 7, "region": "emea", "date": "2024-03-01T06:00:00Z", "conn": "mine"}  # type: ignore[typeddict-item]
+    )
+    assert operator.wrangled_dataset_id == "7"
+    assert operator.run_parameters == {"region": "emea"}
+    assert operator.overrides == {"writesettings": [{"path": "s3://b/emea.csv"}]}
+    assert operator.reference_date == "2024-03-01T06:00:00Z"
+    assert operator.request_body_extra == {"nested": {"deep": ["emea"]}}
+    assert operator.trifacta_conn_id == "mine"
+
+
+def test_the_constructor_touches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.providers.common.compat.sdk import BaseHook
+
+    def forbidden(*_: Any, **__: Any) -> None:
+        raise AssertionError("a constructor read a connection")
+
+    monkeypatch.setattr(BaseHook, "get_connection", forbidden)
+    _operator(deferrable=True)
+
+
+def test_no_token_leaves(
+    run: Any, context: dict[str, Any], emulator: Emulator, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    from airflow.providers.common.compat.sdk import TaskDeferred
+
+    caplog.set_level("DEBUG")
+    connect(emulator)
+    with pytest.raises(TaskDeferred) as deferral:
+        _operator(deferrable=True).execute(context)
+    assert emulator.token not in repr(deferral.value.trigger.serialize())
+    with pytest.raises(TrifactaJobGroupFailed) as failed:
+        run(context, wrangled_dataset_id=8)
+    emulator.delete_token(emulator.token)
+    with pytest.raises(Exception, match="401") as refused:
+        run(context)
+    said = caplog.text + repr(context["ti"].xcoms) + repr(failed.value) + str(refused.value) + repr(refused.value)
+    assert emulator.token not in said
+    assert emulator.token not in repr([entry.as_json() for entry in emulator.journal])

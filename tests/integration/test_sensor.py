@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
+from support import FakeTaskInstance, run_deferred
+
+from airflow_provider_trifacta.emulator import Emulator
+from airflow_provider_trifacta.exceptions import TrifactaAwaitedJobGroupFailed, TrifactaConfigurationError
+from airflow_provider_trifacta.sensors.job_group import TrifactaJobGroupSensor
+
+Connect = Callable[..., None]
+
+
+def _sensor(job_group_id: Any, **arguments: Any) -> TrifactaJobGroupSensor:
+    defaults = {"task_id": "task", "poke_interval": 0.05, "timeout": 30}
+    return TrifactaJobGroupSensor(**{**defaults, "job_group_id": job_group_id, **arguments})
+
+
+def _start(emulator: Emulator, recipe: int) -> int:
+    person = 17
+    row = emulator.app.runs.start_job_group(
+        emulator.state.get("wrangledDatasets", recipe), person, overrides={}, run_parameters={}
+    )
+    return int(row["id"])
+
+
+@pytest.fixture(params=["poke", "reschedule", "deferred"])
+def run(request: pytest.FixtureRequest, context: dict[str, Any]) -> Any:
+    """Run a sensor to its end, in each mode."""
+    exceptions = pytest.importorskip("airflow.sdk.exceptions") if request.param == "reschedule" else None
+
+    def execute(*arguments: Any, **options: Any) -> Any:
+        if request.param == "deferred":
+            return run_deferred(_sensor(*arguments, deferrable=True, **options), context)
+        if exceptions is None:
+            return _sensor(*arguments, **options).execute(context)
+        context["ti"].get_first_reschedule_date = lambda _: context["ti"].start_date
+        while True:
+            try:  # every look is a process of its own
+                return _sensor(*arguments, mode="reschedule", **options).execute(context)
+            except exceptions.AirflowRescheduleException:
+                time.sleep(0.02)
+
+    return execute
+
+
+def test_waits_for_complete(run: Any, emulator: Emulator, connect: Connect) -> None:
+    connect(emulator)
+    emulator.change_settings(pace="polls=4")
+    run(_start(emulator, 7))
+    assert emulator.calls("cancelJobGroup") == []
+    assert len(emulator.calls("getJobGroupStatus")) == 5
+
+
+@pytest.mark.parametrize("recipe", [8, 10])
+def test_a_failed_job_group_fails_without_a_retry(
+    run: Any, emulator: Emulator, connect: Connect, recipe: int
+) -> None:
+    connect(emulator)
+    emulator.change_settings(pace="polls=2")
+    with pytest.raises(TrifactaAwaitedJobGroupFailed, match="failed: ") as caught:
+        run(_start(emulator, recipe))
+    assert isinstance(caught.value, AirflowFailException)
+
+
+def test_soft_fail_skips_in_every_mode(run: Any, emulator: Emulator, connect: Connect) -> None:
+    connect(emulator)
+    emulator.change_settings(pace="polls=2")
+    with pytest.raises(AirflowSkipException):
+        run(_start(emulator, 8), soft_fail=True)
+
+
+def test_the_timeout_holds_in_every_mode(run: Any, emulator: Emulator, connect: Connect) -> None:
+    connect(emulator)
+    with pytest.raises(AirflowSensorTimeout):
+        run(_start(emulator, 9), timeout=0.3)
+    assert emulator.calls("cancelJobGroup") == []
+
+
+@pytest.mark.parametrize("body", [b'"undefined"', b"null", b'"complete"', b"{}"])
+def test_only_complete_is_green(run: Any, scripted: Any, connect: Connect, body: bytes) -> None:
+    began = datetime.now(UTC).isoformat()
+
+    def answer(path: str) -> tuple[int, dict[str, str], bytes]:
+        if path.endswith("/status"):
+            return 200, {}, body
+        return 200, {}, f'{{"id": 5, "updatedAt": "{began}"}}'.encode()
+
+    connect(scripted(answer).url)
+    with pytest.raises(TrifactaAwaitedJobGroupFailed, match="neither success nor failure"):
+        run(5, unknown_status_timeout=0.3)
+
+
+def test_a_finished_job_group_is_not_waited_for_in_the_triggerer(
+    context: dict[str, Any], emulator: Emulator, connect: Connect
+) -> None:
+    connect(emulator)
+    assert _sensor(_start(emulator, 7), deferrable=True).execute(context) is None
+    assert len(emulator.calls("getJobGroupStatus")) == 1
+
+
+def test_the_deadline_is_counted_from_the_start_of_the_task(emulator: Emulator, connect: Connect) -> None:
+    from airflow.providers.common.compat.sdk import TaskDeferred
+
+    connect(emulator)
+    started = datetime.now(UTC) - timedelta(seconds=20)
+    with pytest.raises(TaskDeferred) as deferral:
+        _sensor(_start(emulator, 9), deferrable=True, timeout=60).execute({"ti": FakeTaskInstance(started)})
+    assert deferral.value.trigger.deadline == pytest.approx(started.timestamp() + 60)
+
+
+@pytest.mark.parametrize("bad", ["", "None", None, 1.5, True])
+def test_a_job_group_id_that_is_none(
+    context: dict[str, Any], emulator: Emulator, connect: Connect, bad: Any
+) -> None:
+    connect(emulator)
+    with pytest.raises(TrifactaConfigurationError, match="job_group_id"):
+        _sensor(bad).execute(context)
+    assert emulator.journal == []
+
+
+@pytest.mark.parametrize("bad", [0, -1])
+def test_intervals_are_checked(bad: float) -> None:
+    with pytest.raises(ValueError, match="poke_interval"):
+        _sensor(5, poke_interval=bad)
