@@ -92,7 +92,7 @@ class AirflowInstance:
     def start_component(self, *command: str) -> None:
         """Start one component, e.g. ``triggerer``."""
         with (self.home / f"{command[0]}.log").open("ab") as log:
-            self._processes[command[0]] = subprocess.Popen(  # noqa: S603
+            self._processes[command[0]] = subprocess.Popen(
                 [sys.executable, "-m", "airflow", *command],
                 env=self._environment,
                 stdout=log,
@@ -127,7 +127,7 @@ class AirflowInstance:
 
     def airflow(self, *arguments: str) -> str:
         """Run a command of the ``airflow`` command line and return what it printed."""
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             [sys.executable, "-m", "airflow", *arguments],
             env=self._environment,
             capture_output=True,
@@ -141,7 +141,7 @@ class AirflowInstance:
 
     def _answers(self, path: str) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}{path}", timeout=2) as response:  # noqa: S310
+            with urllib.request.urlopen(f"{self.url}{path}", timeout=2) as response:
                 return response.status == 200
         except OSError:
             return False
