@@ -38,7 +38,8 @@ class AirflowInstance:
         self._with_ui = with_ui
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment = {
-            **os.environ,
+            # Nothing of another Airflow's configuration.
+            **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags.resolve()),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

@@ -25,8 +25,11 @@ def main() -> None:
         try:
             print("starting ...", flush=True)
             airflow.start()
+            # Host and port in their own fields: the Test button of Airflow 3.3.2 refuses a stored connection
+            # without a port.
+            host, _, port = emulator.url.rpartition(":")
             airflow.set_connection(
-                "trifacta_default", conn_type="trifacta", host=emulator.url, password=emulator.token
+                "trifacta_default", conn_type="trifacta", host=host, port=int(port), password=emulator.token
             )
             login = "no login is asked for" if IS_AIRFLOW_3 else "user admin, password admin"
             print(f"Airflow:  {airflow.url} ({login})")

@@ -141,9 +141,7 @@ def test_a_triggerer_that_dies_changes_nothing_and_a_person_cancels(
     assert row["status"] == "InProgress"
     airflow.start_component("triggerer")
     wait_for(lambda: status_reads() > before + 1, "the new triggerer does not look", seconds=90)
-    assert emulator.calls("cancelJobGroup")[-1:] == [] or not any(
-        f"/{row['id']}/cancel" in entry.path for entry in emulator.journal
-    )
+    assert not any(entry.path.endswith(f"/{row['id']}/cancel") for entry in emulator.journal)
     assert _ids(emulator) - known == {row["id"]}
     if not IS_AIRFLOW_3:
         return  # its API server is not started here
@@ -174,7 +172,7 @@ def test_the_provider_and_its_form_are_known(airflow: AirflowInstance) -> None:
     assert "airflow-provider-trifacta" in airflow.airflow("providers", "list")
     assert "trifacta" in airflow.airflow("providers", "hooks")
     assert "trifacta_conn_id" in airflow.airflow("providers", "hooks")
-    assert "Designer Cloud" in airflow.airflow("providers", "get", "airflow-provider-trifacta")
+    assert "Designer Cloud" in airflow.airflow("providers", "get", "airflow-provider-trifacta", "--full")
     if not IS_AIRFLOW_3:
         return
     connections = {
