@@ -96,8 +96,12 @@ def _ids(emulator: Emulator) -> set[int]:
 )
 def test_the_example_dags(airflow: AirflowInstance, emulator: Emulator, dag_id: str, job_groups: int) -> None:
     known = _ids(emulator)
+    if dag_id == "trifacta_parameters":
+        emulator.order("getJobGroupStatus", "status", status=503)
     _start(airflow, dag_id)
     assert _end(airflow, dag_id) == "success", airflow.task_log(dag_id, "test")
+    if dag_id == "trifacta_parameters":
+        assert "/status: attempt 1 failed" in airflow.task_log(dag_id, "test")
     started = [row for row in emulator.job_groups if row["id"] not in known]
     assert [row["status"] for row in started] == ["Complete"] * job_groups
     assert emulator.token not in airflow.task_log(dag_id, "test")
@@ -143,15 +147,24 @@ def test_a_triggerer_that_dies_changes_nothing_and_a_person_cancels(
     wait_for(lambda: status_reads() > before + 1, "the new triggerer does not look", seconds=90)
     assert not any(entry.path.endswith(f"/{row['id']}/cancel") for entry in emulator.journal)
     assert _ids(emulator) - known == {row["id"]}
+    # A person clears the task: its job group is canceled, and the new attempt starts one of its own.
+    airflow.airflow("tasks", "clear", "endless_deferred", "--yes")
+    wait_for(lambda: emulator.job_groups and row["status"] == "Canceled", "the job group goes on", seconds=60)
+    second = _new_job_group(emulator, known | {row["id"]})
     if not IS_AIRFLOW_3:
         return  # its API server is not started here
+    wait_for(
+        lambda: airflow.task_states("endless_deferred", "test") == {"run": "deferred"},
+        "the new attempt does not wait",
+        seconds=60,
+    )
     _api(
         airflow,
         "PATCH",
         "/api/v2/dags/endless_deferred/dagRuns/test/taskInstances/run",
         {"new_state": "failed"},
     )
-    wait_for(lambda: emulator.job_groups and row["status"] == "Canceled", "the job group goes on", seconds=60)
+    wait_for(lambda: emulator.job_groups and second["status"] == "Canceled", "the job group goes on", seconds=60)
     assert _end(airflow, "endless_deferred") == "failed"
 
 
