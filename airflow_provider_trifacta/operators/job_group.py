@@ -138,7 +138,10 @@ class TrifactaRunJobGroupOperator(BaseOperator):
         if ended.outcome == "unknown":
             raise status_unknown(hook, ended.job_group_id, ended.status)
         if ended.outcome == "deadline":
-            canceled = self._cancel_after_deadline(hook, ended.job_group_id)
+            # The trigger has canceled it, or says why it could not.
+            canceled = (
+                self._cancel_after_deadline(hook, ended.job_group_id) if ended.message else "it was canceled"
+            )
             link = link_of(hook, ended.job_group_id)
             raise TrifactaJobGroupTimeout(
                 f"Job group {ended.job_group_id} did not end within the execution_timeout of "
@@ -279,6 +282,7 @@ class TrifactaRunJobGroupOperator(BaseOperator):
                 deadline=deadline or None,
                 retry_budget=self.retry_budget,
                 cancel_on_kill=self.cancel_on_kill,
+                cancel_at_deadline=True,
             ),
             method_name="execute_complete",
             # Only for when no triggerer is there to keep the deadline.

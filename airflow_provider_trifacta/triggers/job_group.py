@@ -23,8 +23,9 @@ from airflow_provider_trifacta.connection import DEFAULT_CONN_ID
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 from airflow_provider_trifacta.triggers.task_state import is_still_deferred
 
-#: Seconds that the last look at the deadline, and the cancelling in ``on_kill``, may take.
-_LAST_CALL_TIMEOUT = 15.0
+#: Seconds that the last look at the deadline, reading the state of the task, and cancelling may each take. Airflow
+#: gives ``on_kill`` thirty.
+_LAST_CALL_TIMEOUT = 12.0
 
 Outcome = Literal["final", "unknown", "deadline", "error"]
 
@@ -37,7 +38,7 @@ class WaitEvent:
     :param outcome: it reached a ``final`` status; its status stayed ``unknown``; the ``deadline`` passed; or an
         ``error`` ended the wait.
     :param status: its last status word, None when none was read.
-    :param message: what went wrong.
+    :param message: what went wrong; at the deadline, why the job group could not be canceled.
     """
 
     job_group_id: int | str
@@ -73,6 +74,8 @@ class TrifactaJobGroupTrigger(BaseTrigger):
         so that a restart of the triggerer does not extend it.
     :param retry_budget: seconds for which a look is repeated; None takes the connection's.
     :param cancel_on_kill: whether the job group is canceled when a person ends the deferred task.
+    :param cancel_at_deadline: whether the job group is canceled when the deadline passes. Here and not only in the
+        task, since Airflow 2.11 ends a task that is resumed after its deadline before it can do anything.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class TrifactaJobGroupTrigger(BaseTrigger):
         deadline: float | None = None,
         retry_budget: float | None = None,
         cancel_on_kill: bool = False,
+        cancel_at_deadline: bool = False,
         **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
@@ -94,6 +98,7 @@ class TrifactaJobGroupTrigger(BaseTrigger):
         self.deadline = deadline
         self.retry_budget = retry_budget
         self.cancel_on_kill = cancel_on_kill
+        self.cancel_at_deadline = cancel_at_deadline
         self._ended = False
         if unknown:
             self.log.warning("Arguments of another version of the provider are ignored: %s", sorted(unknown))
@@ -110,6 +115,7 @@ class TrifactaJobGroupTrigger(BaseTrigger):
                 "deadline": self.deadline,
                 "retry_budget": self.retry_budget,
                 "cancel_on_kill": self.cancel_on_kill,
+                "cancel_at_deadline": self.cancel_at_deadline,
             },
         )
 
@@ -157,7 +163,17 @@ class TrifactaJobGroupTrigger(BaseTrigger):
             self.log.warning("The last look at job group %s failed: %s", self.job_group_id, error)
         if status is not None and is_final(status):
             return WaitEvent(self.job_group_id, "final", status)
-        return WaitEvent(self.job_group_id, "deadline", status)
+        message = await self._cancel() if self.cancel_at_deadline else None
+        return WaitEvent(self.job_group_id, "deadline", status, message)
+
+    async def _cancel(self) -> str | None:
+        """Cancel the job group; return why that failed."""
+        try:
+            async with asyncio.timeout(_LAST_CALL_TIMEOUT), self._hook().async_client() as client:
+                await client.send(cancel_job_group(self.job_group_id).within(_LAST_CALL_TIMEOUT))
+        except (TrifactaError, TimeoutError) as error:
+            return f"{type(error).__name__}: {error}"
+        return None
 
     async def on_kill(self) -> None:
         """Cancel the job group, if a person ended the task. Called by Airflow 3.3 and later.
@@ -172,12 +188,14 @@ class TrifactaJobGroupTrigger(BaseTrigger):
                 if await is_still_deferred(self):
                     self.log.info("The task still waits for job group %s: it goes on elsewhere", self.job_group_id)
                     return
-                async with self._hook().async_client() as client:
-                    await client.send(cancel_job_group(self.job_group_id).within(_LAST_CALL_TIMEOUT))
-            self.log.info("Job group %s was canceled, since its task was ended", self.job_group_id)
+            failure = await self._cancel()
         except Exception as error:
+            failure = f"the state of the task could not be read: {error}"
+        if failure is None:
+            self.log.info("Job group %s was canceled, since its task was ended", self.job_group_id)
+        else:
             self.log.error(
-                "Job group %s could not be canceled and may still be running: %s", self.job_group_id, error
+                "Job group %s was not canceled and may still be running: %s", self.job_group_id, failure
             )
 
     def _hook(self) -> TrifactaHook:

@@ -219,6 +219,18 @@ def test_the_deadline_cancels_the_job_group(emulator: Emulator, connect: Connect
     assert emulator.job_groups[0]["status"] == "Canceled"
 
 
+def test_a_cancel_that_fails_in_the_trigger_is_tried_again_by_the_task(
+    emulator: Emulator, connect: Connect
+) -> None:
+    connect(emulator, retry_budget=0)
+    emulator.order("cancelJobGroup", "status", status=503)
+    context = {"ti": FakeTaskInstance(datetime.now(UTC) - timedelta(seconds=59.5))}
+    operator = _operator(wrangled_dataset_id=9, deferrable=True, execution_timeout=timedelta(minutes=1))
+    with pytest.raises(TrifactaJobGroupTimeout, match="it was canceled"):
+        run_deferred(operator, context)
+    assert [entry.status for entry in emulator.calls("cancelJobGroup")] == [503, 200]
+
+
 def test_a_job_that_ended_while_nobody_looked_is_not_timed_out(emulator: Emulator, connect: Connect) -> None:
     connect(emulator)
     context = {"ti": FakeTaskInstance(datetime.now(UTC) - timedelta(hours=5))}

@@ -43,6 +43,7 @@ def test_arguments_survive_serialization() -> None:
         "deadline": 1_700_000_000.0,
         "retry_budget": 5.0,
         "cancel_on_kill": True,
+        "cancel_at_deadline": True,
     }
     path, serialized = TrifactaJobGroupTrigger(**arguments).serialize()
     assert path == "airflow_provider_trifacta.triggers.job_group.TrifactaJobGroupTrigger"
@@ -58,6 +59,7 @@ def test_what_version_0_1_0_stored_still_loads() -> None:
         "deadline": None,
         "retry_budget": None,
         "cancel_on_kill": True,
+        "cancel_at_deadline": True,
     }
     assert TrifactaJobGroupTrigger(**stored).serialize()[1] == stored
     assert TrifactaJobGroupTrigger(job_group_id=1).serialize()[1]["cancel_on_kill"] is False
