@@ -23,7 +23,6 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaNotFound,
     TrifactaRateLimited,
     TrifactaUnauthorized,
-    TrifactaUnsupportedMediaType,
 )
 from airflow_provider_trifacta.api.messages import Operation, Request
 from airflow_provider_trifacta.api.retries import RetryPolicy
@@ -178,7 +177,6 @@ def test_wrong_media_types(emulator: Emulator) -> None:
     assert post({}) == 201
     assert post({"Content-Type": "text/plain"}) == 415
     assert post({"Accept": "text/html"}) == 415
-    assert TrifactaUnsupportedMediaType
 
 
 def test_missing_routes(client: TrifactaClient) -> None:
