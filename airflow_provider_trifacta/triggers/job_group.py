@@ -185,7 +185,7 @@ class TrifactaJobGroupTrigger(BaseTrigger):
             return
         try:
             async with asyncio.timeout(_LAST_CALL_TIMEOUT):
-                if await is_still_deferred(self):
+                if await is_still_deferred(self, self.job_group_id):
                     self.log.info("The task still waits for job group %s: it goes on elsewhere", self.job_group_id)
                     return
             failure = await self._cancel()

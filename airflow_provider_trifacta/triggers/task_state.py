@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import XCom
 from asgiref.sync import sync_to_async
 
 if TYPE_CHECKING:
@@ -12,15 +13,21 @@ if TYPE_CHECKING:
 _DEFERRED = "deferred"
 
 
-async def is_still_deferred(trigger: BaseTrigger) -> bool:
-    """Return whether the task of a trigger is still deferred.
+async def is_still_deferred(trigger: BaseTrigger, job_group_id: int | str) -> bool:
+    """Return whether the task of a trigger is still deferred, and for this job group.
 
     A trigger is stopped when a person ends its task, but also when its triggerer stops or hands it over. Only the
-    state of the task tells these apart.
+    state of the task tells these apart. A task that was cleared may be deferred again by now, for the job group of
+    its new attempt, which it has pushed as an XCom.
     """
-    ti = trigger.task_instance
-    state = await sync_to_async(_read_state)(ti)
-    return state == _DEFERRED
+    return await sync_to_async(_is_still_deferred)(trigger.task_instance, job_group_id)
+
+
+def _is_still_deferred(ti: Any, job_group_id: int | str) -> bool:
+    if _read_state(ti) != _DEFERRED:
+        return False
+    pushed = XCom.get_value(ti_key=ti, key="job_group_id")
+    return pushed is None or str(pushed) == str(job_group_id)
 
 
 def _read_state(ti: Any) -> str | None:

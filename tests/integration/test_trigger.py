@@ -11,7 +11,7 @@ from airflow.triggers.base import BaseTrigger
 from support import drain
 
 from airflow_provider_trifacta.emulator import Emulator
-from airflow_provider_trifacta.triggers import job_group
+from airflow_provider_trifacta.triggers import job_group, task_state
 from airflow_provider_trifacta.triggers.job_group import TrifactaJobGroupTrigger
 from airflow_provider_trifacta.triggers.task_state import is_still_deferred
 
@@ -28,7 +28,7 @@ def running(emulator: Emulator, connect: Connect) -> int:
 
 
 def _deferred(answer: bool) -> Any:
-    async def is_still_deferred(_: Any) -> bool:
+    async def is_still_deferred(*_: Any) -> bool:
         return answer
 
     return is_still_deferred
@@ -135,23 +135,27 @@ def test_a_cancel_that_fails_never_raises(
 
 
 @pytest.mark.parametrize(
-    ("map_index", "states", "expected"),
+    ("map_index", "states", "pushed", "expected"),
     [
-        (-1, {"task": "deferred"}, True),
-        (-1, {"task": "failed"}, False),
-        (-1, {"task": None}, False),
-        (2, {"task_2": "deferred"}, True),
-        (2, {"task": "deferred", "task_2": "success"}, False),
-        (-1, {}, False),
+        (-1, {"task": "deferred"}, 5, True),
+        (-1, {"task": "deferred"}, None, True),
+        # Cleared, and deferred again already: the new attempt waits for a job group of its own.
+        (-1, {"task": "deferred"}, 6, False),
+        (-1, {"task": "failed"}, 5, False),
+        (-1, {"task": None}, 5, False),
+        (2, {"task_2": "deferred"}, 5, True),
+        (2, {"task": "deferred", "task_2": "success"}, 5, False),
+        (-1, {}, 5, False),
     ],
 )
 def test_the_state_of_the_task_is_read(
-    monkeypatch: pytest.MonkeyPatch, map_index: int, states: dict[str, Any], expected: bool
+    monkeypatch: pytest.MonkeyPatch, map_index: int, states: dict[str, Any], pushed: int | None, expected: bool
 ) -> None:
     runner = pytest.importorskip("airflow.sdk.execution_time.task_runner")
     monkeypatch.setattr(runner.RuntimeTaskInstance, "get_task_states", staticmethod(lambda **_: {"run": states}))
+    monkeypatch.setattr(task_state.XCom, "get_value", lambda **_: pushed)
     ti = SimpleNamespace(dag_id="dag", task_id="task", run_id="run", map_index=map_index)
-    assert asyncio.run(is_still_deferred(SimpleNamespace(task_instance=ti))) is expected  # type: ignore[arg-type]
+    assert asyncio.run(is_still_deferred(SimpleNamespace(task_instance=ti), 5)) is expected  # type: ignore[arg-type]
 
 
 def test_a_wait_survives_the_rotation_of_its_token(emulator: Emulator, running: int, connect: Connect) -> None:

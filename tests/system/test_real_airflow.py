@@ -185,7 +185,9 @@ def test_the_provider_and_its_form_are_known(airflow: AirflowInstance) -> None:
     assert "airflow-provider-trifacta" in airflow.airflow("providers", "list")
     assert "trifacta" in airflow.airflow("providers", "hooks")
     assert "trifacta_conn_id" in airflow.airflow("providers", "hooks")
-    assert "Designer Cloud" in airflow.airflow("providers", "get", "airflow-provider-trifacta", "--full")
+    assert "Designer Cloud" in airflow.airflow(
+        "providers", "get", "airflow-provider-trifacta", "--full", "-o", "json"
+    )
     if not IS_AIRFLOW_3:
         return
     connections = {
