@@ -10,7 +10,8 @@ Those of the API are drawn as a tree in :mod:`airflow_provider_trifacta.api.erro
     │   ├── TrifactaJobGroupStatusUnknown    its status stayed a word that nobody knows
     │   └── TrifactaAwaitedJobGroupFailed    a sensor's: not retried, since the end of a job group is final
     ├── TrifactaWaitFailed                   its status could not be read for the retry budget
-    └── TrifactaSubmitOutcomeUnknown         it may or may not have been started; not retried
+    ├── TrifactaSubmitOutcomeUnknown         it may or may not have been started; nothing more was
+    └── TrifactaSubmitRefused                the server will never start it; not retried (also a TrifactaApiError)
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaNotFound,
     TrifactaRateLimited,
     TrifactaServerError,
+    TrifactaSubmitOutcomeUnknown,
     TrifactaTransportError,
     TrifactaUnauthorized,
     TrifactaUnsupportedMediaType,
@@ -58,6 +60,7 @@ __all__ = [
     "TrifactaRateLimited",
     "TrifactaServerError",
     "TrifactaSubmitOutcomeUnknown",
+    "TrifactaSubmitRefused",
     "TrifactaTransportError",
     "TrifactaUnauthorized",
     "TrifactaUnsupportedMediaType",
@@ -114,8 +117,18 @@ class TrifactaWaitFailed(TrifactaError):
     """The status of a job group could not be read for the whole retry budget. It may still be running."""
 
 
-class TrifactaSubmitOutcomeUnknown(TrifactaError, AirflowFailException):
-    """The answer to a submit was lost: a job group may or may not have been started.
+class TrifactaSubmitRefused(TrifactaApiError, AirflowFailException):
+    """The server refuses the request as it is (400, 404, 410, 415): nothing was started, and never will be."""
 
-    Airflow does not retry the task, since that might start a second one.
-    """
+    @classmethod
+    def because_of(cls, error: TrifactaApiError) -> TrifactaSubmitRefused:
+        """Return the refusal that an error of the API is."""
+        return cls(
+            method=error.method,
+            path=error.path,
+            status=error.status,
+            name=error.name,
+            message=error.message,
+            details=error.details,
+            request_id=error.request_id,
+        )

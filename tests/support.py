@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -75,6 +76,22 @@ class FakeClock:
 
     async def async_sleep(self, seconds: float) -> None:
         self.sleep(seconds)
+
+
+class EmulatorClock(FakeClock):
+    """A clock that moves only when somebody sleeps, for an emulator and its clients alike."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._clock = emulator.clock
+        self.slept = []
+
+    @property
+    def now(self) -> float:  # type: ignore[override]
+        return self._clock.now()
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self._clock.advance(seconds)
 
 
 class Caller:
@@ -153,12 +170,23 @@ def run_deferred(operator: Any, context: dict[str, Any]) -> Any:
     """Run an operator as Airflow does: its trigger, when it defers, and then the method it names."""
     from airflow.providers.common.compat.sdk import TaskDeferred
 
-    try:
+    def go_on() -> Any:
         return operator.execute(context)
-    except TaskDeferred as deferral:
-        path, arguments = deferral.trigger.serialize()
-        trigger = type(deferral.trigger)(**json.loads(json.dumps(arguments)))
-        assert path == f"{type(trigger).__module__}.{type(trigger).__qualname__}"
-        events = asyncio.run(drain(trigger.run()))
-        payload = json.loads(json.dumps(events[0].payload))
-        return operator.resume_execution(deferral.method_name, {"event": payload}, context)
+
+    while True:
+        try:
+            return go_on()
+        except TaskDeferred as deferral:
+            trigger = copy_of(deferral.trigger)
+            events = asyncio.run(drain(trigger.run()))
+            arguments = {**(deferral.kwargs or {}), "event": events[0].payload}
+            go_on = functools.partial(
+                operator.resume_execution, deferral.method_name, json.loads(json.dumps(arguments)), context
+            )
+
+
+def copy_of(trigger: Any) -> Any:
+    """Return a trigger as the triggerer makes it: from what is stored."""
+    path, arguments = trigger.serialize()
+    assert path == f"{type(trigger).__module__}.{type(trigger).__qualname__}"
+    return type(trigger)(**json.loads(json.dumps(arguments)))

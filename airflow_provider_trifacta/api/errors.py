@@ -4,6 +4,7 @@
 
     TrifactaError
     ├── TrifactaConfigurationError      the connection or an argument cannot be used (also a ValueError)
+    ├── TrifactaSubmitOutcomeUnknown    a run may or may not have been started
     └── TrifactaApiError                a call went wrong; carries method, path, status, request id, ...
         ├── TrifactaBadRequest          400
         ├── TrifactaUnauthorized        401
@@ -22,7 +23,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 
@@ -32,6 +34,49 @@ class TrifactaError(Exception):
 
 class TrifactaConfigurationError(TrifactaError, ValueError):
     """A connection field or an argument cannot be used; nothing was sent."""
+
+
+class TrifactaSubmitOutcomeUnknown(TrifactaError):
+    """A run may or may not have been started, and nothing more was.
+
+    The next try of the task looks again, with the same execution id.
+
+    :param what: what was to run, e.g. ``recipe 4711``.
+    :param execution_id: the ``x-execution-id`` it was submitted with.
+    :param since: when it was submitted at the earliest.
+    :param reason: what happened.
+    :param candidates: ids of the runs that it could be.
+    """
+
+    def __init__(
+        self,
+        *,
+        what: str,
+        execution_id: str,
+        since: datetime,
+        reason: str,
+        candidates: Sequence[int | str] = (),
+    ) -> None:
+        super().__init__(what, execution_id, since, reason, candidates)
+        self.what = what
+        self.execution_id = execution_id
+        self.since = since
+        self.reason = reason
+        self.candidates = tuple(candidates)
+
+    def __str__(self) -> str:
+        candidates = ", ".join(str(identity) for identity in self.candidates)
+        return (
+            f"It is not known whether a run of {self.what} was started: {self.reason.rstrip('.')}. "
+            "Nothing more was started. "
+            + (f"It may be one of: {candidates}. " if candidates else "")
+            + f"Look at the job history of {self.what} since {self.since:%Y-%m-%d %H:%M:%S} UTC "
+            f"(execution id {self.execution_id}). A retry of the task looks again and starts nothing twice; "
+            "to run it anew whatever there is, clear the task"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), dict(self.__dict__))
 
 
 class TrifactaApiError(TrifactaError):
@@ -96,7 +141,7 @@ class TrifactaApiError(TrifactaError):
         return _rebuild, (type(self), dict(self.__dict__))
 
 
-def _rebuild(cls: type[TrifactaApiError], attributes: Mapping[str, Any]) -> TrifactaApiError:
+def _rebuild(cls: type[TrifactaError], attributes: Mapping[str, Any]) -> TrifactaError:
     error = cls.__new__(cls)
     error.__dict__.update(attributes)
     return error
@@ -193,3 +238,21 @@ def error_class(status: int, *, name: str | None, path: str) -> type[TrifactaApi
     if status >= 500:
         return TrifactaServerError
     return _BY_STATUS.get(status, TrifactaApiError)
+
+
+def is_permanent_refusal(error: TrifactaApiError) -> bool:
+    """Return whether the same request would be refused again, whenever it is sent."""
+    return isinstance(error, (TrifactaBadRequest, TrifactaNotFound, TrifactaGone, TrifactaUnsupportedMediaType))
+
+
+def says_gone(error: TrifactaApiError) -> bool:
+    """Return whether an answer says that the object asked for does not exist (any more).
+
+    A 404 of a proxy or for a missing route says nothing about the object. What does not exist is also reported as
+    400 (api/README.md, section 7).
+    """
+    if isinstance(error, TrifactaGone):
+        return True
+    if error.name is None or error.name == "RouteNotFoundException":
+        return False
+    return isinstance(error, TrifactaNotFound) or (error.status == 400 and "NotFound" in error.name)

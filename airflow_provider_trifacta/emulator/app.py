@@ -6,6 +6,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 from typing import Any
 
 from starlette.applications import Starlette
@@ -105,6 +106,7 @@ class Application:
         due = self.faults.at_call(operation.id) if operation else []
         response = await self._respond(request, operation, path_parameters, path, raw, due, entry)
         response.headers["x-trifacta-request-id"] = request_id
+        response.headers["date"] = formatdate(self.clock.now(), usegmt=True)
         entry.status = None if isinstance(response, LostAnswer) and response.nothing_sent else response.status_code
         if operation:
             seconds = self.faults.refusal_before_next(operation.id)
@@ -274,10 +276,12 @@ class Application:
         enforce_quotas: bool | None = None,
         honour_execution_id: bool | None = None,
         access_tokens_enabled: bool | None = None,
+        library_lag: float | None = None,
     ) -> None:
         """Change how the server behaves; what is None stays.
 
         :param pace: ``at-once``, ``polls=N`` or ``seconds=N``.
+        :param library_lag: seconds until the job library shows a new job group.
         :raises ValueError: the pace cannot be read.
         """
         if pace is not None:
@@ -288,6 +292,8 @@ class Application:
             self.handlers.honour_execution_id = honour_execution_id
         if access_tokens_enabled is not None:
             self.access_tokens_enabled = access_tokens_enabled
+        if library_lag is not None:
+            self.handlers.library_lag = float(library_lag)
 
 
 class LostAnswer(Response):

@@ -71,6 +71,7 @@ class Handlers:
 
     :param honour_execution_id: whether a repeated ``x-execution-id`` is answered 304; older releases do not know
         the header.
+    :param library_lag: seconds until the job library shows a new job group.
     """
 
     def __init__(self, state: State, runs: Runs, contract: Contract) -> None:
@@ -78,6 +79,7 @@ class Handlers:
         self.runs = runs
         self.contract = contract
         self.honour_execution_id = True
+        self.library_lag = 0.0
 
     def serves(self, operation: Operation) -> bool:
         """Return whether there is anything behind an operation."""
@@ -169,7 +171,12 @@ def _list_job_groups(self: Handlers, call: Call) -> Any:
 
 def _library(self: Handlers, call: Call) -> list[Row]:
     self.runs.look_at_all()
-    rows = list(self.state.rows("jobGroups"))
+    shown_since = self.state.clock.now() - self.library_lag
+    rows = [
+        row
+        for row in self.state.rows("jobGroups")
+        if self.library_lag == 0 or epoch(row["createdAt"]) <= shown_since
+    ]
     if call.query.get("runBy") == "currentUser":
         rows = [row for row in rows if row["creator"]["id"] == call.person]
     return rows

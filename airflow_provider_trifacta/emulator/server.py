@@ -182,6 +182,7 @@ class Emulator:
                 log_level="critical",
                 access_log=False,
                 proxy_headers=False,
+                date_header=False,  # the emulator's clock gives it
                 timeout_graceful_shutdown=1,
             )
             self._loop = asyncio.get_running_loop()

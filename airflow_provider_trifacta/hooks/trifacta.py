@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import AsyncIterator, Iterator
+import random
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,8 +29,10 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaTransportError,
 )
 from airflow_provider_trifacta.api.flows import Flow
-from airflow_provider_trifacta.api.messages import Id, JsonObject, Listing, Operation
+from airflow_provider_trifacta.api.job_group_launch import JobGroupLaunch
+from airflow_provider_trifacta.api.messages import Id, JsonObject, Listing, Operation, epoch_milliseconds
 from airflow_provider_trifacta.api.settings import ClientSettings, check_seconds, default_user_agent
+from airflow_provider_trifacta.api.submission import Submission, submit_once
 from airflow_provider_trifacta.connection import (
     CONN_TYPE,
     DEFAULT_CONN_ID,
@@ -107,7 +112,7 @@ class TrifactaHook(BoundOperations, BaseHook):
         self._retry_budget = (
             None if retry_budget is None else check_seconds("retry_budget", retry_budget, zero=True)
         )
-        self._clock = clock
+        self.clock = clock
 
     # -------------------------------------------------------------------------------------------------- clients
 
@@ -123,7 +128,7 @@ class TrifactaHook(BoundOperations, BaseHook):
         """The synchronous client, made at the first access."""
         connection = self.get_connection(self.trifacta_conn_id)
         settings = self._settings(connection)
-        return TrifactaClient(settings, _ConnectionToken(self, token_of(connection)), clock=self._clock)
+        return TrifactaClient(settings, _ConnectionToken(self, token_of(connection)), clock=self.clock)
 
     @asynccontextmanager
     async def async_client(self) -> AsyncIterator[AsyncTrifactaClient]:
@@ -134,7 +139,7 @@ class TrifactaHook(BoundOperations, BaseHook):
         connection = await get_async_connection(self.trifacta_conn_id, hook=self)
         settings = self._settings(connection)
         credential = _AsyncConnectionToken(self, token_of(connection))
-        async with AsyncTrifactaClient(settings, credential, clock=self._clock) as client:
+        async with AsyncTrifactaClient(settings, credential, clock=self.clock) as client:
             yield client
 
     def _settings(self, connection: AirflowConnection) -> ClientSettings:
@@ -160,6 +165,49 @@ class TrifactaHook(BoundOperations, BaseHook):
         """Carry out a flow and return its result."""
         return self.client.run(flow)
 
+    def submit_job_group(
+        self,
+        wrangled_dataset_id: Id,
+        *,
+        run_parameters: Mapping[str, str | int | float | bool] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        reference_date: datetime | str | None = None,
+        request_body_extra: Mapping[str, Any] | None = None,
+        execution_id: str | None = None,
+        submitted_since: datetime | None = None,
+    ) -> Submission:
+        """Start a recipe exactly once, whatever becomes of the answer (``runJobGroup``, ``listJobLibrary``).
+
+        For operators of your own: the same protection that ``TrifactaRunJobGroupOperator`` has. ::
+
+            submission = hook.submit_job_group(4711, execution_id=str(uuid5(NAMESPACE, "what this is for")))
+            submission.run_id, submission.outcome  # 90210, "started" or "adopted"
+
+        :param execution_id: ``x-execution-id``; a random one when None. Say one that a retry of your task says
+            again, together with ``submitted_since``, and the retry adopts what was started before.
+        :param submitted_since: when it may have been submitted before; None means never.
+        :raises TrifactaSubmitOutcomeUnknown: it may or may not have been started; nothing more was.
+        :raises TrifactaApiError: it was refused; nothing was started.
+        """
+        launch = JobGroupLaunch(
+            wrangled_dataset_id,
+            run_parameters=run_parameters,
+            overrides=overrides,
+            reference_date=reference_date,
+            request_body_extra=request_body_extra,
+        )
+        flow = submit_once(
+            launch,
+            execution_id or str(uuid.uuid4()),
+            since=epoch_milliseconds(submitted_since) / 1000 if submitted_since else self.clock.time(),
+            sent_before=submitted_since is not None,
+            retries=self.client.settings.retries,
+            clock=self.clock,
+            random_number=random.random,
+            log=self.log,
+        )
+        return self.run(flow)
+
     def get_job_group_pdf_results(self, job_group_id: Id, path: str | os.PathLike[str]) -> Path:
         """Stream the profile of a job group as PDF to a file (``getJobGroupPdfResults``).
 
@@ -181,7 +229,7 @@ class TrifactaHook(BoundOperations, BaseHook):
                 read_timeout=min(settings.read_timeout, _TEST_TIMEOUT),
                 retries=replace(settings.retries, budget=min(settings.retries.budget, _TEST_TIMEOUT)),
             )
-            with TrifactaClient(settings, token_of(connection), clock=self._clock) as client:
+            with TrifactaClient(settings, token_of(connection), clock=self.clock) as client:
                 person = client.get_current_person()
         except TrifactaConfigurationError as error:
             return False, str(error)

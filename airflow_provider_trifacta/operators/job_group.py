@@ -6,7 +6,7 @@ import random
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_trifacta.api.client import TrifactaClient
+    from airflow_provider_trifacta.api.job_group_launch import JobGroupLaunch
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+    from airflow_provider_trifacta.job_group_attempts import Begun, JobGroupAttempts
 
 # Everything that reads connections and sends requests is imported when a task runs: DAG files are parsed far
 # more often.
@@ -32,7 +34,12 @@ class TrifactaRunJobGroupOperator(BaseOperator):
     """Run a recipe (``runJobGroup``), and wait until its job group ends.
 
     The task succeeds only when the job group is ``Complete``. It returns the id of the job group, an int, in every
-    mode. When the answer to the submit is lost, the task fails without a retry: the job may have been started.
+    mode.
+
+    An attempt never has two job groups, whatever breaks: each is submitted with an ``x-execution-id`` that a
+    repeat and a retry of the task say again. A retry goes on with the job group of the try before it, and starts
+    a new one only when that one is ``Failed``, ``Canceled`` or gone; a clear by a person always starts a new one.
+    A request that the server refuses for good fails the task without retries.
 
     :param wrangled_dataset_id: the recipe: the number after ``recipe=`` in the URL of its flow (templated).
     :param run_parameters: parameter names to values, e.g. ``{"region": "emea"}`` (templated).
@@ -47,6 +54,7 @@ class TrifactaRunJobGroupOperator(BaseOperator):
     :param retry_budget: seconds for which a call is repeated; None takes the connection's.
     :param cancel_on_kill: whether the job group is canceled when the task is killed, cleared or marked while it
         waits.
+    :param durable: whether a retry goes on with the job group of the try before it. Without, it starts a new one.
     :param trifacta_conn_id: the Airflow connection (templated).
     """
 
@@ -80,6 +88,7 @@ class TrifactaRunJobGroupOperator(BaseOperator):
         unknown_status_timeout: float = 600.0,
         retry_budget: float | None = None,
         cancel_on_kill: bool = True,
+        durable: bool = True,
         trifacta_conn_id: str = "trifacta_default",
         **kwargs: Any,
     ) -> None:
@@ -97,35 +106,51 @@ class TrifactaRunJobGroupOperator(BaseOperator):
             None if retry_budget is None else check_seconds("retry_budget", retry_budget, zero=True)
         )
         self.cancel_on_kill = cancel_on_kill
+        self.durable = durable
         self.trifacta_conn_id = trifacta_conn_id
         self.job_group_id: int | None = None
         self._client: TrifactaClient | None = None
+        self._killed = False
 
     def execute(self, context: Context) -> int:
-        """Start the recipe and wait as asked for."""
-        from airflow_provider_trifacta.api.operations import run_job_group
+        """Start the recipe, or go on with what an earlier try started, and wait as asked for."""
+        from airflow_provider_trifacta.api.job_group_launch import JobGroupLaunch
+        from airflow_provider_trifacta.api.statuses import is_canceled
+        from airflow_provider_trifacta.job_group_outcome import conclude
 
         # The request is made before the connection is read: an argument that cannot be used comes first.
-        operation = run_job_group(
+        launch = JobGroupLaunch(
             self.wrangled_dataset_id,
             run_parameters=self.run_parameters,
             overrides=self.overrides,
             reference_date=self.reference_date,
-            request_body_extra=self._checked_extra(),
+            request_body_extra=self.request_body_extra,
         )
         hook = self._hook()
         self._client = hook.client
-        self.job_group_id = job_group_id = self._submit(hook, operation)
-        self._announce(hook, job_group_id, context)
-        if not self.wait_for_completion:
-            return job_group_id
-        if self.deferrable:
-            self._defer(job_group_id, context)
-        self._wait(hook, job_group_id)
-        return job_group_id
+        attempts = self._attempts(hook, launch, context)
+        while True:
+            begun = attempts.begin()
+            self._announce(hook, begun, context)
+            if self._killed and self.cancel_on_kill:
+                self.log.info("The task was killed during the submit; %s", self._cancel(hook, begun.job_group_id))
+            if not self.wait_for_completion:
+                return begun.job_group_id
+            if self.deferrable:
+                self._defer(begun, context)
+            status = self._wait(hook, begun.job_group_id)
+            if begun.continued and is_canceled(status):
+                self._log_canceled_earlier(begun.job_group_id)
+                continue
+            conclude(hook, begun.job_group_id, status, self.log)
+            return begun.job_group_id
 
-    def execute_complete(self, context: Context, event: Any = None) -> int:
-        """Go on after the trigger: succeed, or fail with the reason."""
+    def execute_complete(self, context: Context, event: Any = None, continued: bool = False) -> int:
+        """Go on after the trigger: succeed, or fail with the reason.
+
+        :param continued: whether an earlier try had started the job group.
+        """
+        from airflow_provider_trifacta.api.statuses import is_canceled
         from airflow_provider_trifacta.exceptions import TrifactaJobGroupTimeout
         from airflow_provider_trifacta.job_group_outcome import conclude, link_of, status_unknown, wait_failed
         from airflow_provider_trifacta.triggers.job_group import WaitEvent
@@ -133,15 +158,16 @@ class TrifactaRunJobGroupOperator(BaseOperator):
         ended = WaitEvent.read(event, self._pushed_job_group_id(context))
         hook = self._hook()
         if ended.outcome == "final" and ended.status is not None:
+            if continued and is_canceled(ended.status):
+                self._log_canceled_earlier(ended.job_group_id)
+                return self.execute(context)
             conclude(hook, ended.job_group_id, ended.status, self.log)
             return int(ended.job_group_id)
         if ended.outcome == "unknown":
             raise status_unknown(hook, ended.job_group_id, ended.status)
         if ended.outcome == "deadline":
             # The trigger has canceled it, or says why it could not.
-            canceled = (
-                self._cancel_after_deadline(hook, ended.job_group_id) if ended.message else "it was canceled"
-            )
+            canceled = self._cancel(hook, ended.job_group_id) if ended.message else "it was canceled"
             link = link_of(hook, ended.job_group_id)
             raise TrifactaJobGroupTimeout(
                 f"Job group {ended.job_group_id} did not end within the execution_timeout of "
@@ -162,7 +188,7 @@ class TrifactaRunJobGroupOperator(BaseOperator):
                 self.log.error(
                     "The execution_timeout passed while no triggerer watched job group %s; %s",
                     job_group_id,
-                    self._cancel_after_deadline(self._hook(), job_group_id),
+                    self._cancel(self._hook(), job_group_id),
                 )
         return super().resume_execution(next_method, next_kwargs, context)
 
@@ -173,6 +199,8 @@ class TrifactaRunJobGroupOperator(BaseOperator):
         of its own.
         """
         job_group_id, client = self.job_group_id, self._client
+        # During a submit there is nothing to cancel yet; it is when the answer comes.
+        self._killed = True
         if not self.cancel_on_kill or job_group_id is None or client is None:
             return
         detached = client.detached(budget=_KILL_SECONDS / 2, timeout=_KILL_SECONDS / 2)
@@ -198,42 +226,55 @@ class TrifactaRunJobGroupOperator(BaseOperator):
 
         return TrifactaHook(self.trifacta_conn_id, retry_budget=self.retry_budget)
 
-    def _checked_extra(self) -> Mapping[str, Any] | None:
-        from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
+    def _attempts(self, hook: TrifactaHook, launch: JobGroupLaunch, context: Context) -> JobGroupAttempts:
+        from airflow_provider_trifacta.attempt_notes import NoNotes, notes_of
+        from airflow_provider_trifacta.job_group_attempts import JobGroupAttempts
+        from airflow_provider_trifacta.series import series_of, single_try
 
-        extra = self.request_body_extra
-        if isinstance(extra, Mapping) and extra.get("testMode"):
-            raise TrifactaConfigurationError(
-                "request_body_extra: testMode starts nothing, so there is nothing to wait for. "
-                "Use TrifactaHook.run_job_group to check a request"
-            )
-        return extra
+        now = hook.clock.time()
+        if self.durable:
+            series = series_of(context, retries=self.retries or 0, work=launch.what, now=now)
+        else:
+            series = single_try(now)
 
-    def _submit(self, hook: TrifactaHook, operation: Any) -> int:
-        from airflow_provider_trifacta.api.errors import TrifactaApiError
-        from airflow_provider_trifacta.api.retries import may_have_been_carried_out
-        from airflow_provider_trifacta.exceptions import TrifactaSubmitOutcomeUnknown
+        def known(job_group_id: int) -> None:
+            self.job_group_id = job_group_id
 
+        return JobGroupAttempts(
+            hook,
+            launch,
+            series,
+            notes_of(context) if self.durable else NoNotes(),
+            siblings=lambda: self._job_groups_of_siblings(context),
+            on_known=known,
+            cancel_superseded=self.cancel_on_kill,
+            log=self.log,
+        )
+
+    def _job_groups_of_siblings(self, context: Context) -> set[str]:
+        """Return the job groups of the other items of a mapped task: they often run the same recipe."""
+        ti = context["ti"]
+        if not isinstance(ti.map_index, int) or ti.map_index < 0:
+            return set()
         try:
-            answer = hook.send(operation)
-            return int(answer["id"])
-        except TrifactaApiError as error:
-            if not may_have_been_carried_out(error):
-                raise
-            reason: Exception = error
-        except (KeyError, TypeError, ValueError) as error:
-            reason = error
-        raise TrifactaSubmitOutcomeUnknown(
-            f"The answer to the start of recipe {self.wrangled_dataset_id} was lost or cannot be read, so a job "
-            "group may or may not be running. The task is not retried, since that might start a second one: look "
-            f"at the job history of the recipe, then clear the task or mark it. Reason: {reason}"
-        ) from reason
+            pushed = ti.xcom_pull(task_ids=self.task_id, key="job_group_id")
+        except Exception as error:
+            self.log.warning("The job groups of the other mapped tasks could not be read: %s", error)
+            return set()
+        values = [pushed] if isinstance(pushed, (int, str)) else pushed or []
+        return {str(value) for value in values if value is not None} - {str(self.job_group_id)}
 
-    def _announce(self, hook: TrifactaHook, job_group_id: int, context: Context) -> None:
+    def _log_canceled_earlier(self, job_group_id: int | str) -> None:
+        # Killing a try cancels its job group, which takes a while: that is no verdict on the try after it.
+        self.log.warning("Job group %s of an earlier try was canceled: starting a new one", job_group_id)
+
+    def _announce(self, hook: TrifactaHook, begun: Begun, context: Context) -> None:
         from airflow_provider_trifacta.job_group_outcome import link_of
 
+        job_group_id = begun.job_group_id
         url = link_of(hook, job_group_id)
-        self.log.info("Started job group %s of recipe %s: %s", job_group_id, self.wrangled_dataset_id, url)
+        verb = "Waiting for" if begun.continued else "Started"
+        self.log.info("%s job group %s of recipe %s: %s", verb, job_group_id, self.wrangled_dataset_id, url)
         try:
             context["ti"].xcom_push(key="job_group_id", value=job_group_id)
             TrifactaJobGroupLink().push(context, url)
@@ -246,17 +287,17 @@ class TrifactaRunJobGroupOperator(BaseOperator):
         value = ti.xcom_pull(task_ids=self.task_id, key="job_group_id", map_indexes=ti.map_index)
         return int(value) if value is not None else None
 
-    def _wait(self, hook: TrifactaHook, job_group_id: int) -> None:
-        from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK
+    def _wait(self, hook: TrifactaHook, job_group_id: int) -> str:
+        """Wait here, and return the final status."""
         from airflow_provider_trifacta.api.errors import TrifactaApiError
         from airflow_provider_trifacta.api.waiting import wait_for_job_group
-        from airflow_provider_trifacta.job_group_outcome import conclude, status_unknown, wait_failed
+        from airflow_provider_trifacta.job_group_outcome import status_unknown, wait_failed
 
         flow = wait_for_job_group(
             job_group_id,
             poll_interval=self.poll_interval,
             unknown_status_timeout=self.unknown_status_timeout,
-            clock=SYSTEM_CLOCK,
+            clock=hook.clock,
             random_number=random.random,
             log=self.log,
         )
@@ -266,16 +307,16 @@ class TrifactaRunJobGroupOperator(BaseOperator):
             raise wait_failed(job_group_id, str(error)) from error
         if ending.kind == "unknown":
             raise status_unknown(hook, job_group_id, ending.status)
-        conclude(hook, job_group_id, ending.status, self.log)
+        return ending.status
 
-    def _defer(self, job_group_id: int, context: Context) -> None:
+    def _defer(self, begun: Begun, context: Context) -> NoReturn:
         from airflow_provider_trifacta.triggers.job_group import TrifactaJobGroupTrigger
 
         started = context["ti"].start_date
         deadline = self.execution_timeout and started and (started + self.execution_timeout).timestamp()
         self.defer(
             trigger=TrifactaJobGroupTrigger(
-                job_group_id=job_group_id,
+                job_group_id=begun.job_group_id,
                 trifacta_conn_id=self.trifacta_conn_id,
                 poll_interval=self.poll_interval,
                 unknown_status_timeout=self.unknown_status_timeout,
@@ -285,11 +326,12 @@ class TrifactaRunJobGroupOperator(BaseOperator):
                 cancel_at_deadline=True,
             ),
             method_name="execute_complete",
+            kwargs={"continued": begun.continued},
             # Only for when no triggerer is there to keep the deadline.
             timeout=self.execution_timeout + _BACKSTOP if self.execution_timeout else None,
         )
 
-    def _cancel_after_deadline(self, hook: TrifactaHook, job_group_id: int | str) -> str:
+    def _cancel(self, hook: TrifactaHook, job_group_id: int | str) -> str:
         """Cancel a job group and say how that went."""
         from airflow_provider_trifacta.api.errors import TrifactaApiError
 

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK
 from airflow_provider_trifacta.api.errors import TrifactaError
 from airflow_provider_trifacta.api.operations import cancel_job_group, get_job_group_status
 from airflow_provider_trifacta.api.statuses import is_final
@@ -137,17 +136,18 @@ class TrifactaJobGroupTrigger(BaseTrigger):
         yield TriggerEvent(asdict(event))  # type: ignore[no-untyped-call,unused-ignore]
 
     async def _wait(self) -> WaitEvent:
+        hook = self._hook()
         flow = wait_for_job_group(
             self.job_group_id,
             poll_interval=self.poll_interval,
             unknown_status_timeout=self.unknown_status_timeout,
-            clock=SYSTEM_CLOCK,
+            clock=hook.clock,
             random_number=random.random,
             log=self.log,
         )
-        remaining = None if self.deadline is None else self.deadline - SYSTEM_CLOCK.time()
+        remaining = None if self.deadline is None else self.deadline - hook.clock.time()
         try:
-            async with asyncio.timeout(remaining), self._hook().async_client() as client:
+            async with asyncio.timeout(remaining), hook.async_client() as client:
                 ending = await client.run(flow)
         except TimeoutError:
             return await self._look_at_deadline()

@@ -12,14 +12,11 @@ from support import FakeTaskInstance, run_deferred
 
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.exceptions import (
-    TrifactaBadRequest,
     TrifactaConfigurationError,
     TrifactaJobGroupCanceled,
     TrifactaJobGroupFailed,
     TrifactaJobGroupStatusUnknown,
     TrifactaJobGroupTimeout,
-    TrifactaNotFound,
-    TrifactaSubmitOutcomeUnknown,
     TrifactaWaitFailed,
 )
 from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
@@ -147,30 +144,6 @@ def test_a_wait_that_cannot_look_says_that_the_job_may_run(
     emulator.order("getJobGroupStatus", "status", call=None, status=503)
     with pytest.raises(TrifactaWaitFailed, match=r"may still be running.*503"):
         run(context, retry_budget=0)
-
-
-@pytest.mark.parametrize("kind", ["reset", "cut", "html", "status"])
-def test_a_submit_whose_answer_is_lost_is_neither_repeated_nor_retried(
-    run: Any, context: dict[str, Any], emulator: Emulator, connect: Connect, kind: str
-) -> None:
-    from airflow.providers.common.compat.sdk import AirflowFailException
-
-    connect(emulator)
-    emulator.order("runJobGroup", kind, after=True)
-    with pytest.raises(TrifactaSubmitOutcomeUnknown, match="may or may not be running") as caught:
-        run(context)
-    assert isinstance(caught.value, AirflowFailException)
-    assert len(emulator.calls("runJobGroup")) == 1
-
-
-def test_what_the_server_refuses_is_said_in_its_own_words(
-    run: Any, context: dict[str, Any], emulator: Emulator, connect: Connect
-) -> None:
-    connect(emulator)
-    with pytest.raises(TrifactaNotFound, match="There is no wrangledDatasets 4711"):
-        run(context, wrangled_dataset_id=4711)
-    with pytest.raises(TrifactaBadRequest, match="is not of type 'boolean'"):
-        run(context, overrides={"profiler": "yes"})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,305 @@
+"""Starting a run exactly once: what to do with every way in which a submit can end.
+
+The API's run routes take an ``x-execution-id``: a second submit with the same one is answered 304, without saying
+what the first one started (api/README.md, section 4). So a submit whose answer was lost is settled like this::
+
+    lost answer ──> look for the run ──> exactly one: that is it ("adopted")
+         ^                          ├──> several that could be it: stop, nothing more is started
+         │                          └──> none: submit again, with the same execution id
+         │                                  ├──> 201: that is it ("started")
+         │                                  ├──> 304: it exists: look until the lists show it, or stop
+         └──────────────────────────────────┴──> lost again
+
+Looking comes before submitting again because older releases ignore the header. What a 304 is taken to mean, and
+how long lists may lag, is decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Literal, Protocol
+
+from airflow_provider_trifacta.api.clock import Clock
+from airflow_provider_trifacta.api.errors import (
+    TrifactaAnswerNotUnderstood,
+    TrifactaApiError,
+    TrifactaDuplicateExecution,
+    TrifactaSubmitOutcomeUnknown,
+    is_permanent_refusal,
+)
+from airflow_provider_trifacta.api.flows import Flow, Pause
+from airflow_provider_trifacta.api.messages import Answer, Id, JsonObject, Operation
+from airflow_provider_trifacta.api.operations import get_current_person
+from airflow_provider_trifacta.api.retries import RetryPolicy, may_have_been_carried_out
+from airflow_provider_trifacta.api.waiting import Log
+
+#: Seconds for which a run that provably exists is looked for: lists may lag.
+_PATIENCE_FOR_EXISTING = 120.0
+#: Seconds for which a run that may exist is looked for, before it is submitted again.
+_PATIENCE_FOR_LOST = 3.0
+#: Seconds between the first two looks, and how that grows.
+_FIRST_PAUSE = 1.0
+_GROWTH = 1.5
+_LONGEST_PAUSE = 15.0
+#: Seconds by which two clocks may differ although both are right.
+_CLOCK_MARGIN = 10.0
+#: The same, where the server does not say what time it is.
+_UNKNOWN_CLOCK_MARGIN = 60.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that a list shows.
+
+    :param status: its status word, None when the list does not say.
+    """
+
+    id: Id
+    status: str | None
+
+
+class Launch(Protocol):
+    """A run that can be asked for with an execution id, and found again."""
+
+    @property
+    def what(self) -> str:
+        """What is run, for a person: ``recipe 4711``."""
+        ...
+
+    def start(self, execution_id: str) -> Operation[JsonObject]:
+        """Return the call that starts it."""
+        ...
+
+    def id_of(self, answer: JsonObject) -> Id | None:
+        """Return the id of the run from the answer to its start, None when there is none."""
+        ...
+
+    def find(self, since: float, person_id: str | None) -> Flow[list[Run]]:
+        """Find the runs that could be it.
+
+        :param since: when it was started at the earliest, seconds since the epoch on the server's clock.
+        :param person_id: the user who started it, None when unknown.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A run that is known to exist.
+
+    :param run_id: its id.
+    :param execution_id: the ``x-execution-id`` it was submitted with.
+    :param outcome: ``started``, or ``adopted``: an earlier submit with the same execution id had started it.
+    """
+
+    run_id: Id
+    execution_id: str
+    outcome: Literal["started", "adopted"]
+
+
+def nobody() -> Collection[str]:
+    """Exclude no run."""
+    return ()
+
+
+def submit_once(
+    launch: Launch,
+    execution_id: str,
+    *,
+    since: float,
+    sent_before: bool = False,
+    not_ours: Callable[[], Collection[str]] = nobody,
+    retries: RetryPolicy,
+    clock: Clock,
+    random_number: Callable[[], float],
+    log: Log,
+) -> Flow[Submission]:
+    """Start a run, or find the one that an earlier submit with the same execution id started.
+
+    :param since: when it may have been submitted first, seconds since the epoch.
+    :param sent_before: whether an earlier submit may have been carried out; then it is looked for first.
+    :param not_ours: gives the ids of runs that are known to be somebody else's, or an earlier attempt's.
+    :param retries: how long a submit whose answer is lost is continued.
+    :raises TrifactaSubmitOutcomeUnknown: it cannot be told whether it was started; nothing more was.
+    :raises TrifactaApiError: it was refused; nothing was started.
+    """
+    search = _Search(launch, execution_id, since, not_ours, clock, random_number)
+    patience = min(_PATIENCE_FOR_EXISTING, retries.budget)
+    began = clock.monotonic()
+    sent = 0
+    maybe_started = sent_before
+    if sent_before:
+        run = yield from search.run("an earlier try of the task may have submitted it", _PATIENCE_FOR_LOST)
+        if run is not None:
+            return _adopt(run, search, log)
+    while True:
+        sent += 1
+        try:
+            answer = yield launch.start(execution_id)
+            identity = launch.id_of(answer)
+            if identity is not None:
+                return Submission(identity, execution_id, "started")
+            failure: TrifactaApiError = _without_id(launch.start(execution_id), answer)
+        except TrifactaDuplicateExecution as error:
+            log.warning("%s was submitted before with execution id %s; looking for it", launch.what, execution_id)
+            run = yield from search.run(str(error), patience)
+            if run is not None:
+                return _adopt(run, search, log)
+            raise search.unknown(
+                f"the server says that it was started before, but no list shows it after {patience:.0f} s"
+            ) from error
+        except TrifactaApiError as error:
+            if not may_have_been_carried_out(error):
+                if maybe_started and not is_permanent_refusal(error):
+                    raise search.unknown(str(error)) from error
+                raise
+            failure = error
+        maybe_started = True
+        log.warning("The answer to the start of %s is lost; looking for it. Reason: %s", launch.what, failure)
+        run = yield from search.run(str(failure), _PATIENCE_FOR_LOST)
+        if run is not None:
+            return _adopt(run, search, log)
+        wait = retries.wait(
+            idempotent=True,
+            error=failure,
+            attempt=sent,
+            elapsed=clock.monotonic() - began,
+            jitter=random_number(),
+        )
+        if wait is None:
+            raise search.unknown(str(failure)) from failure
+        log.warning("No list shows it; submitting it again with the same execution id in %.1f s", wait)
+        yield Pause(wait)
+
+
+def _adopt(run: Run, search: _Search, log: Log) -> Submission:
+    log.warning(
+        "Adopted %s, which an earlier submit with execution id %s had started: nothing new was started",
+        run.id,
+        search.execution_id,
+    )
+    return Submission(run.id, search.execution_id, "adopted")
+
+
+def _without_id(operation: Operation[JsonObject], answer: JsonObject) -> TrifactaApiError:
+    return TrifactaAnswerNotUnderstood(
+        method=operation.request.method,
+        path=operation.request.path,
+        status=200,
+        message=f"expected an object with an id, got {str(answer)[:200]}",
+    )
+
+
+class _Search:
+    """Looks for the run that a submit may have started."""
+
+    def __init__(
+        self,
+        launch: Launch,
+        execution_id: str,
+        since: float,
+        not_ours: Callable[[], Collection[str]],
+        clock: Clock,
+        random_number: Callable[[], float],
+    ) -> None:
+        self.execution_id = execution_id
+        self._launch = launch
+        self._since = since
+        self._not_ours = not_ours
+        self._clock = clock
+        self._random = random_number
+        self._me: _Me | None = None
+
+    def run(self, reason: str, patience: float) -> Flow[Run | None]:
+        """Return the run when two looks in a row show it and nothing else; None when none appears.
+
+        Two, since a list that lags may show somebody else's run before it shows ours.
+
+        :param reason: why it is looked for; said when it cannot be told.
+        :param patience: seconds to go on looking.
+        :raises TrifactaSubmitOutcomeUnknown: several could be it, or the lists cannot be read.
+        """
+        until = self._clock.monotonic() + patience
+        pause = _FIRST_PAUSE
+        candidate: Run | None = None
+        while True:
+            try:
+                found = yield from self._look()
+            except TrifactaApiError as error:
+                raise self.unknown(f"{reason}. It could not be looked for: {error}") from error
+            if len(found) == 1 and candidate is not None and found[0].id == candidate.id:
+                return found[0]
+            confirming = len(found) == 1 and candidate is None
+            candidate = found[0] if len(found) == 1 else None
+            if self._clock.monotonic() >= until and not confirming:
+                if found:
+                    raise self.unknown(f"{reason}. Several could be it", found)
+                return None
+            yield Pause(pause * (0.9 + 0.2 * self._random()))
+            pause = min(pause * _GROWTH, _LONGEST_PAUSE)
+
+    def _look(self) -> Flow[list[Run]]:
+        if self._me is None:
+            self._me = yield from _who_am_i(self._clock)
+        found = yield from self._launch.find(self._me.earliest(self._since), self._me.id)
+        not_ours = set(self._not_ours())
+        return [run for run in found if str(run.id) not in not_ours]
+
+    def unknown(self, reason: str, candidates: Collection[Run] = ()) -> TrifactaSubmitOutcomeUnknown:
+        """Return the error that says what is known."""
+        return TrifactaSubmitOutcomeUnknown(
+            what=self._launch.what,
+            execution_id=self.execution_id,
+            since=datetime.fromtimestamp(self._since, UTC),
+            reason=reason,
+            candidates=tuple(run.id for run in candidates),
+        )
+
+
+@dataclass(frozen=True)
+class _Me:
+    """Who asks, and what time it is for the server.
+
+    :param id: the user of the token, None when the server does not say.
+    :param clock_offset: seconds by which the server's clock is ahead of ours.
+    :param margin: seconds by which that may be wrong.
+    """
+
+    id: str | None
+    clock_offset: float
+    margin: float
+
+    def earliest(self, since: float) -> float:
+        """Return what the server's clock showed at the earliest when ours showed ``since``."""
+        return since + self.clock_offset - self.margin
+
+
+def find_runs(launch: Launch, since: float, clock: Clock) -> Flow[list[Run]]:
+    """Find the runs of this user that could be a launch of ``since`` (seconds since the epoch) or later."""
+    me = yield from _who_am_i(clock)
+    return (yield from launch.find(me.earliest(since), me.id))
+
+
+def _who_am_i(clock: Clock) -> Flow[_Me]:
+    def decode(answer: Answer) -> _Me:
+        identity = answer.json().get("id")
+        try:
+            offset, margin = (
+                parsedate_to_datetime(answer.headers["date"]).timestamp() - clock.time(),
+                _CLOCK_MARGIN,
+            )
+        except (KeyError, ValueError, TypeError):
+            offset, margin = 0.0, _UNKNOWN_CLOCK_MARGIN
+        return _Me(None if identity is None else str(identity), offset, margin)
+
+    try:
+        me: _Me = yield replace(get_current_person(), decode=decode)  # type: ignore[arg-type]
+    except TrifactaApiError as error:
+        if error.status is None or error.status >= 500:
+            raise
+        # The library is asked for the runs of this user anyway.
+        return _Me(None, 0.0, _UNKNOWN_CLOCK_MARGIN)
+    return me

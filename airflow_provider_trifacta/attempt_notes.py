@@ -1,0 +1,166 @@
+"""What a try writes down for the next one: which attempt it is at, and which job group that is.
+
+Without a note, a later try finds out from the server. With one it is quicker, and certain even where several tasks
+run the same recipe.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+log = logging.getLogger(__name__)
+
+#: The key in Airflow's task state store, and the event in the audit log. Fixed: running tasks have used it.
+KEY = "trifacta_job_group"
+
+
+@dataclass(frozen=True)
+class AttemptNote:
+    """One attempt.
+
+    :param series: the key of its series.
+    :param number: its number in the series, from 1.
+    :param execution_id: the ``x-execution-id`` it is submitted with.
+    :param sent_at: when it was submitted at the earliest, seconds since the epoch.
+    :param try_number: the try that wrote this.
+    :param job_group_id: the job group, None until the submit is answered.
+    :param ended: job groups of earlier attempts.
+    """
+
+    series: str
+    number: int
+    execution_id: str
+    sent_at: float
+    try_number: int
+    job_group_id: int | None = None
+    ended: tuple[int, ...] = ()
+
+
+class AttemptNotes(Protocol):
+    """Keeps the latest note of a task instance."""
+
+    def read(self) -> AttemptNote | None:
+        """Return the note of this try or the ones before it, None when there is none."""
+        ...
+
+    def write(self, note: AttemptNote) -> None:
+        """Keep a note, in place of the one before."""
+        ...
+
+
+class NoNotes:
+    """Keeps nothing."""
+
+    def read(self) -> AttemptNote | None:
+        """Return None."""
+        return None
+
+    def write(self, note: AttemptNote) -> None:
+        """Do nothing."""
+
+
+class TaskStateNotes:
+    """Keeps notes in Airflow's task state store (3.3 and later).
+
+    :param store: ``context["task_state_store"]``.
+    """
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def read(self) -> AttemptNote | None:
+        """Read the store."""
+        return _note_from(self._store.get(KEY))
+
+    def write(self, note: AttemptNote) -> None:
+        """Write to the store; returns when it is kept."""
+        self._store.set(KEY, _plain(note))
+
+
+class AuditLogNotes:
+    """Keeps notes in the audit log of Airflow 2, where tasks may use the database.
+
+    :param ti: the task instance.
+    """
+
+    def __init__(self, ti: Any) -> None:
+        self._ti = ti
+
+    def read(self) -> AttemptNote | None:
+        """Read the latest entry."""
+        from airflow.models.log import Log
+        from airflow.utils.session import create_session
+
+        ti = self._ti
+        with create_session() as session:
+            extra = (
+                session.query(Log.extra)
+                .filter(
+                    Log.event == KEY,
+                    Log.dag_id == ti.dag_id,
+                    Log.task_id == ti.task_id,
+                    Log.run_id == ti.run_id,
+                    Log.map_index == ti.map_index,
+                )
+                .order_by(Log.id.desc())
+                .limit(1)
+                .scalar()
+            )
+        return _note_from(json.loads(extra)) if extra else None
+
+    def write(self, note: AttemptNote) -> None:
+        """Add an entry."""
+        from airflow.models.log import Log
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            session.add(Log(event=KEY, task_instance=self._ti, extra=json.dumps(_plain(note))))
+
+
+def notes_of(context: Mapping[str, Any]) -> AttemptNotes:
+    """Return where the notes of a task are kept on this Airflow; 3.0 to 3.2 have no such place."""
+    store = context.get("task_state_store")
+    if store is not None:
+        return TaskStateNotes(store)
+    ti = context.get("ti")
+    if _is_database_model(ti):
+        return AuditLogNotes(ti)
+    return NoNotes()
+
+
+def _is_database_model(ti: Any) -> bool:
+    try:
+        import airflow.sdk  # noqa: F401
+    except ImportError:
+        from airflow.models.taskinstance import TaskInstance
+
+        return isinstance(ti, TaskInstance)
+    return False
+
+
+def _plain(note: AttemptNote) -> dict[str, Any]:
+    return {**asdict(note), "ended": list(note.ended)}
+
+
+def _note_from(value: Any) -> AttemptNote | None:
+    """Read a note; what is none, or of a version that cannot be read, counts as none."""
+    try:
+        known = {name: value[name] for name in AttemptNote.__dataclass_fields__}
+        note = AttemptNote(**{**known, "ended": tuple(known["ended"])})
+    except (KeyError, TypeError):
+        if value is not None:
+            log.warning("The note of an earlier try cannot be read and is not used: %r", value)
+        return None
+    well_formed = (
+        isinstance(note.series, str)
+        and isinstance(note.execution_id, str)
+        and isinstance(note.number, int)
+        and isinstance(note.sent_at, (int, float))
+        and isinstance(note.try_number, int)
+        and (note.job_group_id is None or isinstance(note.job_group_id, int))
+    )
+    return note if well_formed else None

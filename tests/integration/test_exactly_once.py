@@ -1,0 +1,501 @@
+"""What follows when something breaks: a fault or a kill at every point of a task's life."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+from simulated_airflow import Process, SimulatedTask
+
+from airflow_provider_trifacta.emulator import Emulator
+from airflow_provider_trifacta.exceptions import (
+    TrifactaJobGroupCanceled,
+    TrifactaJobGroupFailed,
+    TrifactaSubmitOutcomeUnknown,
+    TrifactaWaitFailed,
+)
+
+MakeTask = Callable[..., SimulatedTask]
+
+
+@pytest.fixture(scope="module")
+def _server() -> Iterator[Emulator]:
+    with Emulator(enforce_quotas=False) as running:
+        yield running
+
+
+@pytest.fixture
+def emulator(_server: Emulator, connect: Callable[..., None]) -> Emulator:
+    """A server with nothing in it, hours after what other tests did."""
+    empty(_server)
+    connect(_server)
+    return _server
+
+
+def empty(server: Emulator) -> None:
+    server.clear_faults()
+    server.state.tables.get("jobGroups", {}).clear()
+    server.state.tables.get("jobs", {}).clear()
+    server.app.journal.clear()
+    server.clock.advance(7200)
+    server.change_settings(pace="seconds=100", honour_execution_id=True, library_lag=0)
+
+
+@pytest.fixture(params=[False, True], ids=["sync", "deferred"])
+def deferrable(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.fixture(params=[True, False], ids=["store", "no-store"])
+def make_task(request: pytest.FixtureRequest, emulator: Emulator, deferrable: bool) -> MakeTask:
+    def make(**options: Any) -> SimulatedTask:
+        return SimulatedTask(emulator, **{"deferrable": deferrable, "store": request.param, **options})
+
+    return make
+
+
+def ids(emulator: Emulator) -> list[int]:
+    return [row["id"] for row in emulator.job_groups]
+
+
+def statuses(emulator: Emulator) -> list[str]:
+    return [row["status"] for row in emulator.job_groups]
+
+
+def assert_one_job(task: SimulatedTask) -> None:
+    assert (task.state, statuses(task.emulator)) == ("success", ["Complete"]), task.error
+    assert task.returned == task.emulator.job_groups[0]["id"]
+
+
+def events_of_a_clean_life(task: SimulatedTask) -> list[str]:
+    events = task.run_try().events
+    assert_one_job(task)
+    return events
+
+
+# ------------------------------------------------------------------------------------ every fault at every request
+
+
+@pytest.mark.parametrize("honours", [True, False], ids=["honours-execution-id", "ignores-it"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "reset"},
+        {"kind": "reset", "after": True},
+        {"kind": "status", "status": 500},
+        {"kind": "status", "status": 502, "after": True},
+        {"kind": "html", "status": 504, "after": True},
+        {"kind": "html", "status": 200, "after": True},
+        {"kind": "status", "status": 503, "after": True, "times": 3},
+        {"kind": "cut"},
+        {"kind": "rate_limit"},
+    ],
+    ids=lambda fault: "-".join(str(value) for value in fault.values()),
+)
+def test_a_fault_at_any_request(
+    make_task: MakeTask, emulator: Emulator, fault: dict[str, Any], honours: bool
+) -> None:
+    requests = sum(
+        event.startswith("before GET") or event.startswith("before POST")
+        for event in events_of_a_clean_life(make_task())
+    )
+    assert requests > 3
+    for number in range(1, requests + 1):
+        empty(emulator)
+        emulator.change_settings(honour_execution_id=honours)
+        emulator.order("*", call=number, **fault)
+        task = make_task()
+        task.run_to_the_end()
+        assert_one_job(task)
+        assert task.try_number == 1, f"fault at request {number}: {task.error}"
+        submits = {entry.execution_id for entry in emulator.calls("runJobGroup")}
+        assert len(submits) == 1
+        assert None not in submits
+
+
+# --------------------------------------------------------------------------------------------- a kill at any point
+
+
+@pytest.mark.parametrize("honours", [True, False], ids=["honours-execution-id", "ignores-it"])
+def test_a_kill_at_any_point(make_task: MakeTask, emulator: Emulator, honours: bool) -> None:
+    points = events_of_a_clean_life(make_task())
+    assert any("note" in point for point in points) or make_task()._store is None
+    for number, point in enumerate(points, 1):
+        empty(emulator)
+        emulator.change_settings(honour_execution_id=honours)
+        task = make_task()
+        task.run_try(Process(kill_at=number))
+        task.run_to_the_end()
+        assert (task.state, len(ids(emulator))) == ("success", 1), f"killed {point}: {task.error}"
+        assert_one_job(task)
+
+
+def test_kills_at_two_points(make_task: MakeTask, emulator: Emulator) -> None:
+    points = events_of_a_clean_life(make_task())
+    for first, second in itertools.product(range(1, len(points) + 1, 2), range(1, 12, 2)):
+        empty(emulator)
+        task = make_task()
+        task.run_try(Process(kill_at=first))
+        if task.state != "success":
+            task.clock.sleep(1)
+            task.run_try(Process(kill_at=second))
+        task.run_to_the_end()
+        assert_one_job(task)
+
+
+# ------------------------------------------------------------------------------------------- what a submit becomes
+
+
+class At(Process):
+    """A process in which something else happens at an event.
+
+    :param where: the event: its number, or what it is called.
+    """
+
+    def __init__(self, where: int | str, then: Callable[[], Any]) -> None:
+        super().__init__()
+        self._where = where
+        self._then: Callable[[], Any] | None = then
+
+    def event(self, name: str) -> None:
+        super().event(name)
+        if self._then is not None and self._where in (len(self.events), name):
+            then, self._then = self._then, None
+            with ThreadPoolExecutor(1) as elsewhere:
+                elsewhere.submit(then).result()
+
+
+SUBMIT = "before POST /v4/jobGroups"
+
+
+def start_elsewhere(emulator: Emulator, **fields: Any) -> dict[str, Any]:
+    """Start a job group that is not the task's."""
+    recipe = emulator.state.get("wrangledDatasets", 7)
+    row = emulator.app.runs.start_job_group(recipe, 17, overrides={}, run_parameters={})
+    row.update(fields)
+    return row
+
+
+def test_an_answer_that_is_lost_is_said_in_the_log(
+    make_task: MakeTask,
+    emulator: Emulator,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    emulator.order("runJobGroup", "reset", after=True)
+    make_task().run_try()
+    (identity,) = ids(emulator)
+    log = caplog.text + capsys.readouterr().out  # Airflow 3 prints what tasks log
+    assert "The answer to the start of recipe 7 is lost; looking for it" in log
+    assert f"Adopted {identity}" in log
+    assert "nothing new was started" in log
+
+
+def test_what_is_not_ours_is_not_adopted(make_task: MakeTask, emulator: Emulator) -> None:
+    stranger, _ = emulator.add_person("stranger@example.com")
+    earlier = start_elsewhere(emulator)
+    emulator.clock.advance(60)
+    foreign = [
+        earlier,
+        start_elsewhere(emulator, wrangledDataset={"id": 8}),
+        start_elsewhere(emulator, creator={"id": stranger}),
+        start_elsewhere(emulator, ranfrom="ui"),
+        start_elsewhere(emulator, flowrun={"id": 5}),
+        start_elsewhere(emulator, runParameterReferenceDate="2024-03-02T00:00:00.000Z"),
+    ]
+    emulator.order("runJobGroup", "reset", after=True)
+    task = make_task(reference_date="2024-03-01T00:00:00Z")
+    task.run_try()
+    assert task.state == "success", task.error
+    assert [identity for identity in ids(emulator) if identity not in {row["id"] for row in foreign}] == [
+        task.returned
+    ]
+
+
+def test_the_search_reads_every_page(make_task: MakeTask, emulator: Emulator) -> None:
+    task = make_task()
+    for _ in range(230):
+        start_elsewhere(emulator, ranfrom="ui")
+    ours = start_elsewhere(emulator)
+    for _ in range(230):
+        start_elsewhere(emulator, wrangledDataset={"id": 8})
+    emulator.order("runJobGroup", "status", status=304)
+    task.run_try()
+    assert task.returned == ours["id"]
+
+
+def test_a_304_waits_for_a_list_that_lags(make_task: MakeTask, emulator: Emulator) -> None:
+    emulator.change_settings(library_lag=60)
+    emulator.order("runJobGroup", "status", status=503, after=True)
+    task = make_task()
+    task.run_try()
+    assert_one_job(task)
+    assert [entry.status for entry in emulator.calls("runJobGroup")] == [503, 304]
+
+
+def test_a_304_for_something_that_never_shows_is_unknown(make_task: MakeTask, emulator: Emulator) -> None:
+    emulator.order("runJobGroup", "status", status=304, call=None)
+    task = make_task(retries=1)
+    before = task.clock.time()
+    task.run_try()
+    assert isinstance(task.error, TrifactaSubmitOutcomeUnknown)
+    assert 100 < task.clock.time() - before < 300
+    assert task.error.execution_id == emulator.calls("runJobGroup")[0].execution_id
+    for said in (task.error.execution_id, "recipe 7", "since 20", "Nothing more was started", "clear the task"):
+        assert said in str(task.error)
+    assert (task.state, ids(emulator)) == ("up_for_retry", [])
+
+
+def test_several_that_could_be_it_are_listed(make_task: MakeTask, emulator: Emulator) -> None:
+    emulator.order("runJobGroup", "reset", after=True)
+    task = make_task()
+    task.run_try(At(SUBMIT, lambda: start_elsewhere(emulator)))
+    assert isinstance(task.error, TrifactaSubmitOutcomeUnknown)
+    assert sorted(task.error.candidates) == ids(emulator)
+    assert all(str(identity) in str(task.error) for identity in ids(emulator))
+    assert len(emulator.calls("runJobGroup")) == 1
+
+
+def test_a_submit_that_never_arrived_is_sent_again(make_task: MakeTask, emulator: Emulator) -> None:
+    emulator.order("runJobGroup", "rate_limit", times=2)
+    task = make_task()
+    task.run_try()
+    assert_one_job(task)
+    assert len({entry.execution_id for entry in emulator.calls("runJobGroup")}) == 1
+    assert emulator.calls("listJobLibrary") == []
+
+
+def test_a_server_that_refuses_connections_has_started_nothing(
+    make_task: MakeTask, emulator: Emulator, connect: Callable[..., None]
+) -> None:
+    connect("http://127.0.0.1:9", retry_budget=20)
+    task = make_task(retries=1)
+    task.run_try()
+    assert "no answer" in str(task.error)
+    assert not isinstance(task.error, TrifactaSubmitOutcomeUnknown)
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 415])
+def test_a_permanent_refusal_burns_no_retries(make_task: MakeTask, emulator: Emulator, status: int) -> None:
+    emulator.order("runJobGroup", "status", status=status)
+    task = make_task()
+    task.run_to_the_end()
+    assert isinstance(task.error, AirflowFailException)
+    assert f"{status} EmulatedException" in str(task.error)
+    assert (task.state, task.try_number, ids(emulator)) == ("failed", 1, [])
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_that_may_pass_uses_the_retries(make_task: MakeTask, emulator: Emulator, status: int) -> None:
+    emulator.order("runJobGroup", "status", status=status)
+    task = make_task()
+    task.run_to_the_end()
+    assert_one_job(task)
+    assert task.try_number == 2
+
+
+# --------------------------------------------------------------------------------------- what a retry goes on with
+
+
+def test_a_failed_job_uses_the_retries_and_each_starts_one(make_task: MakeTask, emulator: Emulator) -> None:
+    task = make_task(retries=2, wrangled_dataset_id=8)
+    task.run_to_the_end()
+    assert isinstance(task.error, TrifactaJobGroupFailed)
+    assert statuses(emulator) == ["Failed"] * 3
+    assert len({entry.execution_id for entry in emulator.calls("runJobGroup")}) == 3
+
+
+def test_a_canceled_job_is_a_failure_and_the_retry_starts_one(make_task: MakeTask, emulator: Emulator) -> None:
+    task = make_task()
+
+    class CanceledWhileWaiting(Process):
+        def event(self, name: str) -> None:
+            if name.endswith("/status"):
+                emulator.app.runs.cancel(next(emulator.state.rows("jobGroups")), 17)
+
+    task.run_try(CanceledWhileWaiting())
+    assert isinstance(task.error, TrifactaJobGroupCanceled)
+    task.run_to_the_end()
+    assert statuses(emulator) == ["Canceled", "Complete"]
+    assert task.returned == ids(emulator)[1]
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_job_that_is_gone_is_replaced(emulator: Emulator, deferrable: bool, status: int) -> None:
+    task = SimulatedTask(emulator, deferrable=deferrable)
+    task.run_try(Process(kill_waiting=True))
+    (gone,) = ids(emulator)
+    if status == 404:
+        del emulator.state.tables["jobGroups"][str(gone)]
+    else:
+        emulator.order("getJobGroupStatus", "status", status=410)
+    task.run_to_the_end()
+    assert task.state == "success"
+    assert task.returned not in (None, gone)
+
+
+def test_a_404_of_a_proxy_does_not_mean_that_the_job_is_gone(emulator: Emulator, deferrable: bool) -> None:
+    task = SimulatedTask(emulator, deferrable=deferrable)
+    task.run_try(Process(kill_waiting=True))
+    emulator.order("getJobGroupStatus", "html", status=404)
+    task.run_try()
+    assert isinstance(task.error, TrifactaWaitFailed)
+    task.run_to_the_end()
+    assert_one_job(task)
+
+
+@pytest.mark.parametrize("status", [401, 403, 500])
+def test_a_status_that_cannot_be_read_starts_nothing(emulator: Emulator, deferrable: bool, status: int) -> None:
+    task = SimulatedTask(emulator, deferrable=deferrable, retry_budget=600)
+    task.run_try(Process(kill_waiting=True))
+    (identity,) = ids(emulator)
+    emulator.order("getJobGroupStatus", "status", status=status, call=None)
+    before = task.clock.time()
+    task.run_try()
+    assert isinstance(task.error, TrifactaWaitFailed)
+    assert f"job group {identity}" in str(task.error)
+    assert "nothing new was started" in str(task.error)
+    assert status == 403 or 400 < task.clock.time() - before <= 600
+    emulator.clear_faults()
+    task.run_to_the_end()
+    assert_one_job(task)
+
+
+def test_a_job_that_completed_meanwhile_is_a_success(make_task: MakeTask, emulator: Emulator) -> None:
+    task = make_task()
+    task.run_try(Process(kill_waiting=True))
+    task.clock.sleep(3600)
+    task.run_try()
+    assert_one_job(task)
+
+
+def test_without_durable_a_retry_starts_anew(make_task: MakeTask, emulator: Emulator) -> None:
+    task = make_task(durable=False)
+    task.run_try(Process(kill_waiting=True))
+    task.run_to_the_end()
+    assert len(ids(emulator)) == 2
+
+
+def test_several_without_a_note_stop_the_retry(emulator: Emulator, deferrable: bool) -> None:
+    task = SimulatedTask(emulator, deferrable=deferrable, store=False)
+    task.run_try(At(SUBMIT, lambda: start_elsewhere(emulator)))
+    task.run_try()  # as if Airflow had not heard of the success
+    assert isinstance(task.error, TrifactaSubmitOutcomeUnknown)
+    assert sorted(task.error.candidates) == ids(emulator)
+
+
+# ---------------------------------------------------------------------------------------------------------- clears
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["3.3", "3.4"])
+def test_clearing_a_succeeded_task_starts_a_new_job(make_task: MakeTask, emulator: Emulator, keeps: bool) -> None:
+    task = make_task(clear_keeps_store=keeps)
+    task.run_try()
+    (first,) = ids(emulator)
+    task.clock.sleep(60)
+    task.clear()
+    task.run_try()
+    assert task.state == "success"
+    assert statuses(emulator) == ["Complete", "Complete"]
+    assert task.returned == ids(emulator)[1] != first
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["3.3", "3.4"])
+@pytest.mark.parametrize("kill_at", range(1, 20, 2))
+def test_a_kill_after_a_clear_never_takes_the_job_of_before(
+    make_task: MakeTask, emulator: Emulator, keeps: bool, kill_at: int
+) -> None:
+    task = make_task(clear_keeps_store=keeps)
+    task.run_try()
+    (first,) = ids(emulator)
+    task.clock.sleep(60)
+    task.clear()
+    task.run_try(Process(kill_at=kill_at))
+    task.run_to_the_end()
+    if task.state == "success":
+        assert task.returned != first
+        assert len(ids(emulator)) == 2
+    else:  # without a note, the two cannot be told apart: stop and say so
+        assert isinstance(task.error, TrifactaSubmitOutcomeUnknown)
+        assert len(ids(emulator)) == 2
+
+
+@pytest.mark.parametrize("cancel_on_kill", [True, False])
+@pytest.mark.parametrize("cancel_first", [True, False], ids=["cancel-first", "new-attempt-first"])
+def test_clearing_a_running_task(
+    emulator: Emulator, deferrable: bool, cancel_on_kill: bool, cancel_first: bool
+) -> None:
+    task = SimulatedTask(emulator, deferrable=deferrable, cancel_on_kill=cancel_on_kill)
+    task.run_try(Process(kill_waiting=True))
+    (old,) = ids(emulator)
+    if cancel_first and cancel_on_kill:
+        emulator.app.runs.cancel(emulator.state.get("jobGroups", old), 17)
+    task.clear()
+    at_submit: list[str] = []
+    task.run_try(At(SUBMIT, lambda: at_submit.extend(statuses(emulator))))
+    assert task.state == "success", task.error
+    assert at_submit == ["Canceled" if cancel_on_kill else "Created"]
+    assert task.returned == ids(emulator)[1] != old
+
+
+def test_a_clear_that_looks_like_a_retry_waits_for_the_cancel(make_task: MakeTask, emulator: Emulator) -> None:
+    # Airflow 2.11 does not raise max_tries when a running task is cleared.
+    task = make_task()
+    task.run_try(Process(kill_waiting=True))
+    (old,) = ids(emulator)
+    emulator.app.runs.cancel(emulator.state.get("jobGroups", old), 17)
+    task.run_try()
+    assert task.state == "success", task.error
+    assert statuses(emulator) == ["Canceled", "Complete"]
+
+
+def test_a_job_of_before_a_clear_that_does_not_stop(emulator: Emulator, deferrable: bool) -> None:
+    task = SimulatedTask(emulator, deferrable=deferrable)
+    task.run_try(Process(kill_waiting=True))
+    emulator.order("cancelJobGroup", "status", status=500, call=None)
+    task.clear()
+    task.run_try()
+    assert isinstance(task.error, TrifactaWaitFailed)
+    assert "of before the task was cleared" in str(task.error)
+    assert len(ids(emulator)) == 1
+
+
+def test_a_changed_dag_file_does_not_look_like_a_clear(make_task: MakeTask, emulator: Emulator) -> None:
+    task = make_task(retries=3)
+    task.run_try(Process(kill_waiting=True))
+    task.retries = 5
+    task.run_to_the_end()
+    assert_one_job(task)
+
+
+def test_a_run_that_was_deleted_and_made_again_is_another_series(make_task: MakeTask, emulator: Emulator) -> None:
+    make_task().run_try()
+    emulator.clock.advance(60)
+    again = make_task()
+    again.run_try()
+    assert again.state == "success"
+    assert statuses(emulator) == ["Complete", "Complete"]
+
+
+# ----------------------------------------------------------------------------------------------- two tries at once
+
+
+def test_two_tries_alive_at_once(make_task: MakeTask, emulator: Emulator) -> None:
+    """A worker that was given up comes back at any of its points, after the next try has begun."""
+    points = events_of_a_clean_life(make_task())
+    for number in range(1, len(points) + 1):
+        empty(emulator)
+        task = make_task()
+
+        def next_try(task: SimulatedTask = task) -> None:
+            task.state = "up_for_retry"
+            task.schedule()
+            task.work(Process())
+
+        task.run_try(At(number, next_try))
+        assert len(ids(emulator)) == 1, points[number - 1]
+        assert_one_job(task)
