@@ -73,7 +73,7 @@ class _TaskState:
 
 
 class _TaskInstance:
-    dag_id, task_id, run_id, map_index = "dag", "task", "scheduled__2024-03-01", -1
+    dag_id, task_id, run_id = "dag", "task", "scheduled__2024-03-01"
 
     def __init__(self, task: SimulatedTask, process: Process) -> None:
         self._task = task
@@ -81,13 +81,17 @@ class _TaskInstance:
         self.try_number = task.try_number
         self.max_tries = task.max_tries
         self.start_date = task.try_started
+        self.map_index = task.map_index
 
     def xcom_push(self, key: str, value: Any) -> None:
         self._process.event(f"before the XCom {key}")
         self._task.xcoms[key] = value
 
-    def xcom_pull(self, *, key: str, **_: Any) -> Any:
-        return self._task.xcoms.get(key)
+    def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int | None = None) -> Any:
+        own = self._task.xcoms.get(key)
+        if self.map_index < 0 or map_indexes is not None:
+            return own
+        return [*self._task.siblings, *([own] if own is not None else [])]
 
 
 class SimulatedTask:
@@ -95,6 +99,7 @@ class SimulatedTask:
 
     :param store: whether Airflow has a task state store.
     :param clear_keeps_store: whether it survives a clear (Airflow 3.3; 3.4 deletes it).
+    :param map_index: which item of a mapped task it is; -1 for none.
     :param operator: arguments of the operator.
     """
 
@@ -106,6 +111,7 @@ class SimulatedTask:
         store: bool = True,
         clear_keeps_store: bool = True,
         retries: int = 3,
+        map_index: int = -1,
         **operator: Any,
     ) -> None:
         self.emulator = emulator
@@ -117,6 +123,9 @@ class SimulatedTask:
         self.returned: Any = None
         self.error: Exception | None = None
         self.xcoms: dict[str, Any] = {}
+        self.map_index = map_index
+        #: The job groups that other items of the mapped task have pushed.
+        self.siblings: list[int] = []
         self.run_started = self._now()
         self.try_started = self._now()
         self._store: dict[str, str] | None = {} if store else None

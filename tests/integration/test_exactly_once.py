@@ -260,6 +260,37 @@ def test_several_that_could_be_it_are_listed(make_task: MakeTask, emulator: Emul
     assert len(emulator.calls("runJobGroup")) == 1
 
 
+def test_a_list_that_shows_somebody_elses_first_is_not_believed(make_task: MakeTask, emulator: Emulator) -> None:
+    emulator.change_settings(library_lag=1.5)
+    emulator.order("runJobGroup", "reset", after=True)
+    task = make_task()
+    start_elsewhere(emulator)
+    emulator.clock.advance(1)
+    task.run_try()
+    assert isinstance(task.error, TrifactaSubmitOutcomeUnknown)
+    assert sorted(task.error.candidates) == ids(emulator)
+
+
+def test_the_job_of_an_earlier_attempt_is_not_adopted_again(make_task: MakeTask, emulator: Emulator) -> None:
+    task = make_task(wrangled_dataset_id=8)
+    emulator.order("runJobGroup", "reset", call=2, after=True)
+    task.run_try()
+    task.run_try()
+    assert isinstance(task.error, TrifactaJobGroupFailed)
+    assert task.error.job_group_id == ids(emulator)[1]
+    assert len(ids(emulator)) == 2
+
+
+def test_the_jobs_of_other_mapped_tasks_are_not_adopted(make_task: MakeTask, emulator: Emulator) -> None:
+    task = make_task(map_index=1)
+    emulator.order("runJobGroup", "reset", after=True)
+    task.siblings = [start_elsewhere(emulator)["id"] for _ in range(3)]
+    task.run_try(Process(kill_waiting=True))
+    task.run_to_the_end()
+    assert task.returned == ids(emulator)[3]
+    assert len(ids(emulator)) == 4
+
+
 def test_a_submit_that_never_arrived_is_sent_again(make_task: MakeTask, emulator: Emulator) -> None:
     emulator.order("runJobGroup", "rate_limit", times=2)
     task = make_task()
@@ -363,6 +394,17 @@ def test_a_status_that_cannot_be_read_starts_nothing(emulator: Emulator, deferra
     emulator.clear_faults()
     task.run_to_the_end()
     assert_one_job(task)
+
+
+@pytest.mark.parametrize("kill_at", [2, 3, 4, 5, 6, 8, 12])
+def test_with_a_note_another_tasks_job_is_never_taken(emulator: Emulator, deferrable: bool, kill_at: int) -> None:
+    task = SimulatedTask(emulator, deferrable=deferrable)
+    foreign = start_elsewhere(emulator)["id"]
+    task.clock.sleep(60)
+    task.run_try(Process(kill_at=kill_at))
+    task.run_to_the_end()
+    assert task.state == "success"
+    assert ids(emulator) == [foreign, task.returned]
 
 
 def test_a_job_that_completed_meanwhile_is_a_success(make_task: MakeTask, emulator: Emulator) -> None:
