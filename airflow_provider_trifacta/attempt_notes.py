@@ -28,7 +28,7 @@ class AttemptNote:
     :param sent_at: when it was submitted at the earliest, seconds since the epoch.
     :param try_number: the try that wrote this.
     :param job_group_id: the job group, None until the submit is answered.
-    :param ended: job groups of earlier attempts.
+    :param ended: job groups of earlier attempts, also of those before a clear.
     """
 
     series: str
@@ -38,6 +38,11 @@ class AttemptNote:
     try_number: int
     job_group_id: int | None = None
     ended: tuple[int, ...] = ()
+
+    @property
+    def job_groups(self) -> tuple[int, ...]:
+        """All job groups of the task so far."""
+        return self.ended if self.job_group_id is None else (*self.ended, self.job_group_id)
 
 
 class AttemptNotes(Protocol):

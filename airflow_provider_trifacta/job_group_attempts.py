@@ -90,7 +90,7 @@ class JobGroupAttempts:
             return self._start(1) if self._series.is_first_try else self._find_or_start()
         if note.series != str(self._series.key) or note.try_number > self._series.try_number:
             self._end_superseded(note)
-            return self._start(1)
+            return self._start(1, note.job_groups)
         if note.job_group_id is None:
             return self._submit(note, since=note.sent_at, sent_before=True)
         self._on_known(note.job_group_id)
@@ -99,7 +99,7 @@ class JobGroupAttempts:
             self._log.info("Going on with job group %s, which an earlier try started", note.job_group_id)
             return Begun(note.job_group_id, continued=True)
         self._log.info("Job group %s of an earlier try %s: starting a new one", note.job_group_id, ended)
-        return self._start(note.number + 1, (*note.ended, note.job_group_id))
+        return self._start(note.number + 1, note.job_groups)
 
     # ------------------------------------------------------------------------------------------------- starting
 

@@ -112,6 +112,7 @@ class SimulatedTask:
         clear_keeps_store: bool = True,
         retries: int = 3,
         map_index: int = -1,
+        cancel_on_kill: bool = True,
         **operator: Any,
     ) -> None:
         self.emulator = emulator
@@ -131,7 +132,13 @@ class SimulatedTask:
         self._store: dict[str, str] | None = {} if store else None
         self._clear_keeps_store = clear_keeps_store
         self._deferrable = deferrable
-        self._arguments = {"wrangled_dataset_id": 7, "poll_interval": 30, **operator}
+        self.cancel_on_kill = cancel_on_kill
+        self._arguments = {
+            "wrangled_dataset_id": 7,
+            "poll_interval": 30,
+            "cancel_on_kill": cancel_on_kill,
+            **operator,
+        }
 
     # ------------------------------------------------------------------------------------------- what Airflow does
 

@@ -44,9 +44,11 @@ _PATIENCE_FOR_LOST = 3.0
 _FIRST_PAUSE = 1.0
 _GROWTH = 1.5
 _LONGEST_PAUSE = 15.0
-#: Seconds by which two clocks may differ although both are right.
-_CLOCK_MARGIN = 10.0
-#: The same, where the server does not say what time it is.
+#: Seconds by which the clocks of one installation, the server's or Airflow's, may differ. Small: whatever else ran
+#: the same recipe within it could be taken for ours.
+_CLOCK_MARGIN = 1.0
+_CLOCK_MARGIN_OF_ANOTHER_MACHINE = 5.0
+#: Seconds by which the server's clock may differ from ours, where it does not say what time it is.
 _UNKNOWN_CLOCK_MARGIN = 60.0
 
 
@@ -126,7 +128,8 @@ def submit_once(
     :raises TrifactaSubmitOutcomeUnknown: it cannot be told whether it was started; nothing more was.
     :raises TrifactaApiError: it was refused; nothing was started.
     """
-    search = _Search(launch, execution_id, since, not_ours, clock, random_number)
+    margin = _CLOCK_MARGIN_OF_ANOTHER_MACHINE if sent_before else _CLOCK_MARGIN
+    search = _Search(launch, execution_id, since, margin, not_ours, clock, random_number)
     patience = min(_PATIENCE_FOR_EXISTING, retries.budget)
     began = clock.monotonic()
     sent = 0
@@ -201,6 +204,7 @@ class _Search:
         launch: Launch,
         execution_id: str,
         since: float,
+        margin: float,
         not_ours: Callable[[], Collection[str]],
         clock: Clock,
         random_number: Callable[[], float],
@@ -208,6 +212,7 @@ class _Search:
         self.execution_id = execution_id
         self._launch = launch
         self._since = since
+        self._margin = margin
         self._not_ours = not_ours
         self._clock = clock
         self._random = random_number
@@ -244,7 +249,7 @@ class _Search:
     def _look(self) -> Flow[list[Run]]:
         if self._me is None:
             self._me = yield from _who_am_i(self._clock)
-        found = yield from self._launch.find(self._me.earliest(self._since), self._me.id)
+        found = yield from self._launch.find(self._me.earliest(self._since - self._margin), self._me.id)
         not_ours = set(self._not_ours())
         return [run for run in found if str(run.id) not in not_ours]
 
@@ -265,35 +270,33 @@ class _Me:
 
     :param id: the user of the token, None when the server does not say.
     :param clock_offset: seconds by which the server's clock is ahead of ours.
-    :param margin: seconds by which that may be wrong.
+    :param clock_error: seconds by which it may be less.
     """
 
     id: str | None
     clock_offset: float
-    margin: float
+    clock_error: float
 
     def earliest(self, since: float) -> float:
         """Return what the server's clock showed at the earliest when ours showed ``since``."""
-        return since + self.clock_offset - self.margin
+        return since + self.clock_offset - self.clock_error
 
 
 def find_runs(launch: Launch, since: float, clock: Clock) -> Flow[list[Run]]:
     """Find the runs of this user that could be a launch of ``since`` (seconds since the epoch) or later."""
     me = yield from _who_am_i(clock)
-    return (yield from launch.find(me.earliest(since), me.id))
+    return (yield from launch.find(me.earliest(since - _CLOCK_MARGIN_OF_ANOTHER_MACHINE), me.id))
 
 
 def _who_am_i(clock: Clock) -> Flow[_Me]:
     def decode(answer: Answer) -> _Me:
         identity = answer.json().get("id")
+        me = None if identity is None else str(identity)
         try:
-            offset, margin = (
-                parsedate_to_datetime(answer.headers["date"]).timestamp() - clock.time(),
-                _CLOCK_MARGIN,
-            )
+            # Too small by up to a second, since the header has whole ones; never too large.
+            return _Me(me, parsedate_to_datetime(answer.headers["date"]).timestamp() - clock.time(), 0.0)
         except (KeyError, ValueError, TypeError):
-            offset, margin = 0.0, _UNKNOWN_CLOCK_MARGIN
-        return _Me(None if identity is None else str(identity), offset, margin)
+            return _Me(me, 0.0, _UNKNOWN_CLOCK_MARGIN)
 
     try:
         me: _Me = yield replace(get_current_person(), decode=decode)  # type: ignore[arg-type]

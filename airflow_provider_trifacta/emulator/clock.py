@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 
 class Clock:
-    """The machine's clock, which can be moved forward."""
+    """A clock that can be moved forward.
 
-    def __init__(self) -> None:
+    :param source: gives seconds since the epoch; one that stands still makes a clock that only moves when told to.
+    """
+
+    def __init__(self, source: Callable[[], float] = time.time) -> None:
+        self._source = source
         self._offset = 0.0
 
     def now(self) -> float:
         """Return the seconds since the epoch."""
-        return time.time() + self._offset
+        return self._source() + self._offset
 
     def advance(self, seconds: float) -> None:
         """Move the clock forward."""

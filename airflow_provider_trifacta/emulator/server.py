@@ -95,6 +95,7 @@ class Emulator:
     :param file: keeps the state from one start to the next; None keeps it in memory.
     :param prefix: a path in front of all routes, as behind a proxy.
     :param enforce_quotas: whether calls over the documented quotas are refused.
+    :param clock: what time it is; the machine's when None.
     """
 
     def __init__(
@@ -107,8 +108,9 @@ class Emulator:
         file: Path | None = None,
         prefix: str = "",
         enforce_quotas: bool = True,
+        clock: Clock | None = None,
     ) -> None:
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.state = State(self.clock, file)
         self.token = new_world(self.state, token=token)
         self._connections = Connections()

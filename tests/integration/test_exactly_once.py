@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from simulated_airflow import Process, SimulatedTask
 
 from airflow_provider_trifacta.emulator import Emulator
+from airflow_provider_trifacta.emulator.clock import Clock
 from airflow_provider_trifacta.exceptions import (
     TrifactaJobGroupCanceled,
     TrifactaJobGroupFailed,
@@ -24,7 +25,7 @@ MakeTask = Callable[..., SimulatedTask]
 
 @pytest.fixture(scope="module")
 def _server() -> Iterator[Emulator]:
-    with Emulator(enforce_quotas=False) as running:
+    with Emulator(enforce_quotas=False, clock=Clock(lambda: 1.8e9)) as running:
         yield running
 
 

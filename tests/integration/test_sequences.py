@@ -1,0 +1,188 @@
+"""Arbitrary sequences of faults, kills, retries, clears and late answers, against two invariants.
+
+- Never two active job groups of one series.
+- Never success without a ``Complete`` job group of the present series.
+
+``SEQUENCES`` says how many sequences are tried (2000), ``SEQUENCES_SEED`` which; both are printed.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from simulated_airflow import Process, SimulatedTask
+
+from airflow_provider_trifacta.emulator import Emulator
+from airflow_provider_trifacta.emulator.clock import Clock, epoch
+
+FINAL = ("Complete", "Failed", "Canceled")
+FAULTS = st.one_of(
+    st.builds(dict, kind=st.sampled_from(["reset", "cut", "rate_limit"]), after=st.booleans()),
+    st.builds(
+        dict, kind=st.just("status"), status=st.sampled_from([401, 403, 500, 502, 503]), after=st.booleans()
+    ),
+    st.builds(dict, kind=st.just("html"), status=st.sampled_from([200, 404, 502]), after=st.booleans()),
+)
+OPERATIONS = st.sampled_from(["runJobGroup", "runJobGroup", "listJobLibrary", "getJobGroupStatus", "*"])
+POINTS = st.integers(1, 24)
+
+
+def _machine(emulator: Emulator) -> type[RuleBasedStateMachine]:
+    class Life(RuleBasedStateMachine):
+        @initialize(
+            deferrable=st.booleans(),
+            store=st.booleans(),
+            clear_keeps_store=st.booleans(),
+            honours=st.booleans(),
+            cancel_on_kill=st.sampled_from([True, True, False]),
+            lag=st.sampled_from([0, 0, 5, 400]),
+        )
+        def begin(self, *, honours: bool, lag: float, **options: Any) -> None:
+            random.seed(0)  # jitter: what happens must follow from the sequence alone
+            emulator.clear_faults()
+            for table in ("jobGroups", "jobs"):
+                emulator.state.tables.get(table, {}).clear()
+            emulator.app.journal.clear()
+            now = emulator.clock.now()
+            emulator.clock.advance(7200 + math.ceil(now) - now)  # a whole second, as in every sequence
+            # Where the header is ignored and lists lag, nobody can know that a job runs.
+            emulator.change_settings(
+                pace="seconds=2", honour_execution_id=honours, library_lag=lag if honours else 0
+            )
+            self._recipe()["_behaviour"] = "complete"
+            self.task = SimulatedTask(emulator, retries=2, retry_budget=300, **options)
+            #: Which life of the task (0, and one more at each clear) started each job group.
+            self.life_of: dict[int, int] = {}
+            self.honours = honours
+            self.life = 0
+            self.cleared_at = 0.0
+            self.notes_survive = options["store"] and options["clear_keeps_store"]
+
+        def _recipe(self) -> dict[str, Any]:
+            return emulator.state.get("wrangledDatasets", 7)
+
+        def _run(self, process: Process) -> None:
+            self.task.run_try(process)
+            self._note_job_groups()
+
+        def _note_job_groups(self) -> None:
+            for row in emulator.state.rows("jobGroups"):
+                self.life_of.setdefault(row["id"], self.life)
+
+        def may_run(self) -> bool:
+            return self.task.state in ("none", "up_for_retry")
+
+        @rule(operation=OPERATIONS, fault=FAULTS, call=st.integers(1, 4), times=st.sampled_from([1, 1, 2, 40]))
+        def something_will_break(self, operation: str, fault: dict[str, Any], call: int, times: int) -> None:
+            emulator.order(operation, call=call, times=times, **fault)
+
+        @rule()
+        def what_was_broken_is_mended(self) -> None:
+            emulator.clear_faults()
+
+        @rule(behaviour=st.sampled_from(["complete", "fail-wrangle"]))
+        def the_recipe_changes(self, behaviour: str) -> None:
+            self._recipe()["_behaviour"] = behaviour
+
+        @rule(seconds=st.sampled_from([1, 30, 900]))
+        def time_passes(self, seconds: float) -> None:
+            emulator.clock.advance(seconds)
+
+        @precondition(may_run)
+        @rule()
+        def a_try(self) -> None:
+            self._run(Process())
+
+        @precondition(may_run)
+        @rule(point=POINTS)
+        def a_try_that_is_killed(self, point: int) -> None:
+            self._run(Process(kill_at=point))
+
+        @precondition(may_run)
+        @rule()
+        def a_try_that_is_killed_while_it_waits(self) -> None:
+            self._run(Process(kill_waiting=True))
+
+        # Where the header is ignored, nobody can stop a submit that was decided on before the other's.
+        @precondition(lambda self: self.may_run() and self.honours)
+        @rule(point=POINTS)
+        def a_try_that_comes_back_after_the_next_has_begun(self, point: int) -> None:
+            task = self.task
+
+            class Zombie(Process):
+                def event(self, name: str) -> None:
+                    super().event(name)
+                    if len(self.events) == point and task.try_number <= task.max_tries:
+                        task.state = "up_for_retry"
+                        with ThreadPoolExecutor(1) as elsewhere:
+                            elsewhere.submit(task.run_try).result()
+
+            self._run(Zombie())
+
+        @rule(cancels=st.booleans())
+        def a_person_clears_the_task(self, cancels: bool) -> None:
+            if self.task.state == "none":
+                return
+            if cancels and self.task.cancel_on_kill:
+                for row in emulator.job_groups:
+                    emulator.app.runs.cancel(row, 17)
+            emulator.clock.advance(10)  # a person is not quicker; clocks of two machines may differ by less
+            self.task.clear()
+            self.life += 1
+            self.cleared_at = emulator.clock.now()
+
+        @invariant()
+        def never_two_active_job_groups_of_one_series(self) -> None:
+            active = [self.life_of[row["id"]] for row in emulator.job_groups if row["status"] not in FINAL]
+            assert len(active) == len(set(active)), active
+
+        @invariant()
+        def never_success_without_complete(self) -> None:
+            if self.task.state == "success":
+                row = emulator.state.get("jobGroups", self.task.returned)
+                assert row["status"] == "Complete"
+                if self.notes_survive:
+                    assert self.life_of[row["id"]] == self.life
+                else:
+                    # Without a note, what still ran after a clear cannot be told from the task's own.
+                    assert epoch(row["updatedAt"]) >= self.cleared_at
+
+    return Life
+
+
+def test_sequences(connect: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    number = int(os.environ.get("SEQUENCES", "2000"))
+    start = int(os.environ.get("SEQUENCES_SEED", "0")) or random.randrange(1, 2**32)
+    with capsys.disabled():
+        print(f"\n{number} sequences, SEQUENCES_SEED={start}")
+    with Emulator(enforce_quotas=False, clock=Clock(lambda: 1.8e9)) as emulator:
+        connect(emulator)
+        machine = seed(start)(_machine(emulator))
+        run_state_machine_as_test(  # type: ignore[no-untyped-call]
+            machine,
+            settings=settings(
+                max_examples=number,
+                stateful_step_count=10,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+                phases=[Phase.generate, Phase.shrink],
+                print_blob=True,
+            ),
+        )
