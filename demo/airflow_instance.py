@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 IS_AIRFLOW_3 = not version("apache-airflow").startswith("2.")
 
@@ -156,11 +157,31 @@ class AirflowInstance:
         ) else None
         self.airflow("connections", "add", conn_id, "--conn-json", json.dumps(fields))
 
-    def trigger(self, dag_id: str, run_id: str) -> None:
+    def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, object] | None = None) -> None:
         """Start a run of a DAG, once the DAG is known."""
         known = "select 1 from serialized_dag where dag_id = ?"
         wait_for(lambda: self._rows(known, dag_id), f"DAG {dag_id} was not found", seconds=90)
-        self.airflow("dags", "trigger", dag_id, "--run-id", run_id)
+        if IS_AIRFLOW_3:
+            body = {"dag_run_id": run_id, "logical_date": None, "conf": conf or {}}
+            self.api("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
+        else:
+            self.airflow("dags", "trigger", dag_id, "--run-id", run_id, "--conf", json.dumps(conf or {}))
+
+    def api(self, method: str, path: str, body: object = None) -> Any:
+        """Call the public REST API of Airflow 3 as an administrator, and return the decoded answer.
+
+        :raises urllib.error.HTTPError: the answer is not a success.
+        """
+        with urllib.request.urlopen(f"{self.url}/auth/token", timeout=30) as response:
+            token = json.loads(response.read())["access_token"]
+        request = urllib.request.Request(
+            f"{self.url}{path}",
+            None if body is None else json.dumps(body).encode(),
+            {"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.loads(response.read())
 
     def run_state(self, dag_id: str, run_id: str) -> str | None:
         """Return the state of a run."""
@@ -173,6 +194,13 @@ class AirflowInstance:
             "select task_id, map_index, state from task_instance where dag_id = ? and run_id = ?", dag_id, run_id
         )
         return {task if index < 0 else f"{task}[{index}]": state for task, index, state in rows}
+
+    def try_numbers(self, dag_id: str, run_id: str) -> dict[str, int]:
+        """Return how often each task of a run was tried."""
+        rows = self._rows(
+            "select task_id, try_number from task_instance where dag_id = ? and run_id = ?", dag_id, run_id
+        )
+        return dict(rows)  # type: ignore[arg-type]
 
     def xcoms(self, dag_id: str, run_id: str) -> dict[tuple[str, str], object]:
         """Return the XComs of a run by task and key."""

@@ -34,9 +34,8 @@ from airflow_provider_trifacta.emulator.clock import Clock, epoch
 FINAL = ("Complete", "Failed", "Canceled")
 FAULTS = st.one_of(
     st.builds(dict, kind=st.sampled_from(["reset", "cut", "rate_limit"]), after=st.booleans()),
-    st.builds(
-        dict, kind=st.just("status"), status=st.sampled_from([401, 403, 500, 502, 503]), after=st.booleans()
-    ),
+    st.builds(dict, kind=st.just("status"), status=st.sampled_from([500, 502, 503]), after=st.booleans()),
+    st.builds(dict, kind=st.just("status"), status=st.sampled_from([401, 403])),
     st.builds(dict, kind=st.just("html"), status=st.sampled_from([200, 404, 502]), after=st.booleans()),
 )
 OPERATIONS = st.sampled_from(["runJobGroup", "runJobGroup", "listJobLibrary", "getJobGroupStatus", "*"])

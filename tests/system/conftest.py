@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from airflow_instance import AirflowInstance
+
+from airflow_provider_trifacta.emulator import Emulator
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[Emulator]:
+    with Emulator(pace="seconds=2", enforce_quotas=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def airflow(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowInstance]:
+    """A real Airflow with the example DAGs and those of ``dags``."""
+    folder = tmp_path_factory.mktemp("airflow")
+    dags = folder / "dags"
+    shutil.copytree(HERE / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in (HERE.parents[1] / "example_dags").glob("*.py"):
+        shutil.copy(file, dags)
+    settings = {
+        # A worker that is lost is noticed within seconds.
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "3",
+    }
+    instance = AirflowInstance(folder / "home", dags, settings=settings)
+    try:
+        instance.start()
+        instance.set_connection(
+            "trifacta_default", conn_type="trifacta", host=emulator.url, password=emulator.token
+        )
+        yield instance
+    finally:
+        instance.stop()

@@ -1,0 +1,23 @@
+"""Tasks that do not simply succeed."""
+
+from datetime import datetime, timedelta
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
+
+for name, options in {
+    "fails": {"wrangled_dataset_id": 8, "deferrable": True},
+    "any_recipe_deferred": {"wrangled_dataset_id": "{{ dag_run.conf['recipe'] }}", "deferrable": True},
+    "endless_deferred": {"wrangled_dataset_id": 9, "deferrable": True},
+    "endless_sync": {"wrangled_dataset_id": 9},
+    "deadline_sync": {"wrangled_dataset_id": 9, "execution_timeout": timedelta(seconds=4)},
+    "deadline_deferred": {
+        "wrangled_dataset_id": 9,
+        "deferrable": True,
+        "execution_timeout": timedelta(seconds=4),
+    },
+}.items():
+    with DAG(dag_id=name, schedule=None, start_date=datetime(2024, 1, 1), catchup=False) as dag:
+        TrifactaRunJobGroupOperator(task_id="run", poll_interval=1, **options)
+    globals()[name] = dag

@@ -1,0 +1,129 @@
+"""A real Airflow in which processes are killed with -9 and people clear tasks: one job group, and the truth."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import pytest
+from airflow_instance import IS_AIRFLOW_3, AirflowInstance, wait_for
+
+from airflow_provider_trifacta.api.client import TrifactaClient
+from airflow_provider_trifacta.api.settings import ClientSettings
+from airflow_provider_trifacta.emulator import Emulator
+
+pytestmark = pytest.mark.system
+
+POINTS = ["before_submit", "before_note", "after_note", "mid_poll", "after_last_poll"]
+# On Airflow 2 with SQLite tasks run one after another, each for many seconds.
+DAGS = (
+    [
+        *(f"killed_{point}_sync" for point in POINTS),
+        *(f"killed_{point}_deferred" for point in POINTS if point != "mid_poll"),
+        "killed_before_note_sync_with_supervisor",
+        "killed_mid_poll_sync_with_supervisor",
+    ]
+    if IS_AIRFLOW_3
+    else ["killed_before_note_sync", "killed_mid_poll_sync", "killed_before_note_deferred"]
+)
+
+
+def _new_recipe(emulator: Emulator) -> int:
+    """Make a recipe of its own, so that tasks that run at the same time do not run the same one."""
+    with TrifactaClient(ClientSettings(emulator.url), emulator.token) as client:
+        source = client.create_resource("importedDatasets", {"name": "source", "uri": "s3://example-bucket/a.csv"})
+        recipe = client.create_resource(
+            "wrangledDatasets",
+            {"name": "recipe", "flow": {"id": 301}, "importedDataset": {"id": source["id"]}},
+        )
+        client.create_resource(
+            "outputObjects",
+            {
+                "execution": "photon",
+                "profiler": False,
+                "isAdhoc": True,
+                "flowNodeId": recipe["id"],
+                "writeSettings": [{"path": "s3://example-bucket/b.csv", "action": "create", "format": "csv"}],
+            },
+        )
+        return int(recipe["id"])
+
+
+def test_a_worker_that_is_killed_anywhere(airflow: AirflowInstance, emulator: Emulator) -> None:
+    recipes = {dag_id: _new_recipe(emulator) for dag_id in DAGS}
+    for dag_id, recipe in recipes.items():
+        airflow.trigger(dag_id, "kill", {"recipe": recipe})
+    for dag_id in DAGS:
+        wait_for(
+            lambda dag_id=dag_id: airflow.run_state(dag_id, "kill") in ("success", "failed"),
+            f"{dag_id} did not end; {airflow.dead_components()}",
+            seconds=300,
+        )
+    for dag_id, recipe in recipes.items():
+        log = airflow.task_log(dag_id, "kill")
+        assert airflow.run_state(dag_id, "kill") == "success", log
+        assert airflow.try_numbers(dag_id, "kill") == {"run": 2}, log
+        (row,) = [row for row in emulator.job_groups if row["wrangledDataset"]["id"] == recipe]
+        assert row["status"] == "Complete"
+        assert airflow.xcoms(dag_id, "kill")["run", "return_value"] == row["id"]
+
+
+def _reads(emulator: Emulator, job_group_id: int) -> int:
+    return sum(entry.path == f"/v4/jobGroups/{job_group_id}/status" for entry in emulator.journal)
+
+
+def _started_by(emulator: Emulator, known: set[int]) -> dict[str, Any]:
+    """Return the one new job group, once its task looks at it."""
+    wait_for(lambda: {row["id"] for row in emulator.job_groups} - known, "no job group was started", seconds=90)
+    (row,) = [row for row in emulator.job_groups if row["id"] not in known]
+    wait_for(lambda: _reads(emulator, row["id"]) > 1, "nobody looks at the job group", seconds=60)
+    return row
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_triggerer_that_dies_changes_nothing(
+    airflow: AirflowInstance, emulator: Emulator, number: signal.Signals
+) -> None:
+    recipe, run_id = _new_recipe(emulator), f"triggerer-{number.name}"
+    emulator.change_settings(pace="seconds=20")
+    try:
+        known = {row["id"] for row in emulator.job_groups}
+        airflow.trigger("any_recipe_deferred", run_id, {"recipe": recipe})
+        row = _started_by(emulator, known)
+        airflow.stop_component("triggerer", number)
+        airflow.start_component("triggerer")
+        wait_for(lambda: airflow.run_state("any_recipe_deferred", run_id) == "success", "no success", seconds=150)
+    finally:
+        emulator.change_settings(pace="seconds=2")
+    assert {row["id"] for row in emulator.job_groups} - known == {row["id"]}
+    assert not any(entry.path.endswith(f"/{row['id']}/cancel") for entry in emulator.journal)
+
+
+@pytest.mark.skipif(not IS_AIRFLOW_3, reason="through the REST API of Airflow 3")
+@pytest.mark.parametrize("dag_id", ["endless_sync", "endless_deferred"])
+@pytest.mark.parametrize("act", ["clear", "mark-failed"])
+def test_a_person_ends_a_task_that_waits(
+    airflow: AirflowInstance, emulator: Emulator, dag_id: str, act: str
+) -> None:
+    known = {row["id"] for row in emulator.job_groups}
+    airflow.trigger(dag_id, act)
+    row = _started_by(emulator, known)
+    if act == "clear":
+        body = {"dry_run": False, "dag_run_id": act, "task_ids": ["run"], "only_failed": False}
+        airflow.api("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", body)
+    else:
+        _mark_failed(airflow, dag_id, act)
+    wait_for(lambda: emulator.job_groups and row["status"] == "Canceled", "the job group goes on", seconds=90)
+    started = {row["id"] for row in emulator.job_groups} - known
+    if act == "clear":
+        second = _started_by(emulator, known | {row["id"]})
+        assert second["status"] != "Canceled"
+        started.add(second["id"])
+        _mark_failed(airflow, dag_id, act)
+        wait_for(lambda: emulator.job_groups and second["status"] == "Canceled", "it goes on", seconds=90)
+    assert {row["id"] for row in emulator.job_groups} - known == started
+
+
+def _mark_failed(airflow: AirflowInstance, dag_id: str, run_id: str) -> None:
+    path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/run"
+    airflow.api("PATCH", path, {"new_state": "failed"})
