@@ -152,7 +152,7 @@ class AirflowInstance:
 
     def set_connection(self, conn_id: str, **fields: object) -> None:
         """Store a connection in the database, in place of what is there."""
-        self.airflow("connections", "delete", conn_id) if self._rows(
+        self.airflow("connections", "delete", conn_id) if self.rows(
             "select 1 from connection where conn_id = ?", conn_id
         ) else None
         self.airflow("connections", "add", conn_id, "--conn-json", json.dumps(fields))
@@ -160,7 +160,7 @@ class AirflowInstance:
     def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, object] | None = None) -> None:
         """Start a run of a DAG, once the DAG is known."""
         known = "select 1 from serialized_dag where dag_id = ?"
-        wait_for(lambda: self._rows(known, dag_id), f"DAG {dag_id} was not found", seconds=90)
+        wait_for(lambda: self.rows(known, dag_id), f"DAG {dag_id} was not found", seconds=90)
         if IS_AIRFLOW_3:
             body = {"dag_run_id": run_id, "logical_date": None, "conf": conf or {}}
             self.api("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
@@ -185,26 +185,26 @@ class AirflowInstance:
 
     def run_state(self, dag_id: str, run_id: str) -> str | None:
         """Return the state of a run."""
-        rows = self._rows("select state from dag_run where dag_id = ? and run_id = ?", dag_id, run_id)
+        rows = self.rows("select state from dag_run where dag_id = ? and run_id = ?", dag_id, run_id)
         return rows[0][0] if rows else None
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
         """Return the states of the tasks of a run; items of a mapped task have their index behind the name."""
-        rows = self._rows(
+        rows = self.rows(
             "select task_id, map_index, state from task_instance where dag_id = ? and run_id = ?", dag_id, run_id
         )
         return {task if index < 0 else f"{task}[{index}]": state for task, index, state in rows}
 
     def try_numbers(self, dag_id: str, run_id: str) -> dict[str, int]:
         """Return how often each task of a run was tried."""
-        rows = self._rows(
+        rows = self.rows(
             "select task_id, try_number from task_instance where dag_id = ? and run_id = ?", dag_id, run_id
         )
         return dict(rows)  # type: ignore[arg-type]
 
     def xcoms(self, dag_id: str, run_id: str) -> dict[tuple[str, str], object]:
         """Return the XComs of a run by task and key."""
-        rows = self._rows("select task_id, key, value from xcom where dag_id = ? and run_id = ?", dag_id, run_id)
+        rows = self.rows("select task_id, key, value from xcom where dag_id = ? and run_id = ?", dag_id, run_id)
         return {(task, key): _decoded(value) for task, key, value in rows}
 
     def task_log(self, dag_id: str, run_id: str) -> str:
@@ -212,7 +212,8 @@ class AirflowInstance:
         folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
         return "\n".join(file.read_text("utf-8", "replace") for file in sorted(folder.rglob("*.log*")))
 
-    def _rows(self, query: str, *parameters: object) -> list[tuple[object, ...]]:
+    def rows(self, query: str, *parameters: object) -> list[tuple[object, ...]]:
+        """Ask Airflow's database."""
         database = sqlite3.connect(f"file:{self.home}/airflow.db?mode=ro", uri=True, timeout=10)
         try:
             return database.execute(query, parameters).fetchall()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import tenacity
+from support import EmulatorClock
 
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
@@ -69,16 +71,29 @@ def hook(emulator: Emulator, connect: Callable[..., None]) -> TrifactaHook:
     return TrifactaHook(retry_budget=1)
 
 
-def test_a_lost_answer_starts_five_jobs_there_and_one_here(
-    dataprep: Any, hook: TrifactaHook, emulator: Emulator
+@pytest.mark.parametrize(
+    ("fault", "started_there"),
+    [
+        ({"kind": "reset", "times": 1}, 2),
+        ({"kind": "status", "status": 504, "times": 3}, 4),
+        ({"kind": "html", "status": 502, "call": None}, 5),
+    ],
+    ids=["lost-once", "504-three-times", "502-every-time"],
+)
+def test_a_lost_answer_starts_several_there_and_one_here(
+    dataprep: Any, connect: Callable[..., None], emulator: Emulator, fault: dict[str, Any], started_there: int
 ) -> None:
-    emulator.order("runJobGroup", "reset", after=True, call=None)
-    with pytest.raises(tenacity.RetryError):
+    emulator.order("runJobGroup", after=True, **fault)
+    with contextlib.suppress(tenacity.RetryError):
         dataprep.run_job_group({"wrangledDataset": {"id": 7}})
-    assert len(emulator.job_groups) == 5
-    with pytest.raises(Exception, match="no answer"):
-        hook.run_job_group(7)
-    assert len(emulator.job_groups) == 6
+    assert len(emulator.job_groups) == started_there
+    emulator.clear_faults()
+    emulator.clock.advance(60)
+    connect(emulator)
+    emulator.order("runJobGroup", after=True, **fault)
+    submission = TrifactaHook(clock=EmulatorClock(emulator)).submit_job_group(7)
+    assert len(emulator.job_groups) == started_there + 1
+    assert (submission.run_id, submission.outcome) == (emulator.job_groups[-1]["id"], "adopted")
 
 
 @pytest.mark.parametrize("status", [400, 401])

@@ -94,12 +94,18 @@ def events_of_a_clean_life(task: SimulatedTask) -> list[str]:
         {"kind": "status", "status": 503, "after": True, "times": 3},
         {"kind": "cut"},
         {"kind": "rate_limit"},
+        {"kind": "delay", "seconds": 0.4, "after": True},
     ],
     ids=lambda fault: "-".join(str(value) for value in fault.values()),
 )
 def test_a_fault_at_any_request(
-    make_task: MakeTask, emulator: Emulator, fault: dict[str, Any], honours: bool
+    make_task: MakeTask,
+    emulator: Emulator,
+    connect: Callable[..., None],
+    fault: dict[str, Any],
+    honours: bool,
 ) -> None:
+    connect(emulator, read_timeout=0.2 if fault["kind"] == "delay" else 60)
     requests = sum(
         event.startswith("before GET") or event.startswith("before POST")
         for event in events_of_a_clean_life(make_task())

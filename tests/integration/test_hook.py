@@ -2,15 +2,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pickle
 import socket
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from support import EmulatorClock
 
 from airflow_provider_trifacta.emulator import Emulator
-from airflow_provider_trifacta.exceptions import TrifactaConfigurationError, TrifactaUnauthorized
+from airflow_provider_trifacta.exceptions import (
+    TrifactaConfigurationError,
+    TrifactaSubmitOutcomeUnknown,
+    TrifactaUnauthorized,
+)
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
 Connect = Callable[..., None]
@@ -150,3 +157,20 @@ def test_the_user_agent_names_everything(emulator: Emulator, connect: Connect) -
 def test_a_budget_is_checked(budget: Any) -> None:
     with pytest.raises(TrifactaConfigurationError, match="retry_budget"):
         TrifactaHook(retry_budget=budget)
+
+
+def test_submitting_once_for_operators_of_ones_own(emulator: Emulator, connect: Callable[..., None]) -> None:
+    connect(emulator)
+    hook = TrifactaHook(clock=EmulatorClock(emulator))
+    began = datetime.fromtimestamp(emulator.clock.now(), UTC)
+    first = hook.submit_job_group(7, execution_id="mine")
+    again = hook.submit_job_group(7, execution_id="mine", submitted_since=began)
+    assert (first.outcome, again.outcome) == ("started", "adopted")
+    assert first.run_id == again.run_id == emulator.job_groups[0]["id"]
+    emulator.clock.advance(60)
+    with pytest.raises(TrifactaSubmitOutcomeUnknown, match="mine") as unknown:
+        hook.submit_job_group(7, execution_id="mine")  # said never to have been sent before
+    assert pickle.loads(pickle.dumps(unknown.value)).execution_id == "mine"
+    assert len(emulator.job_groups) == 1
+    assert hook.submit_job_group(7).outcome == "started"
+    assert len({entry.execution_id for entry in emulator.calls("runJobGroup")}) == 2

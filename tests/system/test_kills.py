@@ -66,6 +66,9 @@ def test_a_worker_that_is_killed_anywhere(airflow: AirflowInstance, emulator: Em
         (row,) = [row for row in emulator.job_groups if row["wrangledDataset"]["id"] == recipe]
         assert row["status"] == "Complete"
         assert airflow.xcoms(dag_id, "kill")["run", "return_value"] == row["id"]
+    table, column = ("task_state_store", "key") if IS_AIRFLOW_3 else ("log", "event")
+    noted = airflow.rows(f"select distinct dag_id from {table} where {column} = 'trifacta_job_group'")
+    assert {dag_id for (dag_id,) in noted} >= set(DAGS)
 
 
 def _reads(emulator: Emulator, job_group_id: int) -> int:
