@@ -16,11 +16,10 @@ demo: $(VENV)/installed  ## run a recipe in a real Airflow, and say what happene
 up: $(VENV)/installed  ## Airflow with its UI and the emulator, until Ctrl-C
 	$(BIN)/python demo/up.py
 
-test: $(VENV)/installed $(VENV)/google  ## all tests
-	GOOGLE_PROVIDER=$(VENV)/google $(BIN)/python -m pytest
+test: test-unit test-system  ## all tests
 
 test-unit: $(VENV)/installed $(VENV)/google  ## all tests but those in a real Airflow
-	GOOGLE_PROVIDER=$(VENV)/google $(BIN)/python -m pytest -m "not system"
+	GOOGLE_PROVIDER=$(VENV)/google $(BIN)/python -m pytest -m "not system" -n auto
 
 test-system: $(VENV)/installed  ## the tests in a real Airflow
 	$(BIN)/python -m pytest -m system

@@ -246,6 +246,22 @@ def test_on_kill_cancels_in_the_middle_of_a_wait(
     assert took[0] < 3
 
 
+def test_on_kill_during_the_submit_cancels_when_the_answer_comes(
+    context: dict[str, Any], emulator: Emulator, connect: Connect
+) -> None:
+    connect(emulator)
+    emulator.order("runJobGroup", "delay", seconds=0.6, after=True)
+    operator = _operator(wrangled_dataset_id=9)
+    previous = signal.signal(signal.SIGALRM, lambda *_: operator.on_kill())
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(TrifactaJobGroupCanceled):
+            operator.execute(context)
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    assert len(emulator.calls("cancelJobGroup")) == 1
+
+
 def test_on_kill_is_done_in_three_seconds_when_nobody_answers(
     context: dict[str, Any], emulator: Emulator, connect: Connect
 ) -> None:

@@ -83,18 +83,21 @@ def _started_by(emulator: Emulator, known: set[int]) -> dict[str, Any]:
     return row
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_triggerer_that_dies_changes_nothing(
-    airflow: AirflowInstance, emulator: Emulator, number: signal.Signals
+@pytest.mark.parametrize(
+    ("component", "number"),
+    [("triggerer", signal.SIGTERM), ("triggerer", signal.SIGKILL), ("scheduler", signal.SIGKILL)],
+)
+def test_a_component_that_dies_changes_nothing(
+    airflow: AirflowInstance, emulator: Emulator, component: str, number: signal.Signals
 ) -> None:
-    recipe, run_id = _new_recipe(emulator), f"triggerer-{number.name}"
+    recipe, run_id = _new_recipe(emulator), f"{component}-{number.name}"
     emulator.change_settings(pace="seconds=20")
     try:
         known = {row["id"] for row in emulator.job_groups}
         airflow.trigger("any_recipe_deferred", run_id, {"recipe": recipe})
         row = _started_by(emulator, known)
-        airflow.stop_component("triggerer", number)
-        airflow.start_component("triggerer")
+        airflow.stop_component(component, number)
+        airflow.start_component(component)
         wait_for(lambda: airflow.run_state("any_recipe_deferred", run_id) == "success", "no success", seconds=150)
     finally:
         emulator.change_settings(pace="seconds=2")
