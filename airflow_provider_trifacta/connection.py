@@ -24,6 +24,7 @@ class AirflowConnection(Protocol):
     """What is read of an Airflow connection."""
 
     conn_id: str
+    conn_type: str | None
     host: str | None
     schema: str | None
     port: int | None
@@ -73,6 +74,19 @@ def _proxy(name: str, value: Any) -> str:
     raise TrifactaConfigurationError(f"extra {name}: not the URL of a proxy, for example http://proxy:3128")
 
 
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    raise TrifactaConfigurationError(f"extra {name}: {value!r} is not a name")
+
+
+def _days(name: str, value: Any) -> float:
+    try:
+        return check_seconds(name, value, zero=True)
+    except TrifactaConfigurationError:
+        raise TrifactaConfigurationError(f"extra {name}: {value!r} is not a number of days") from None
+
+
 EXTRA_FIELDS: dict[str, ExtraField] = {
     "connect_timeout": ExtraField(
         "Connect timeout",
@@ -112,6 +126,25 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
         {"type": ["string", "null"]},
         _proxy,
     ),
+    "token_variable": ExtraField(
+        "Variable with the token",
+        "Name of an Airflow Variable that holds the API access token, where rotation can replace it. Until the "
+        "Variable exists, the token above is used. Default: none, the token above is the token.",
+        {"type": ["string", "null"]},
+        _text,
+    ),
+    "token_store": ExtraField(
+        "Store with the token",
+        "Dotted path of a class of your own that keeps the API access token, for example in Vault. Default: none.",
+        {"type": ["string", "null"]},
+        _text,
+    ),
+    "token_expiry_warning_days": ExtraField(
+        "Warn before the token expires",
+        "Days before the end of the token from which tasks warn in their logs; 0 never warns. Default: 7.",
+        {"type": ["number", "null"], "minimum": 0, "default": 7},
+        _days,
+    ),
 }
 
 HIDDEN_FIELDS = ["login"]
@@ -149,12 +182,13 @@ def settings_of(connection: AirflowConnection, *, user_agent: str) -> ClientSett
         raise _of(connection, error) from None
 
 
-def token_of(connection: AirflowConnection) -> str:
-    """Return the token of a connection.
+def usable_token(text: str | None, connection: AirflowConnection, where: str) -> str:
+    """Return a token as it can be sent.
 
+    :param where: the place it comes from, named in the error.
     :raises TrifactaConfigurationError: there is none that could be sent.
     """
-    token = (connection.password or "").strip()
+    token = (text or "").strip()
     problem = None
     if not token:
         problem = "is empty. Put an API access token there"
@@ -163,7 +197,7 @@ def token_of(connection: AirflowConnection) -> str:
     elif re.search(r"[^\x21-\x7e]", token):
         problem = "holds characters that no token has, such as spaces. Enter the token again"
     if problem:
-        raise _of(connection, TrifactaConfigurationError(f"password: {problem}"))
+        raise _of(connection, TrifactaConfigurationError(f"{where}: {problem}"))
     return token
 
 

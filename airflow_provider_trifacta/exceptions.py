@@ -10,6 +10,7 @@ Those of the API are drawn as a tree in :mod:`airflow_provider_trifacta.api.erro
     │   ├── TrifactaJobGroupStatusUnknown    its status stayed a word that nobody knows
     │   └── TrifactaAwaitedJobGroupFailed    a sensor's: not retried, since the end of a job group is final
     ├── TrifactaWaitFailed                   its status could not be read for the retry budget
+    ├── TrifactaRotationError                no token was rotated, or left-overs not revoked; the stored one works
     ├── TrifactaSubmitOutcomeUnknown         it may or may not have been started; nothing more was
     └── TrifactaSubmitRefused                the server will never start it; not retried (also a TrifactaApiError)
 """
@@ -58,6 +59,7 @@ __all__ = [
     "TrifactaJobGroupTimeout",
     "TrifactaNotFound",
     "TrifactaRateLimited",
+    "TrifactaRotationError",
     "TrifactaServerError",
     "TrifactaSubmitOutcomeUnknown",
     "TrifactaSubmitRefused",
@@ -115,6 +117,10 @@ class TrifactaAwaitedJobGroupFailed(TrifactaJobGroupError, AirflowFailException)
 
 class TrifactaWaitFailed(TrifactaError):
     """The status of a job group could not be read for the whole retry budget. It may still be running."""
+
+
+class TrifactaRotationError(TrifactaError):
+    """A token was not rotated, or what is left of earlier ones could not be revoked. The stored token works."""
 
 
 class TrifactaSubmitRefused(TrifactaApiError, AirflowFailException):

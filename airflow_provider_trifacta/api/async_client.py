@@ -25,6 +25,7 @@ from airflow_provider_trifacta.api.errors import (
 from airflow_provider_trifacta.api.flows import Flow, Pause
 from airflow_provider_trifacta.api.messages import (
     MAX_REDIRECTS,
+    MAX_REPLACED_TOKENS,
     Answer,
     JsonObject,
     Listing,
@@ -157,15 +158,17 @@ class AsyncTrifactaClient(BoundOperations):
             return value
 
     async def _exchange(self, request: Request) -> Answer:
-        """Send a request once, and once more when the server refuses a token that has been replaced since."""
+        """Send a request once, and again while the server refuses a token that has been replaced since."""
         token = await self._credential.token()
-        try:
-            return await self._transfer(request, token)
-        except TrifactaUnauthorized:
-            replaced = await self._credential.reread()
-            if replaced == token:
-                raise
-            return await self._transfer(request, replaced)
+        for _ in range(MAX_REPLACED_TOKENS):
+            try:
+                return await self._transfer(request, token)
+            except TrifactaUnauthorized:
+                replaced = await self._credential.reread()
+                if replaced == token:
+                    raise
+                token = replaced
+        return await self._transfer(request, token)
 
     async def _transfer(self, request: Request, token: str) -> Answer:
         """Send a request once with this token."""

@@ -28,6 +28,7 @@ from airflow_provider_trifacta.api.errors import (
 from airflow_provider_trifacta.api.flows import Flow, Pause
 from airflow_provider_trifacta.api.messages import (
     MAX_REDIRECTS,
+    MAX_REPLACED_TOKENS,
     Answer,
     Id,
     JsonObject,
@@ -198,15 +199,17 @@ class TrifactaClient(BoundOperations):
             return self.send(alternative)
 
     def _exchange(self, request: Request, sink: Callable[[bytes], Any] | None = None) -> Answer:
-        """Send a request once, and once more when the server refuses a token that has been replaced since."""
+        """Send a request once, and again while the server refuses a token that has been replaced since."""
         token = self._credential.token()
-        try:
-            return self._transfer(request, token, sink)
-        except TrifactaUnauthorized:
-            replaced = self._credential.reread()
-            if replaced == token:
-                raise
-            return self._transfer(request, replaced, sink)
+        for _ in range(MAX_REPLACED_TOKENS):
+            try:
+                return self._transfer(request, token, sink)
+            except TrifactaUnauthorized:
+                replaced = self._credential.reread()
+                if replaced == token:
+                    raise
+                token = replaced
+        return self._transfer(request, token, sink)
 
     def _transfer(self, request: Request, token: str, sink: Callable[[bytes], Any] | None) -> Answer:
         """Send a request once with this token.

@@ -23,6 +23,8 @@ Id = int | str
 
 IDEMPOTENT_METHODS = frozenset({"GET", "DELETE"})
 MAX_REDIRECTS = 5
+#: How often in a row a token may turn out to have been replaced while it was being used.
+MAX_REPLACED_TOKENS = 5
 #: How much of an answer that is not JSON goes into an error.
 _EXCERPT = 300
 

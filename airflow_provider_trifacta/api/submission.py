@@ -17,9 +17,8 @@ how long lists may lag, is decided here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Literal, Protocol
 
 from airflow_provider_trifacta.api.clock import Clock
@@ -31,8 +30,8 @@ from airflow_provider_trifacta.api.errors import (
     is_permanent_refusal,
 )
 from airflow_provider_trifacta.api.flows import Flow, Pause
-from airflow_provider_trifacta.api.messages import Answer, Id, JsonObject, Operation
-from airflow_provider_trifacta.api.operations import get_current_person
+from airflow_provider_trifacta.api.identity import Me, who_am_i
+from airflow_provider_trifacta.api.messages import Id, JsonObject, Operation
 from airflow_provider_trifacta.api.retries import RetryPolicy, may_have_been_carried_out
 from airflow_provider_trifacta.api.waiting import Log
 
@@ -48,8 +47,6 @@ _LONGEST_PAUSE = 15.0
 #: the same recipe within it could be taken for ours.
 _CLOCK_MARGIN = 1.0
 _CLOCK_MARGIN_OF_ANOTHER_MACHINE = 5.0
-#: Seconds by which the server's clock may differ from ours, where it does not say what time it is.
-_UNKNOWN_CLOCK_MARGIN = 60.0
 
 
 @dataclass(frozen=True)
@@ -216,7 +213,7 @@ class _Search:
         self._not_ours = not_ours
         self._clock = clock
         self._random = random_number
-        self._me: _Me | None = None
+        self._me: Me | None = None
 
     def run(self, reason: str, patience: float) -> Flow[Run | None]:
         """Return the run when two looks in a row show it and nothing else; None when none appears.
@@ -248,7 +245,7 @@ class _Search:
 
     def _look(self) -> Flow[list[Run]]:
         if self._me is None:
-            self._me = yield from _who_am_i(self._clock)
+            self._me = yield from who_am_i(self._clock)
         found = yield from self._launch.find(self._me.earliest(self._since - self._margin), self._me.id)
         not_ours = set(self._not_ours())
         return [run for run in found if str(run.id) not in not_ours]
@@ -264,45 +261,7 @@ class _Search:
         )
 
 
-@dataclass(frozen=True)
-class _Me:
-    """Who asks, and what time it is for the server.
-
-    :param id: the user of the token, None when the server does not say.
-    :param clock_offset: seconds by which the server's clock is ahead of ours.
-    :param clock_error: seconds by which it may be less.
-    """
-
-    id: str | None
-    clock_offset: float
-    clock_error: float
-
-    def earliest(self, since: float) -> float:
-        """Return what the server's clock showed at the earliest when ours showed ``since``."""
-        return since + self.clock_offset - self.clock_error
-
-
 def find_runs(launch: Launch, since: float, clock: Clock) -> Flow[list[Run]]:
     """Find the runs of this user that could be a launch of ``since`` (seconds since the epoch) or later."""
-    me = yield from _who_am_i(clock)
+    me = yield from who_am_i(clock)
     return (yield from launch.find(me.earliest(since - _CLOCK_MARGIN_OF_ANOTHER_MACHINE), me.id))
-
-
-def _who_am_i(clock: Clock) -> Flow[_Me]:
-    def decode(answer: Answer) -> _Me:
-        identity = answer.json().get("id")
-        me = None if identity is None else str(identity)
-        try:
-            # Too small by up to a second, since the header has whole ones; never too large.
-            return _Me(me, parsedate_to_datetime(answer.headers["date"]).timestamp() - clock.time(), 0.0)
-        except (KeyError, ValueError, TypeError):
-            return _Me(me, 0.0, _UNKNOWN_CLOCK_MARGIN)
-
-    try:
-        me: _Me = yield replace(get_current_person(), decode=decode)  # type: ignore[arg-type]
-    except TrifactaApiError as error:
-        if error.status is None or error.status >= 500:
-            raise
-        # The library is asked for the runs of this user anyway.
-        return _Me(None, 0.0, _UNKNOWN_CLOCK_MARGIN)
-    return me

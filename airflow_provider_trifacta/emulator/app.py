@@ -277,11 +277,15 @@ class Application:
         honour_execution_id: bool | None = None,
         access_tokens_enabled: bool | None = None,
         library_lag: float | None = None,
+        opaque_tokens: bool | None = None,
+        endless_tokens: bool | None = None,
     ) -> None:
         """Change how the server behaves; what is None stays.
 
         :param pace: ``at-once``, ``polls=N`` or ``seconds=N``.
         :param library_lag: seconds until the job library shows a new job group.
+        :param opaque_tokens: whether the values of new tokens do not name them.
+        :param endless_tokens: whether tokens that never expire may be made.
         :raises ValueError: the pace cannot be read.
         """
         if pace is not None:
@@ -294,6 +298,10 @@ class Application:
             self.access_tokens_enabled = access_tokens_enabled
         if library_lag is not None:
             self.handlers.library_lag = float(library_lag)
+        if opaque_tokens is not None:
+            self.handlers.opaque_tokens = opaque_tokens
+        if endless_tokens is not None:
+            self.handlers.endless_tokens = endless_tokens
 
 
 class LostAnswer(Response):

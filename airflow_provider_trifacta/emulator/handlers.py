@@ -72,6 +72,8 @@ class Handlers:
     :param honour_execution_id: whether a repeated ``x-execution-id`` is answered 304; older releases do not know
         the header.
     :param library_lag: seconds until the job library shows a new job group.
+    :param opaque_tokens: whether the values of new tokens do not name them.
+    :param endless_tokens: whether tokens that never expire may be made.
     """
 
     def __init__(self, state: State, runs: Runs, contract: Contract) -> None:
@@ -80,6 +82,8 @@ class Handlers:
         self.contract = contract
         self.honour_execution_id = True
         self.library_lag = 0.0
+        self.opaque_tokens = False
+        self.endless_tokens = True
 
     def serves(self, operation: Operation) -> bool:
         """Return whether there is anything behind an operation."""
@@ -340,8 +344,14 @@ def _create_api_access_token(self: Handlers, call: Call) -> Any:
     lifetime = call.body["lifetimeSeconds"]
     if lifetime == 0:
         raise Problem.validation("lifetimeSeconds: must be -1 or positive")
+    if lifetime == -1 and not self.endless_tokens:
+        raise Problem.validation("lifetimeSeconds: tokens without an end are not allowed in this workspace")
     token = world.add_token(
-        self.state, call.person, lifetime_seconds=lifetime, description=call.body.get("description")
+        self.state,
+        call.person,
+        lifetime_seconds=lifetime,
+        description=call.body.get("description"),
+        opaque=self.opaque_tokens,
     )
     return {"tokenValue": token["_value"], "tokenInfo": shown(token)}
 

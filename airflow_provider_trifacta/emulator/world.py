@@ -48,10 +48,16 @@ def add_token(
     lifetime_seconds: int = -1,
     description: str | None = None,
     value: str | None = None,
+    opaque: bool = False,
 ) -> Row:
-    """Add an API access token. Its value is the field ``_value``."""
+    """Add an API access token. Its value is the field ``_value``.
+
+    :param opaque: whether the value does not name the token.
+    """
     token_id = str(uuid.uuid4())
-    if value is None:
+    if value is None and opaque:
+        value = f"eyJ{secrets.token_hex(32)}"
+    elif value is None:
         secret = {"tokenId": token_id, "secret": secrets.token_hex(24)}
         value = base64.b64encode(json.dumps(secret).encode()).decode()
     now = state.clock.now()

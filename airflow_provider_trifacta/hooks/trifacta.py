@@ -8,14 +8,16 @@ import random
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook
+from asgiref.sync import sync_to_async
 
+from airflow_provider_trifacta.airflow_api import AirflowApi
 from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
 from airflow_provider_trifacta.api.bound_operations import BoundOperations
 from airflow_provider_trifacta.api.client import TrifactaClient
@@ -43,44 +45,55 @@ from airflow_provider_trifacta.connection import (
     RELABELING,
     AirflowConnection,
     settings_of,
-    token_of,
     unknown_extras,
 )
+from airflow_provider_trifacta.token_stores import TokenStore, read_token, store_of
 
 T = TypeVar("T")
 
 #: Seconds that each step of a connection test may take.
 _TEST_TIMEOUT = 5.0
+#: Seconds until a refused token is looked for again.
+_SECOND_LOOK = 3.0
 
 
-@dataclass
-class _ConnectionToken:
-    """The password of an Airflow connection, for the synchronous client."""
+class _StoredToken:
+    """The token in the store of an Airflow connection, for the synchronous client."""
 
-    hook: TrifactaHook
-    value: str = field(repr=False)
+    def __init__(self, hook: TrifactaHook, value: str) -> None:
+        self._hook = hook
+        self._value = value
 
     def token(self) -> str:
-        return self.value
+        return self._value
 
     def reread(self) -> str:
-        self.value = token_of(self.hook.get_connection(self.hook.trifacta_conn_id))
-        return self.value
+        found = self._hook.read_token()
+        if found == self._value:
+            # It may be about to be replaced: one more look, shortly after.
+            self._hook.clock.sleep(_SECOND_LOOK)
+            found = self._hook.read_token()
+        self._value = found
+        return found
 
 
-@dataclass
-class _AsyncConnectionToken:
-    """The password of an Airflow connection, for the asynchronous client."""
+class _AsyncStoredToken:
+    """The token in the store of an Airflow connection, for the asynchronous client."""
 
-    hook: TrifactaHook
-    value: str = field(repr=False)
+    def __init__(self, hook: TrifactaHook, value: str) -> None:
+        self._hook = hook
+        self._value = value
 
     async def token(self) -> str:
-        return self.value
+        return self._value
 
     async def reread(self) -> str:
-        self.value = token_of(await get_async_connection(self.hook.trifacta_conn_id, hook=self.hook))
-        return self.value
+        found = await self._hook.async_read_token()
+        if found == self._value:
+            await self._hook.clock.async_sleep(_SECOND_LOOK)
+            found = await self._hook.async_read_token()
+        self._value = found
+        return found
 
 
 class TrifactaHook(BoundOperations, BaseHook):
@@ -128,19 +141,39 @@ class TrifactaHook(BoundOperations, BaseHook):
         """The synchronous client, made at the first access."""
         connection = self.get_connection(self.trifacta_conn_id)
         settings = self._settings(connection)
-        return TrifactaClient(settings, _ConnectionToken(self, token_of(connection)), clock=self.clock)
+        token = read_token(store_of(connection), connection)
+        return TrifactaClient(settings, _StoredToken(self, token), clock=self.clock)
 
     @asynccontextmanager
     async def async_client(self) -> AsyncIterator[AsyncTrifactaClient]:
-        """Give the asynchronous client, for triggers. The connection is read asynchronously.
+        """Give the asynchronous client, for triggers. Connection and token are read asynchronously.
 
         :raises TrifactaConfigurationError: the connection cannot be used; names the field.
         """
         connection = await get_async_connection(self.trifacta_conn_id, hook=self)
         settings = self._settings(connection)
-        credential = _AsyncConnectionToken(self, token_of(connection))
-        async with AsyncTrifactaClient(settings, credential, clock=self.clock) as client:
+        token = await _read_token_in_thread(connection)
+        async with AsyncTrifactaClient(settings, _AsyncStoredToken(self, token), clock=self.clock) as client:
             yield client
+
+    def token_store(self, *, airflow_api_conn_id: str | None = None) -> TokenStore:
+        """Return where the token of the connection is kept.
+
+        :param airflow_api_conn_id: the Airflow connection to Airflow's own REST API, for a store that is the
+            password of the connection on Airflow 3.
+        """
+        connection = self.get_connection(self.trifacta_conn_id)
+        api = AirflowApi(self.get_connection(airflow_api_conn_id)) if airflow_api_conn_id else None
+        return store_of(connection, airflow_api=api)
+
+    def read_token(self) -> str:
+        """Return the token, read from where it is kept."""
+        connection = self.get_connection(self.trifacta_conn_id)
+        return read_token(store_of(connection), connection)
+
+    async def async_read_token(self) -> str:
+        """Return the token, read from where it is kept without blocking the event loop."""
+        return await _read_token_in_thread(await get_async_connection(self.trifacta_conn_id, hook=self))
 
     def _settings(self, connection: AirflowConnection) -> ClientSettings:
         for warning in unknown_extras(connection):
@@ -229,7 +262,8 @@ class TrifactaHook(BoundOperations, BaseHook):
                 read_timeout=min(settings.read_timeout, _TEST_TIMEOUT),
                 retries=replace(settings.retries, budget=min(settings.retries.budget, _TEST_TIMEOUT)),
             )
-            with TrifactaClient(settings, token_of(connection), clock=self.clock) as client:
+            token = read_token(store_of(connection), connection)
+            with TrifactaClient(settings, token, clock=self.clock) as client:
                 person = client.get_current_person()
         except TrifactaConfigurationError as error:
             return False, str(error)
@@ -268,6 +302,11 @@ class TrifactaHook(BoundOperations, BaseHook):
             "relabeling": RELABELING,
             "placeholders": PLACEHOLDERS,
         }
+
+
+async def _read_token_in_thread(connection: AirflowConnection) -> str:
+    # Variables, and the stores of others, are read synchronously.
+    return await sync_to_async(lambda: read_token(store_of(connection), connection))()
 
 
 def _advice(error: TrifactaApiError) -> str:

@@ -62,7 +62,8 @@ def test_a_worker_that_is_killed_anywhere(airflow: AirflowInstance, emulator: Em
     for dag_id, recipe in recipes.items():
         log = airflow.task_log(dag_id, "kill")
         assert airflow.run_state(dag_id, "kill") == "success", log
-        assert airflow.try_numbers(dag_id, "kill") == {"run": 2}, log
+        # At least once: a task may also lose its worker to the kill of another's.
+        assert airflow.try_numbers(dag_id, "kill")["run"] >= 2, log
         (row,) = [row for row in emulator.job_groups if row["wrangledDataset"]["id"] == recipe]
         assert row["status"] == "Complete"
         assert airflow.xcoms(dag_id, "kill")["run", "return_value"] == row["id"]

@@ -83,14 +83,14 @@ def test_the_deadline_cancels(airflow: AirflowInstance, emulator: Emulator, dag_
 
 def test_a_person_clears_a_deferred_task(airflow: AirflowInstance, emulator: Emulator) -> None:
     known = _ids(emulator)
-    _start(airflow, "endless_deferred")
+    _start(airflow, "endless_cleared")
     row = _new_job_group(emulator, known)
     wait_for(
         lambda: any(entry.path.endswith(f"/{row['id']}/status") for entry in emulator.journal),
         "the triggerer does not look",
         seconds=60,
     )
-    airflow.airflow("tasks", "clear", "endless_deferred", "--yes")
+    airflow.airflow("tasks", "clear", "endless_cleared", "--yes")
     wait_for(lambda: emulator.job_groups and row["status"] == "Canceled", "the job group goes on", seconds=60)
     assert _new_job_group(emulator, known | {row["id"]})["status"] != "Complete"
 

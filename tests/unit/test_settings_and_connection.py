@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.api.settings import ClientSettings, base_url_from
-from airflow_provider_trifacta.connection import settings_of, token_of, unknown_extras
+from airflow_provider_trifacta.connection import settings_of, unknown_extras, usable_token
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_misspelt_extra_is_pointed_at() -> None:
 @pytest.mark.parametrize("password", [None, "", "   ", "***", "*****", "two words", "line\nbreak", "tökén"])
 def test_a_password_that_is_no_token(password: str | None) -> None:
     with pytest.raises(TrifactaConfigurationError, match="password: ") as caught:
-        token_of(_connection(password=password))
+        usable_token(password, _connection(), "password")
     assert "'mine'" in str(caught.value)
     assert not password or not password.strip("* ") or password not in str(caught.value)
 

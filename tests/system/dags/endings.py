@@ -10,6 +10,7 @@ for name, options in {
     "fails": {"wrangled_dataset_id": 8, "deferrable": True},
     "any_recipe_deferred": {"wrangled_dataset_id": "{{ dag_run.conf['recipe'] }}", "deferrable": True},
     "endless_deferred": {"wrangled_dataset_id": 9, "deferrable": True},
+    "endless_cleared": {"wrangled_dataset_id": 9, "deferrable": True},
     "endless_sync": {"wrangled_dataset_id": 9},
     "deadline_sync": {"wrangled_dataset_id": 9, "execution_timeout": timedelta(seconds=4)},
     "deadline_deferred": {

@@ -86,7 +86,7 @@ for mode in ("sync", "deferred"):
                     with_supervisor=lost,
                     deferrable=mode == "deferred",
                     poll_interval=1,
-                    retries=2,
+                    retries=5,
                     retry_delay=timedelta(seconds=1),
                 )
             globals()[name] = dag

@@ -1,0 +1,124 @@
+"""Which of the user's API access tokens is the one a client uses, and when it expires.
+
+The API lists tokens by id, without their values, and does not say which one a call was made with. Its value is
+opaque; where it happens to name an id that is in the list, that settles it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from airflow_provider_trifacta.api.flows import Flow, Pause
+from airflow_provider_trifacta.api.messages import JsonObject
+from airflow_provider_trifacta.api.operations import get_current_person, list_api_access_tokens
+
+#: How often it is looked which tokens have just been used, and the seconds between two looks.
+_ROUNDS = 3
+_BETWEEN_ROUNDS = 1.0
+
+
+@dataclass(frozen=True)
+class AccessToken:
+    """What the API tells of a token.
+
+    :param expires_at: None when it never expires.
+    """
+
+    id: str
+    description: str
+    created_at: datetime | None
+    expires_at: datetime | None
+    last_used: datetime | None
+
+    @classmethod
+    def read(cls, info: JsonObject) -> AccessToken:
+        """Read a ``tokenInfo``."""
+        return cls(
+            id=str(info["tokenId"]),
+            description=str(info.get("description") or ""),
+            created_at=_moment(info.get("createdAt")),
+            expires_at=_moment(info.get("expiredAt")),
+            last_used=_moment(info.get("lastUsed")),
+        )
+
+
+@dataclass(frozen=True)
+class CurrentToken:
+    """The token of the calls.
+
+    :param known_by: how it was found: its value names it, it is the ``only`` one, or it was ``used`` whenever we
+        used ours. The last is probable, not certain.
+    """
+
+    token: AccessToken
+    known_by: Literal["name", "only", "use"]
+
+
+def list_tokens() -> Flow[list[AccessToken]]:
+    """List the tokens of the user (``listApiAccessTokens``)."""
+    infos: list[JsonObject] = yield list_api_access_tokens()
+    return [AccessToken.read(info) for info in infos if info.get("tokenId")]
+
+
+def find_current_token(value: str, *, thoroughly: bool = True) -> Flow[CurrentToken | None]:
+    """Find the token of a value that the client uses (``listApiAccessTokens``, ``getCurrentPerson``).
+
+    :param thoroughly: whether to watch for a few seconds which tokens are used, where nothing else tells.
+    """
+    tokens = yield from list_tokens()
+    by_id = {token.id: token for token in tokens}
+    named = _texts_in(value) & by_id.keys()
+    if len(named) == 1:
+        return CurrentToken(by_id[named.pop()], "name")
+    if len(tokens) == 1:
+        return CurrentToken(tokens[0], "only")
+    if not thoroughly:
+        return None
+    candidates = set(by_id)
+    for _ in range(_ROUNDS):
+        yield Pause(_BETWEEN_ROUNDS)
+        yield get_current_person()
+        now = yield from list_tokens()
+        candidates &= set(_used_since(by_id, now))
+        by_id = {token.id: token for token in now}
+    return CurrentToken(by_id[candidates.pop()], "use") if len(candidates) == 1 else None
+
+
+def _used_since(before: dict[str, AccessToken], now: Collection[AccessToken]) -> Iterator[str]:
+    for token in now:
+        earlier = before[token.id].last_used if token.id in before else None
+        if token.last_used is not None and (earlier is None or token.last_used > earlier):
+            yield token.id
+
+
+def _texts_in(value: str) -> set[str]:
+    """Return the texts in a value that is base64 of JSON, or a JWT; nothing when it is neither."""
+    texts: set[str] = set()
+    for part in value.split("."):
+        padded = part + "=" * (-len(part) % 4)
+        try:
+            content = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
+        except ValueError:
+            continue
+        texts |= set(_leaves(content))
+    return texts
+
+
+def _leaves(content: Any) -> Iterator[str]:
+    if isinstance(content, dict):
+        for item in content.values():
+            yield from _leaves(item)
+    elif isinstance(content, str):
+        yield content
+
+
+def _moment(text: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None

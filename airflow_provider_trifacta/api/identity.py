@@ -1,0 +1,57 @@
+"""Who the token belongs to, and what time it is for the server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
+
+from airflow_provider_trifacta.api.clock import Clock
+from airflow_provider_trifacta.api.errors import TrifactaApiError
+from airflow_provider_trifacta.api.flows import Flow
+from airflow_provider_trifacta.api.messages import Answer
+from airflow_provider_trifacta.api.operations import get_current_person
+
+#: Seconds by which the server's clock may differ from ours, where it does not say what time it is.
+_UNKNOWN_CLOCK_ERROR = 60.0
+
+
+@dataclass(frozen=True)
+class Me:
+    """Who asks, and when that is.
+
+    :param id: the user of the token, None when the server does not say.
+    :param clock_offset: seconds by which the server's clock is ahead of ours.
+    :param clock_error: seconds by which it may be less.
+    """
+
+    id: str | None
+    clock_offset: float
+    clock_error: float
+
+    def earliest(self, since: float) -> float:
+        """Return what the server's clock showed at the earliest when ours showed ``since``."""
+        return since + self.clock_offset - self.clock_error
+
+
+def who_am_i(clock: Clock) -> Flow[Me]:
+    """Ask who the token belongs to (``getCurrentPerson``).
+
+    :raises TrifactaApiError: no answer. A user who may not ask is one without an id.
+    """
+
+    def decode(answer: Answer) -> Me:
+        identity = answer.json().get("id")
+        me = None if identity is None else str(identity)
+        try:
+            # Too small by up to a second, since the header has whole ones; never too large.
+            return Me(me, parsedate_to_datetime(answer.headers["date"]).timestamp() - clock.time(), 0.0)
+        except (KeyError, ValueError, TypeError):
+            return Me(me, 0.0, _UNKNOWN_CLOCK_ERROR)
+
+    try:
+        me: Me = yield replace(get_current_person(), decode=decode)  # type: ignore[arg-type]
+    except TrifactaApiError as error:
+        if error.status not in (400, 403, 404):
+            raise
+        return Me(None, 0.0, _UNKNOWN_CLOCK_ERROR)
+    return me

@@ -1,0 +1,121 @@
+"""Rotating the API access token of a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
+
+from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+
+
+class TrifactaRotateApiAccessTokenOperator(BaseOperator):
+    """Replace the API access token of a connection (``createApiAccessToken``, ``deleteApiAccessToken``).
+
+    Killed or failing at any step, the stored token works. The token is replaced where it is kept: the Variable or
+    the store that the extra of the connection names, else its password. It returns ids and the expiry, never a
+    value.
+
+    :param lifetime_seconds: of the new token; -1 asks for one that never expires, where the installation allows it
+        (templated).
+    :param description: of the new token, for people; a mark is added (templated).
+    :param rotate_when_remaining: rotate only when the present token lives no longer than this; None always
+        rotates.
+    :param keep_previous_for: how long the superseded token stays valid, for whoever read it a moment ago; a later
+        run revokes it, with zero this one. Never more than two tokens live, however often it is rotated.
+    :param revoke_others: whether the superseded token is revoked even when a person made it.
+    :param skip_when_nothing_to_do: whether the task is skipped, instead of a success, when nothing is rotated.
+    :param airflow_api_conn_id: the Airflow connection to Airflow's own REST API. Needed on Airflow 3 when the
+        token is the password of the connection, which tasks cannot change (templated).
+    :param trifacta_conn_id: the Airflow connection whose token is rotated (templated).
+    """
+
+    template_fields: Sequence[str] = (
+        "lifetime_seconds",
+        "description",
+        "airflow_api_conn_id",
+        "trifacta_conn_id",
+    )
+    ui_color = "#fdf3d7"
+
+    def __init__(
+        self,
+        *,
+        lifetime_seconds: int | str,
+        description: str = "Airflow",
+        rotate_when_remaining: timedelta | None = None,
+        keep_previous_for: timedelta = timedelta(hours=1),
+        revoke_others: bool = False,
+        skip_when_nothing_to_do: bool = False,
+        airflow_api_conn_id: str | None = None,
+        trifacta_conn_id: str = "trifacta_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.lifetime_seconds = lifetime_seconds
+        self.description = description
+        self.rotate_when_remaining = _check_timedelta("rotate_when_remaining", rotate_when_remaining)
+        self.keep_previous_for = _check_timedelta("keep_previous_for", keep_previous_for) or timedelta(0)
+        self.revoke_others = revoke_others
+        self.skip_when_nothing_to_do = skip_when_nothing_to_do
+        self.airflow_api_conn_id = airflow_api_conn_id
+        self.trifacta_conn_id = trifacta_conn_id
+        if not isinstance(lifetime_seconds, str):
+            self._lifetime()
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Rotate, or find that there is nothing to do."""
+        from airflow_provider_trifacta.token_rotation import TokenRotation
+
+        lifetime = self._lifetime()
+        hook = self._hook()
+        rotation = TokenRotation(
+            hook,
+            hook.token_store(airflow_api_conn_id=self.airflow_api_conn_id),
+            lifetime=lifetime,
+            description=self.description,
+            keep_previous_for=self.keep_previous_for,
+            revoke_others=self.revoke_others,
+            log=self.log,
+        )
+        result = rotation.run(rotate_when_remaining=self.rotate_when_remaining)
+        if not result.rotated and self.skip_when_nothing_to_do:
+            raise AirflowSkipException(f"Token {result.token_id} lives long enough: nothing to do")
+        return result.as_xcom()
+
+    def _hook(self) -> TrifactaHook:
+        from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+
+        return TrifactaHook(self.trifacta_conn_id)
+
+    def _lifetime(self) -> int:
+        try:
+            if isinstance(self.lifetime_seconds, (bool, float)):
+                raise ValueError
+            lifetime = int(self.lifetime_seconds)
+        except (TypeError, ValueError):
+            raise TrifactaConfigurationError(
+                f"lifetime_seconds: {self.lifetime_seconds!r} is not a whole number of seconds"
+            ) from None
+        if lifetime != -1 and lifetime <= 0:
+            raise TrifactaConfigurationError(f"lifetime_seconds: {lifetime} is neither -1 nor positive")
+        for name in ("keep_previous_for", "rotate_when_remaining"):
+            span = getattr(self, name)
+            if lifetime != -1 and span is not None and lifetime <= span.total_seconds():
+                raise TrifactaConfigurationError(
+                    f"lifetime_seconds: {lifetime} is not longer than {name}, {span.total_seconds():.0f} s"
+                )
+        return lifetime
+
+
+def _check_timedelta(name: str, value: Any) -> timedelta | None:
+    if value is not None and not (isinstance(value, timedelta) and value >= timedelta(0)):
+        raise TrifactaConfigurationError(f"{name}: {value!r} is not a timedelta of zero or more")
+    return value

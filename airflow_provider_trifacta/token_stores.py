@@ -1,0 +1,203 @@
+"""Where the API access token of a connection is kept.
+
+Which store it is, the Airflow connection says: its password, unless the extra names a Variable
+(``token_variable``) or a class of the user's own (``token_store``). What is kept is a text to a store, nothing
+more: the credential made of it decides what it means.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from airflow.providers.common.compat.sdk import Variable, mask_secret, redact
+
+from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
+from airflow_provider_trifacta.connection import AirflowConnection, extra_of, usable_token
+
+if TYPE_CHECKING:
+    from airflow_provider_trifacta.airflow_api import AirflowApi
+
+
+class TokenStore(Protocol):
+    """Keeps one token. A class of your own is made with the Airflow connection: ``MyStore(connection)``."""
+
+    def read(self) -> str:
+        """Return what is kept.
+
+        :raises Exception: it cannot be read, with what a person can do about it.
+        """
+        ...
+
+    def write(self, token: str) -> None:
+        """Keep a token in place of the one before. When this returns, every later read gives it.
+
+        :raises Exception: it is not kept.
+        """
+        ...
+
+    def why_not_writable(self) -> str | None:
+        """Return why nothing can be written here, None when it can. Writes nothing to find out."""
+        ...
+
+
+def store_of(connection: AirflowConnection, *, airflow_api: AirflowApi | None = None) -> TokenStore:
+    """Return the store that a connection names.
+
+    :param airflow_api: writes connections on Airflow 3, where tasks cannot.
+    :raises TrifactaConfigurationError: what the extra names cannot be used.
+    """
+    extra = extra_of(connection)
+    variable, path = extra.get("token_variable"), extra.get("token_store")
+    if variable and path:
+        raise TrifactaConfigurationError(
+            f"Airflow connection {connection.conn_id!r}: extra token_variable and token_store contradict each "
+            "other, say one"
+        )
+    if variable:
+        return VariableTokenStore(variable, connection)
+    if path:
+        return _store_of_ones_own(path, connection)
+    return ConnectionTokenStore(connection, airflow_api)
+
+
+def read_token(store: TokenStore, connection: AirflowConnection) -> str:
+    """Return the token in a store, masked in logs from now on.
+
+    :raises TrifactaConfigurationError: it is none that could be sent.
+    """
+    token = usable_token(store.read(), connection, _name_of(store))
+    mask_secret(token)
+    return token
+
+
+class VariableTokenStore:
+    """Keeps the token in an Airflow Variable; until that exists, the password of the connection is the token.
+
+    :param name: of the Variable. Airflow masks Variables by their names: it needs to hold ``token`` or ``secret``.
+    """
+
+    def __init__(self, name: str, connection: AirflowConnection) -> None:
+        if redact("visible", name) == "visible":
+            raise TrifactaConfigurationError(
+                f"Airflow connection {connection.conn_id!r}: extra token_variable: Airflow would show the value "
+                f"of a Variable named {name!r}. Choose a name with 'token' or 'secret' in it"
+            )
+        self.name = name
+        self._connection = connection
+
+    def read(self) -> str:
+        """Return the value of the Variable, or the password."""
+        value = Variable.get(self.name, None)
+        return str(value) if value is not None else self._connection.password or ""
+
+    def write(self, token: str) -> None:
+        """Set the Variable."""
+        Variable.set(self.name, token)
+
+    def why_not_writable(self) -> str | None:
+        """Return the reason when an environment variable of the workers is in the way."""
+        in_the_way = f"AIRFLOW_VAR_{self.name.upper()}"
+        if in_the_way in os.environ:
+            return f"the environment variable {in_the_way} takes precedence over the Variable; remove it"
+        return None
+
+
+class ConnectionTokenStore:
+    """Keeps the token in the password of the connection.
+
+    :param airflow_api: writes it on Airflow 3.
+    """
+
+    def __init__(self, connection: AirflowConnection, airflow_api: AirflowApi | None) -> None:
+        self._connection = connection
+        self._api = airflow_api
+
+    def read(self) -> str:
+        """Return the password, as it was when the connection was read."""
+        return self._connection.password or ""
+
+    def write(self, token: str) -> None:
+        """Change the password, and nothing else."""
+        if self._api is not None:
+            self._api.set_password(self._connection.conn_id, self._connection.conn_type, token)
+        else:
+            _set_password_in_database(self._connection.conn_id, token)
+        self._connection.password = token
+
+    def why_not_writable(self) -> str | None:
+        """Return why the password cannot be changed: no way to, or it is not in Airflow's database."""
+        conn_id = self._connection.conn_id
+        in_the_way = f"AIRFLOW_CONN_{conn_id.upper()}"
+        if in_the_way in os.environ:
+            return f"the connection comes from the environment variable {in_the_way}"
+        if self._api is not None:
+            return self._api.why_not_changeable(conn_id)
+        if not _tasks_use_the_database():
+            return (
+                "tasks of Airflow 3 cannot change connections. Name a connection to Airflow's own REST API in "
+                "airflow_api_conn_id; or a Variable in the extra of the connection (token_variable); or a store "
+                "of your own there (token_store)"
+            )
+        if not _is_in_database(conn_id):
+            return (
+                f"connection {conn_id!r} is not in Airflow's database but in a secrets backend. Name a Variable "
+                "in its extra (token_variable), or a store of your own (token_store)"
+            )
+        return None
+
+
+def _store_of_ones_own(path: str, connection: AirflowConnection) -> TokenStore:
+    module, _, name = path.rpartition(".")
+    try:
+        store = getattr(import_module(module), name)(connection)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise TrifactaConfigurationError(
+            f"Airflow connection {connection.conn_id!r}: extra token_store: {path!r} cannot be imported ({error})"
+        ) from error
+    missing = [method for method in ("read", "write", "why_not_writable") if not hasattr(store, method)]
+    if missing:
+        raise TrifactaConfigurationError(
+            f"Airflow connection {connection.conn_id!r}: extra token_store: {path!r} has no {', '.join(missing)}"
+        )
+    return cast("TokenStore", store)
+
+
+def _name_of(store: TokenStore) -> str:
+    if isinstance(store, ConnectionTokenStore):
+        return "password"
+    if isinstance(store, VariableTokenStore):
+        return f"token_variable {store.name}"
+    return f"token_store {type(store).__name__}"
+
+
+# ------------------------------------------------------------------------------------------------------- Airflow 2
+
+
+def _tasks_use_the_database() -> bool:
+    try:
+        import airflow.sdk  # noqa: F401
+    except ImportError:
+        return True
+    return False
+
+
+def _is_in_database(conn_id: str) -> bool:
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        return _stored_connection(session, conn_id) is not None
+
+
+def _set_password_in_database(conn_id: str, token: str) -> None:
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        _stored_connection(session, conn_id).set_password(token)
+
+
+def _stored_connection(session: Any, conn_id: str) -> Any:
+    from airflow.models.connection import Connection
+
+    return session.query(Connection).filter(Connection.conn_id == conn_id).one_or_none()

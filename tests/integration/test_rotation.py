@@ -1,0 +1,454 @@
+"""Rotation: whatever is killed, at every instant the stored token works."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowSkipException
+from simulated_airflow import Killed, Process
+from support import EmulatorClock
+
+from airflow_provider_trifacta import token_rotation, token_stores
+from airflow_provider_trifacta.api.client import TrifactaClient
+from airflow_provider_trifacta.emulator import Emulator
+from airflow_provider_trifacta.emulator.clock import Clock
+from airflow_provider_trifacta.exceptions import (
+    TrifactaBadRequest,
+    TrifactaConfigurationError,
+    TrifactaFeatureDisabled,
+    TrifactaRotationError,
+    TrifactaUnauthorized,
+)
+from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+from airflow_provider_trifacta.operators.access_token import TrifactaRotateApiAccessTokenOperator
+
+WEEK = 7 * 86400
+
+
+class OwnStore:
+    """A store as users write them."""
+
+    def __init__(self, connection: Any) -> None:
+        self._airflow = Airflow.present
+
+    def read(self) -> str:
+        return self._airflow.kept["own"]
+
+    def write(self, token: str) -> None:
+        self._airflow.keep("own", token)
+
+    def why_not_writable(self) -> str | None:
+        return None
+
+
+class Airflow:
+    """What of Airflow keeps tokens: a connection, Variables, and somebody's own store."""
+
+    present: Airflow
+
+    def __init__(self, emulator: Emulator, kind: str) -> None:
+        self.emulator = emulator
+        self.clock = EmulatorClock(emulator)
+        self.kind = kind
+        self.process = Process()
+        self.masked: set[str] = set()
+        first = emulator.add_token()
+        self.kept = {"password": first, "own": first}
+        self.extra = {
+            "password": {},
+            "variable": {"token_variable": "trifacta_token"},
+            "own": {"token_store": f"{__name__}.OwnStore"},
+        }[kind]
+        Airflow.present = self
+
+    def keep(self, where: str, token: str) -> None:
+        self.process.event("before it is stored")
+        self.kept[where] = token
+        self.process.event("after it is stored")
+
+    @property
+    def stored(self) -> str:
+        return self.kept.get(self.kind, self.kept["password"])
+
+    def connection(self, conn_id: str) -> Any:
+        if conn_id == "airflow_api":
+            return SimpleNamespace(
+                conn_id=conn_id, host="http://airflow", schema=None, port=None, login=None, password="x"
+            )
+        return SimpleNamespace(
+            conn_id=conn_id,
+            conn_type="trifacta",
+            host=self.emulator.url,
+            schema=None,
+            port=None,
+            login=None,
+            password=self.kept["password"],
+            extra=json.dumps(self.extra),
+        )
+
+    def rotate(self, process: Process | None = None, **arguments: Any) -> Any:
+        """Run the operator in a process of its own."""
+        options = {"lifetime_seconds": WEEK, "airflow_api_conn_id": "airflow_api", **arguments}
+        operator = TrifactaRotateApiAccessTokenOperator(task_id="rotate", **options)
+        self.process = process or Process()
+        transfer, process = TrifactaClient._transfer, self.process
+
+        def watched(client: Any, request: Any, *rest: Any) -> Any:
+            process.event(f"before {request.method} {request.path}")
+            answer = transfer(client, request, *rest)
+            process.event(f"after {request.method} {request.path}")
+            assert_works(self)
+            return answer
+
+        hook = TrifactaHook("trifacta_default", clock=self.clock)
+        with (
+            mock.patch.object(TrifactaHook, "get_connection", side_effect=self.connection),
+            mock.patch.object(TrifactaClient, "_transfer", watched),
+            mock.patch.object(operator, "_hook", return_value=hook),
+        ):
+            return operator.execute({})
+
+
+@pytest.fixture(scope="module")
+def _server() -> Iterator[Emulator]:
+    with Emulator(enforce_quotas=False, clock=Clock(lambda: 1.8e9)) as running:
+        yield running
+
+
+def empty(server: Emulator) -> None:
+    server.clear_faults()
+    server.state.tables["apiAccessTokens"].clear()
+    server.clock.advance(7200)
+    server.change_settings(opaque_tokens=False, endless_tokens=True, access_tokens_enabled=True)
+
+
+@pytest.fixture
+def emulator(_server: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
+    empty(_server)
+    airflow_api = mock.Mock(why_not_changeable=mock.Mock(return_value=None))
+    airflow_api.set_password = lambda conn_id, conn_type, token: Airflow.present.keep("password", token)
+    monkeypatch.setattr("airflow_provider_trifacta.hooks.trifacta.AirflowApi", lambda connection: airflow_api)
+    variables = mock.Mock()
+    variables.get = lambda name, default: Airflow.present.kept.get("variable", default)
+    variables.set = lambda name, token: Airflow.present.keep("variable", token)
+    monkeypatch.setattr(token_stores, "Variable", variables)
+    # Airflow's masker slows down with each of the thousands of tokens; and so a test can see what is masked.
+    for module in (token_stores, token_rotation):
+        monkeypatch.setattr(module, "mask_secret", lambda secret: Airflow.present.masked.add(secret))
+    return _server
+
+
+@pytest.fixture(params=["password", "variable", "own"])
+def airflow(request: pytest.FixtureRequest, emulator: Emulator) -> Airflow:
+    return Airflow(emulator, request.param)
+
+
+def tokens(airflow: Airflow) -> list[dict[str, Any]]:
+    return list(airflow.emulator.state.rows("apiAccessTokens"))
+
+
+def token_ids(airflow: Airflow) -> list[str]:
+    return [row["tokenId"] for row in tokens(airflow)]
+
+
+def ours(airflow: Airflow) -> list[dict[str, Any]]:
+    return [row for row in tokens(airflow) if "[airflow-provider-trifacta " in (row["description"] or "")]
+
+
+def assert_works(airflow: Airflow) -> None:
+    assert airflow.stored in {row["_value"] for row in tokens(airflow)}, "the stored token does not work"
+
+
+def assert_tidy(airflow: Airflow) -> None:
+    assert_works(airflow)
+    assert len(ours(airflow)) <= 2
+
+
+# -------------------------------------------------------------------------------------------------- what it does
+
+
+def test_the_token_is_replaced_and_the_one_before_kept_for_a_while(airflow: Airflow) -> None:
+    (first,) = token_ids(airflow)
+    result = airflow.rotate(revoke_others=True, description="nightly")
+    assert result["rotated"] is True
+    assert result["previous_token_id"] == first
+    assert result["revoked"] == []
+    second = next(row for row in tokens(airflow) if row["_value"] == airflow.stored)
+    assert (second["tokenId"], second["expiredAt"][:19]) == (result["token_id"], result["expires_at"][:19])
+    assert second["description"].startswith("nightly [airflow-provider-trifacta ")
+    airflow.clock.sleep(3000)
+    idle = {"rotate_when_remaining": timedelta(days=1), "revoke_others": True}
+    assert airflow.rotate(**idle)["revoked"] == []
+    airflow.clock.sleep(700)
+    assert airflow.rotate(**idle)["revoked"] == [first]
+    assert token_ids(airflow) == [result["token_id"]]
+
+
+def test_no_value_is_returned_and_each_is_masked_before_it_is_used(airflow: Airflow) -> None:
+    first = airflow.stored
+    used: list[str] = []
+
+    class Watched(Process):
+        def event(self, name: str) -> None:
+            used.extend(row["_value"] for row in tokens(airflow) if row["lastUsed"])
+            assert set(used) <= airflow.masked
+
+    returned = json.dumps(airflow.rotate(Watched()))
+    assert {first, airflow.stored} <= set(used)
+    assert airflow.stored not in returned
+    assert first not in returned
+
+
+def test_what_a_person_made_is_left_alone(airflow: Airflow) -> None:
+    airflow.emulator.add_token()
+    before = token_ids(airflow)
+    for _ in range(3):
+        airflow.rotate(keep_previous_for=timedelta(0))
+        airflow.clock.sleep(86400)
+    assert set(before) < set(token_ids(airflow))
+    assert len(ours(airflow)) == 1
+
+
+@pytest.mark.parametrize("opaque", [False, True], ids=["named", "opaque"])
+def test_never_more_than_two_of_ours(airflow: Airflow, opaque: bool) -> None:
+    airflow.emulator.change_settings(opaque_tokens=opaque)
+    for _ in range(5):
+        airflow.rotate()
+        assert_tidy(airflow)
+
+
+def test_enough_life_left_is_nothing_to_do(airflow: Airflow) -> None:
+    airflow.rotate()
+    stored = airflow.stored
+    idle = {"rotate_when_remaining": timedelta(days=2)}
+    assert airflow.rotate(**idle)["rotated"] is False
+    with pytest.raises(AirflowSkipException):
+        airflow.rotate(skip_when_nothing_to_do=True, **idle)
+    assert airflow.stored == stored
+    airflow.clock.sleep(5.5 * 86400)
+    assert airflow.rotate(**idle)["rotated"] is True
+
+
+@pytest.mark.parametrize("step", ["after POST /v4/apiAccessTokens", "after it is stored"])
+@pytest.mark.parametrize("quick", [True, False])
+def test_what_a_killed_rotation_leaves_is_revoked(airflow: Airflow, step: str, quick: bool) -> None:
+    airflow.rotate()
+    with pytest.raises(Killed):
+        airflow.rotate(_KilledAt(step))
+    airflow.clock.sleep(1 if quick else 300)
+    airflow.rotate()
+    assert_tidy(airflow)
+    assert len(ours(airflow)) == 2
+
+
+class _KilledAt(Process):
+    def __init__(self, step: str) -> None:
+        super().__init__()
+        self._step = step
+
+    def event(self, name: str) -> None:
+        if name == self._step:
+            raise Killed(name)
+
+
+# ---------------------------------------------------------------------------------------------- what goes wrong
+
+
+def test_a_store_that_cannot_be_written_is_found_out_first(airflow: Airflow) -> None:
+    if airflow.kind != "password":
+        pytest.skip("about the password")
+    before = token_ids(airflow)
+    with (
+        mock.patch.object(token_stores, "_tasks_use_the_database", return_value=False),
+        pytest.raises(TrifactaRotationError, match=r"airflow_api_conn_id.*token_variable.*token_store"),
+    ):
+        airflow.rotate(airflow_api_conn_id=None)
+    assert token_ids(airflow) == before
+
+
+def test_an_environment_variable_in_the_way(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    if airflow.kind == "own":
+        pytest.skip("knows no environment")
+    monkeypatch.setenv("AIRFLOW_VAR_TRIFACTA_TOKEN", "x")
+    monkeypatch.setenv("AIRFLOW_CONN_TRIFACTA_DEFAULT", "{}")
+    before = token_ids(airflow)
+    with pytest.raises(TrifactaRotationError, match="environment variable AIRFLOW_"):
+        airflow.rotate()
+    assert token_ids(airflow) == before
+
+
+def test_a_variable_that_airflow_would_show(emulator: Emulator) -> None:
+    airflow = Airflow(emulator, "variable")
+    airflow.extra = {"token_variable": "trifacta"}
+    with pytest.raises(TrifactaConfigurationError, match="'token' or 'secret' in it"):
+        airflow.rotate()
+
+
+def test_access_tokens_switched_off(airflow: Airflow) -> None:
+    airflow.emulator.change_settings(access_tokens_enabled=False)
+    with pytest.raises(TrifactaFeatureDisabled, match="an administrator has to enable them"):
+        airflow.rotate()
+
+
+def test_an_installation_that_refuses_endless_tokens(airflow: Airflow) -> None:
+    airflow.emulator.change_settings(endless_tokens=False)
+    before = token_ids(airflow)
+    with pytest.raises(TrifactaBadRequest, match="without an end are not allowed"):
+        airflow.rotate(lifetime_seconds=-1)
+    assert token_ids(airflow) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ({"lifetime_seconds": 0}, "lifetime_seconds"),
+        ({"lifetime_seconds": -2}, "lifetime_seconds"),
+        ({"lifetime_seconds": True}, "lifetime_seconds"),
+        ({"lifetime_seconds": 3600}, "keep_previous_for"),
+        ({"lifetime_seconds": 7200, "rotate_when_remaining": timedelta(hours=3)}, "rotate_when_remaining"),
+        ({"lifetime_seconds": 7200, "keep_previous_for": 60}, "keep_previous_for"),
+        ({"lifetime_seconds": 7200, "keep_previous_for": timedelta(seconds=-1)}, "keep_previous_for"),
+    ],
+)
+def test_bad_arguments_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any], names: str) -> None:
+    with pytest.raises(TrifactaConfigurationError, match=names):
+        TrifactaRotateApiAccessTokenOperator(task_id="rotate", **arguments)
+
+
+def test_arguments_are_templated() -> None:
+    operator = TrifactaRotateApiAccessTokenOperator(
+        task_id="rotate", lifetime_seconds="{{ days * 86400 }}", trifacta_conn_id="{{ conn }}"
+    )
+    operator.render_template_fields({"days": 7, "conn": "mine"})  # type: ignore[typeddict-item]
+    assert (operator._lifetime(), operator.trifacta_conn_id) == (WEEK, "mine")
+
+
+def test_a_rotation_that_is_too_slow_gives_up(airflow: Airflow) -> None:
+    before = token_ids(airflow)
+
+    class Slow(Process):
+        def event(self, name: str) -> None:
+            if name == "after POST /v4/apiAccessTokens":
+                airflow.clock.sleep(70)
+
+    with pytest.raises(TrifactaRotationError, match="took longer than 60 s"):
+        airflow.rotate(Slow())
+    assert token_ids(airflow) == before
+
+
+def test_a_stored_token_that_does_not_work(airflow: Airflow) -> None:
+    airflow.emulator.delete_token(airflow.stored)
+    with pytest.raises(TrifactaUnauthorized):
+        airflow.rotate()
+
+
+# ---------------------------------------------------------------------------------------------------------- chaos
+
+
+def test_a_kill_between_any_two_steps(airflow: Airflow) -> None:
+    airflow.rotate()
+    process = Process()
+    airflow.rotate(process, keep_previous_for=timedelta(0))
+    for number, keep in [(n, k) for n in range(1, len(process.events) + 1) for k in (0, 3600)]:
+        empty(airflow.emulator)
+        airflow.__init__(airflow.emulator, airflow.kind)  # type: ignore[misc]
+        stranger = airflow.emulator.add_token()
+        airflow.rotate()
+        options = {"keep_previous_for": timedelta(seconds=keep)}
+        with contextlib.suppress(Killed):  # fewer steps when the token before is kept
+            airflow.rotate(Process(kill_at=number), **options)
+        assert_works(airflow)
+        airflow.rotate(**options)
+        assert_tidy(airflow)
+        assert stranger in {row["_value"] for row in tokens(airflow)}
+
+
+FAULTS = [
+    {"kind": "reset"},
+    {"kind": "reset", "after": True},
+    {"kind": "cut"},
+    {"kind": "status", "status": 503},
+    {"kind": "status", "status": 500, "after": True},
+    {"kind": "html", "status": 200},
+    {"kind": "rate_limit"},
+]
+
+
+def test_chaos(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """500 random lives of a token: kills, faults, rotations at once, and time that passes."""
+    seed = random.randrange(2**32)
+    with capsys.disabled():
+        print(f"\nseed {seed}")
+    chance = random.Random(seed)
+    for _ in range(500):
+        empty(emulator)
+        emulator.change_settings(opaque_tokens=chance.random() < 0.3)
+        airflow = Airflow(emulator, chance.choice(["password", "variable", "own"]))
+        strangers = {emulator.add_token() for _ in range(chance.randrange(3))}
+        options = {
+            "keep_previous_for": timedelta(seconds=chance.choice([0, 3600])),
+            "lifetime_seconds": 90 * 86400,
+            # Always; when it ends soon; never, since there is plenty of life.
+            "rotate_when_remaining": chance.choice([None, timedelta(days=89), timedelta(days=1)]),
+        }
+        for _ in range(chance.randrange(1, 5)):
+            airflow.clock.sleep(chance.choice([0.5, 30, 200, 6 * 86400]))
+            if chance.random() < 0.4:
+                emulator.order("*", call=chance.randrange(1, 12), **chance.choice(FAULTS))
+            process = _Interrupted(
+                airflow,
+                kill_at=chance.choice([None, chance.randrange(1, 24)]),
+                meanwhile_at=chance.choice([None, None, chance.randrange(1, 24)]),
+                options=options,
+            )
+            failure = _failure_of(airflow, process, options)
+            assert failure is None or emulator.app.faults.all() or process.met_another, failure
+            assert_works(airflow)
+        emulator.clear_faults()
+        airflow.clock.sleep(chance.choice([0.5, 200]))
+        airflow.rotate(keep_previous_for=options["keep_previous_for"])
+        assert_tidy(airflow)
+        assert strangers <= {row["_value"] for row in tokens(airflow)}
+
+
+def _failure_of(airflow: Airflow, process: Process, options: dict[str, Any]) -> Exception | None:
+    try:
+        airflow.rotate(process, **options)
+    except Killed:
+        pass
+    except Exception as error:
+        return error
+    return None
+
+
+class _Interrupted(Process):
+    """Killed at one event; at another, a second rotation runs from its beginning to its end."""
+
+    def __init__(
+        self, airflow: Airflow, kill_at: int | None, meanwhile_at: int | None, options: dict[str, Any]
+    ) -> None:
+        super().__init__(kill_at)
+        self._airflow = airflow
+        self._meanwhile_at = meanwhile_at
+        self._options = options
+        self.met_another = False
+
+    def event(self, name: str) -> None:
+        super().event(name)
+        if len(self.events) == self._meanwhile_at:
+            self._meanwhile_at = None
+            self.met_another = True
+            with ThreadPoolExecutor(1) as elsewhere:
+                failure = elsewhere.submit(self._airflow.rotate, **self._options).exception()
+            assert failure is None or self._airflow.emulator.app.faults.all(), failure
+            self._airflow.process = self
+            assert_works(self._airflow)
