@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 _LONGEST_ROTATION = 60.0
 #: Seconds after which a token that is not stored will not be: the above, and what storing may take.
 _ABANDONED_AFTER = 90.0
-#: How often another rotation may get in between storing and reading back.
-_STORE_ATTEMPTS = 3
 #: Settings of Airflow that differ between installations that share a user. Only their hash leaves.
 _IDENTIFYING_SETTINGS = (
     ("core", "fernet_key"),
@@ -126,13 +124,15 @@ class TokenRotation:
                 f"none was created: {reason}"
             )
         me = self._hook.run(who_am_i(self._clock))
-        present = self._hook.run(find_current_token(self._hook.read_token()))
+        old = self._hook.read_token()
+        present = self._hook.run(find_current_token(old))
         if present is None:
             self._log.warning("The API does not let it be told which of the user's tokens is the stored one")
         elif rotate_when_remaining is not None and self._lives_longer(present.token, me, rotate_when_remaining):
             return self._nothing_to_do(present, me)
         new, value = self._create(present, me)
-        self._keep_new(new, value, me)
+        if not self._keep_new(new, value, old, me):
+            return RotationResult(False, None, None, present.token.id if present else None, (new.id,))
         revoked = self._tidy(new, value, present, me)
         return RotationResult(True, new.id, new.expires_at, present.token.id if present else None, revoked)
 
@@ -163,9 +163,12 @@ class TokenRotation:
         self._log.info("Created token %s", new.id)
         try:
             self._prove(value, me)
-        except TrifactaError:
+        except TrifactaError as error:
             self._revoke_unstored(new)
-            raise
+            raise TrifactaRotationError(
+                f"The new token {new.id} could not be proven to work, so it was not stored; the token before "
+                f"still works: {error}"
+            ) from error
         return new, value
 
     def _prove(self, value: str, me: Me) -> None:
@@ -178,33 +181,45 @@ class TokenRotation:
         if me.id is not None and str(person) != me.id:
             raise TrifactaRotationError(f"The new token belongs to user {person}, the stored one to {me.id}")
 
-    def _keep_new(self, new: AccessToken, value: str, me: Me) -> None:
-        """Store the new token; return when the one in the store is proven."""
-        for _ in range(_STORE_ATTEMPTS):
-            if self._clock.monotonic() - self._asked_at > _LONGEST_ROTATION:
-                self._revoke_unstored(new)
-                raise TrifactaRotationError(
-                    f"Creating and proving token {new.id} took longer than {_LONGEST_ROTATION:.0f} s, after which "
-                    "another rotation may take it for left over. It was not stored; the token before still works"
-                )
-            self._write(new, value)
-            stored = self._hook.read_token()
-            try:
-                self._prove(stored, me)
-            except TrifactaUnauthorized:
-                if stored == value:
-                    raise
-                self._log.warning("The store gives a token that does not work; storing token %s again", new.id)
-                continue
-            if stored != value:
-                self._log.warning("Another rotation stored a token meanwhile. It works")
-            else:
+    def _keep_new(self, new: AccessToken, value: str, old: str, me: Me) -> bool:
+        """Store the new token. Return False when another rotation has stored one meanwhile, which stays."""
+        if self._hook.read_token() != old:
+            self._revoke_unstored(new)
+            self._log.warning(
+                "Another rotation stored a token meanwhile, which stays; token %s was revoked", new.id
+            )
+            return False
+        if self._clock.monotonic() - self._asked_at > _LONGEST_ROTATION:
+            self._revoke_unstored(new)
+            raise TrifactaRotationError(
+                f"Creating and proving token {new.id} took longer than {_LONGEST_ROTATION:.0f} s, after which "
+                "another rotation may take it for left over, so it was not stored; the token before still works"
+            )
+        self._write(new, value)
+        if self._proven(stored := self._hook.read_token(), me) or (
+            # Another rotation may have come and gone since it was read.
+            (stored := self._hook.read_token()) != value and self._proven(stored, me)
+        ):
+            if stored == value:
                 self._log.info("Stored token %s and read it back", new.id)
-            return
+            else:
+                self._log.warning("Another rotation stored a token after token %s. It works", new.id)
+            return True
+        if self._proven(old, me):
+            self._store.write(old)
+            outcome = "The token of before is stored again"
+        else:
+            outcome = "The token of before does not work either: store one that a person made"
         raise TrifactaRotationError(
-            f"Token {new.id} was stored {_STORE_ATTEMPTS} times, and each time the store gave another one that "
-            "does not work. Is something else writing there?"
+            f"Token {new.id} was stored, and the store gives one that does not work. {outcome}"
         )
+
+    def _proven(self, value: str, me: Me) -> bool:
+        try:
+            self._prove(value, me)
+        except TrifactaUnauthorized:
+            return False
+        return True
 
     def _write(self, new: AccessToken, value: str) -> None:
         try:

@@ -174,3 +174,35 @@ def test_submitting_once_for_operators_of_ones_own(emulator: Emulator, connect: 
     assert len(emulator.job_groups) == 1
     assert hook.submit_job_group(7).outcome == "started"
     assert len({entry.execution_id for entry in emulator.calls("runJobGroup")}) == 2
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_a_token_that_is_about_to_be_replaced_is_looked_for_once_more(
+    emulator: Emulator, connect: Callable[..., None], asynchronous: bool
+) -> None:
+    connect(emulator)
+    replacement = emulator.add_token()
+
+    class Clock(EmulatorClock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            connect(emulator, token=replacement)  # somebody stores the new token only now
+
+    hook = TrifactaHook(clock=Clock(emulator))
+
+    async def ask() -> Any:
+        async with hook.async_client() as client:
+            emulator.delete_token(emulator.token)
+            return await client.get_current_person()
+
+    if asynchronous:
+        assert asyncio.run(ask())["id"] == 17
+    else:
+        hook.client  # noqa: B018
+        emulator.delete_token(emulator.token)
+        assert hook.get_current_person()["id"] == 17
+    assert [entry.status for entry in emulator.calls("getCurrentPerson")] == [401, 200]
+    emulator.delete_token(replacement)
+    with pytest.raises(TrifactaUnauthorized, match="check the password"):
+        hook.get_current_person()
+    assert len(hook.clock.slept) == 2  # type: ignore[attr-defined]
