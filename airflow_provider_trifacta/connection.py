@@ -18,6 +18,8 @@ from airflow_provider_trifacta.api.settings import ClientSettings, base_url_from
 CONN_TYPE = "trifacta"
 DEFAULT_CONN_ID = "trifacta_default"
 HOOK_NAME = "Trifacta"
+#: Days before the end of a token from which tasks warn.
+DEFAULT_EXPIRY_WARNING_DAYS = 7.0
 
 
 class AirflowConnection(Protocol):

@@ -40,7 +40,10 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": _INTEGRATION,
-                "python-modules": ["airflow_provider_trifacta.operators.job_group"],
+                "python-modules": [
+                    "airflow_provider_trifacta.operators.access_token",
+                    "airflow_provider_trifacta.operators.job_group",
+                ],
             }
         ],
         "sensors": [

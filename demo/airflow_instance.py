@@ -38,6 +38,8 @@ class AirflowInstance:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._with_ui = with_ui
         self.url = f"http://127.0.0.1:{self.port}"
+        #: Login and password of an administrator, for Airflow's REST API.
+        self.admin = {"login": "admin", "password": secrets.token_hex(16)}
         self._environment = {
             # Nothing of another Airflow's configuration.
             **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
@@ -50,6 +52,8 @@ class AirflowInstance:
             "AIRFLOW__CORE__FERNET_KEY": "MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA=",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor" if IS_AIRFLOW_3 else "SequentialExecutor",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self.port),
@@ -75,6 +79,8 @@ class AirflowInstance:
     def start(self) -> None:
         """Start everything; returns when the UI or API answers."""
         self.home.mkdir(parents=True, exist_ok=True)
+        passwords = {self.admin["login"]: self.admin["password"]}
+        (self.home / "passwords.json").write_text(json.dumps(passwords))
         self.airflow("db", "migrate")
         commands = [["scheduler"], ["triggerer"]]
         if IS_AIRFLOW_3:

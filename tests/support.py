@@ -42,7 +42,7 @@ class ScriptedServer:
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_GET = do_POST = do_DELETE = respond  # noqa: N815
+            do_GET = do_POST = do_PATCH = do_DELETE = respond  # noqa: N815
 
             def log_message(self, *_: Any) -> None:
                 pass

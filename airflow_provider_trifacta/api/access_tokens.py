@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -59,26 +59,35 @@ class CurrentToken:
     known_by: Literal["name", "only", "use"]
 
 
-def list_tokens() -> Flow[list[AccessToken]]:
-    """List the tokens of the user (``listApiAccessTokens``)."""
-    infos: list[JsonObject] = yield list_api_access_tokens()
+def list_tokens(*, budget: float | None = None) -> Flow[list[AccessToken]]:
+    """List the tokens of the user (``listApiAccessTokens``).
+
+    :param budget: seconds to repeat the call for at the most; None takes the client's.
+    """
+    operation = list_api_access_tokens()
+    infos: list[JsonObject] = yield operation if budget is None else operation.within(budget)
     return [AccessToken.read(info) for info in infos if info.get("tokenId")]
 
 
-def find_current_token(value: str, *, thoroughly: bool = True) -> Flow[CurrentToken | None]:
-    """Find the token of a value that the client uses (``listApiAccessTokens``, ``getCurrentPerson``).
-
-    :param thoroughly: whether to watch for a few seconds which tokens are used, where nothing else tells.
-    """
-    tokens = yield from list_tokens()
+def current_of(value: str, tokens: Sequence[AccessToken]) -> CurrentToken | None:
+    """Return which of the user's tokens a value is, None when it does not tell."""
     by_id = {token.id: token for token in tokens}
     named = _texts_in(value) & by_id.keys()
     if len(named) == 1:
         return CurrentToken(by_id[named.pop()], "name")
-    if len(tokens) == 1:
-        return CurrentToken(tokens[0], "only")
-    if not thoroughly:
-        return None
+    return CurrentToken(tokens[0], "only") if len(tokens) == 1 else None
+
+
+def find_current_token(value: str) -> Flow[CurrentToken | None]:
+    """Find the token of a value that the client uses (``listApiAccessTokens``, ``getCurrentPerson``).
+
+    Where nothing else tells, it is watched for a few seconds which tokens are used.
+    """
+    tokens = yield from list_tokens()
+    current = current_of(value, tokens)
+    if current is not None:
+        return current
+    by_id = {token.id: token for token in tokens}
     candidates = set(by_id)
     for _ in range(_ROUNDS):
         yield Pause(_BETWEEN_ROUNDS)

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 from asgiref.sync import sync_to_async
 
 from airflow_provider_trifacta.airflow_api import AirflowApi
+from airflow_provider_trifacta.api.access_tokens import current_of, list_tokens
 from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
 from airflow_provider_trifacta.api.bound_operations import BoundOperations
 from airflow_provider_trifacta.api.client import TrifactaClient
@@ -26,6 +27,7 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaAnswerNotUnderstood,
     TrifactaApiError,
     TrifactaConfigurationError,
+    TrifactaError,
     TrifactaForbidden,
     TrifactaNotFound,
     TrifactaTransportError,
@@ -38,12 +40,14 @@ from airflow_provider_trifacta.api.submission import Submission, submit_once
 from airflow_provider_trifacta.connection import (
     CONN_TYPE,
     DEFAULT_CONN_ID,
+    DEFAULT_EXPIRY_WARNING_DAYS,
     EXTRA_FIELDS,
     HIDDEN_FIELDS,
     HOOK_NAME,
     PLACEHOLDERS,
     RELABELING,
     AirflowConnection,
+    extra_of,
     settings_of,
     unknown_extras,
 )
@@ -141,6 +145,7 @@ class TrifactaHook(BoundOperations, BaseHook):
         """The synchronous client, made at the first access."""
         connection = self.get_connection(self.trifacta_conn_id)
         settings = self._settings(connection)
+        self._warning_days = extra_of(connection).get("token_expiry_warning_days", DEFAULT_EXPIRY_WARNING_DAYS)
         token = read_token(store_of(connection), connection)
         return TrifactaClient(settings, _StoredToken(self, token), clock=self.clock)
 
@@ -170,6 +175,39 @@ class TrifactaHook(BoundOperations, BaseHook):
         """Return the token, read from where it is kept."""
         connection = self.get_connection(self.trifacta_conn_id)
         return read_token(store_of(connection), connection)
+
+    def get_token_expiry(self) -> datetime | None:
+        """Return when the present token ends (``listApiAccessTokens``).
+
+        None when it never does, or when the API does not let the token be told from the user's others.
+
+        :raises TrifactaApiError: no answer, or access tokens are switched off.
+        """
+        return self._token_expiry(budget=None)
+
+    def _token_expiry(self, *, budget: float | None) -> datetime | None:
+        tokens = self.run(list_tokens(budget=budget))
+        current = current_of(self.read_token(), tokens)
+        return current.token.expires_at if current else None
+
+    def warn_before_token_expires(self) -> None:
+        """Log a warning when the present token ends within days. Asks once, and never fails a task."""
+        client = self.client
+        if not self._warning_days:
+            return
+        try:
+            expires = self._token_expiry(budget=0)
+        except TrifactaError:
+            return  # No task is worse off for a warning that is not given.
+        now = datetime.fromtimestamp(self.clock.time(), UTC)
+        if expires is not None and expires - now < timedelta(days=self._warning_days):
+            self.log.warning(
+                "The API access token of connection %r for %s ends on %s UTC. Replace it before, or let "
+                "TrifactaRotateApiAccessTokenOperator do it",
+                self.trifacta_conn_id,
+                client.settings.base_url,
+                f"{expires.astimezone(UTC):%Y-%m-%d %H:%M}",
+            )
 
     async def async_read_token(self) -> str:
         """Return the token, read from where it is kept without blocking the event loop."""

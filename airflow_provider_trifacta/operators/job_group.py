@@ -132,6 +132,7 @@ class TrifactaRunJobGroupOperator(BaseOperator):
         while True:
             begun = attempts.begin()
             self._announce(hook, begun, context)
+            hook.warn_before_token_expires()
             if self._killed and self.cancel_on_kill:
                 self.log.info("The task was killed during the submit; %s", self._cancel(hook, begun.job_group_id))
             if not self.wait_for_completion:

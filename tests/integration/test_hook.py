@@ -206,3 +206,47 @@ def test_a_token_that_is_about_to_be_replaced_is_looked_for_once_more(
     with pytest.raises(TrifactaUnauthorized, match="check the password"):
         hook.get_current_person()
     assert len(hook.clock.slept) == 2  # type: ignore[attr-defined]
+
+
+def _days_ahead(emulator: Emulator, connect: Callable[..., None], days: float, **extra: Any) -> TrifactaHook:
+    connect(emulator, token=emulator.add_token(lifetime_seconds=int(days * 86400)), **extra)
+    return TrifactaHook()
+
+
+def test_a_token_that_ends_soon_is_warned_of(
+    emulator: Emulator,
+    connect: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hook = _days_ahead(emulator, connect, 6.5)
+    hook.warn_before_token_expires()
+    expires = hook.get_token_expiry()
+    assert expires is not None
+    log = caplog.text + capsys.readouterr().out  # Airflow 3 prints what hooks log
+    assert f"ends on {expires:%Y-%m-%d %H:%M} UTC" in log
+
+
+@pytest.mark.parametrize(
+    ("days", "extra"),
+    [(7.5, {}), (6.5, {"token_expiry_warning_days": 0}), (6.5, {"token_expiry_warning_days": "3"})],
+)
+def test_no_warning_when_there_is_time_or_none_is_wanted(
+    emulator: Emulator,
+    connect: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    days: float,
+    extra: dict[str, Any],
+) -> None:
+    _days_ahead(emulator, connect, days, **extra).warn_before_token_expires()
+    assert "API access token" not in caplog.text + capsys.readouterr().out
+
+
+def test_a_warning_that_cannot_be_given_is_no_failure(emulator: Emulator, connect: Callable[..., None]) -> None:
+    hook = _days_ahead(emulator, connect, 6.5)
+    emulator.order("listApiAccessTokens", "status", status=503, call=None)
+    hook.warn_before_token_expires()
+    assert len(emulator.calls("listApiAccessTokens")) == 1
+    emulator.change_settings(access_tokens_enabled=False)
+    hook.warn_before_token_expires()
