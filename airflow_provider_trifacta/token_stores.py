@@ -107,12 +107,12 @@ class VariableTokenStore:
 class ConnectionTokenStore:
     """Keeps the token in the password of the connection.
 
-    :param airflow_api: writes it on Airflow 3.
+    :param airflow_api: writes it on Airflow 3; Airflow 2 lets tasks do it.
     """
 
     def __init__(self, connection: AirflowConnection, airflow_api: AirflowApi | None) -> None:
         self._connection = connection
-        self._api = airflow_api
+        self._api = None if _tasks_use_the_database() else airflow_api
 
     def read(self) -> str:
         """Return the password, as it was when the connection was read."""

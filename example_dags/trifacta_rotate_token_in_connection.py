@@ -1,7 +1,7 @@
 """Rotate the API access token that is the password of a connection, on Airflow 3, where tasks cannot write them.
 
 The connection ``airflow_api`` is Airflow's own API server: its host, and login and password of a user who may edit
-connections. Unpause it once both connections are there. On Airflow 2.11 leave ``airflow_api_conn_id`` out.
+connections. Unpause it once both connections are there. On Airflow 2.11 the task writes the connection itself.
 """
 
 from __future__ import annotations

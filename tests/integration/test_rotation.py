@@ -134,6 +134,7 @@ def emulator(_server: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
     variables.get = lambda name, default: Airflow.present.kept.get("variable", default)
     variables.set = lambda name, token: Airflow.present.keep("variable", token)
     monkeypatch.setattr(token_stores, "Variable", variables)
+    monkeypatch.setattr(token_stores, "_tasks_use_the_database", lambda: False)
     transfer = TrifactaClient._transfer
 
     def watched(client: Any, request: Any, *rest: Any) -> Any:
@@ -277,10 +278,7 @@ def test_a_store_that_cannot_be_written_is_found_out_first(airflow: Airflow) -> 
     if airflow.kind != "password":
         pytest.skip("about the password")
     before = token_ids(airflow)
-    with (
-        mock.patch.object(token_stores, "_tasks_use_the_database", return_value=False),
-        pytest.raises(TrifactaRotationError, match=r"airflow_api_conn_id.*token_variable.*token_store"),
-    ):
+    with pytest.raises(TrifactaRotationError, match=r"airflow_api_conn_id.*token_variable.*token_store"):
         airflow.rotate(airflow_api_conn_id=None)
     assert token_ids(airflow) == before
 
