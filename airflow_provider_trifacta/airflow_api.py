@@ -53,7 +53,7 @@ class AirflowApi:
         if answer is None:
             return (
                 f"connection {conn_id!r} is not in Airflow's database but in a secrets backend. "
-                "Name a Variable in its extra (token_variable), or a store of your own (token_store)"
+                "Name a Variable in its extra (token_variable), or a store of your own (credential_store)"
             )
         return None
 

@@ -77,9 +77,12 @@ def _proxy(name: str, value: Any) -> str:
 
 
 def _text(name: str, value: Any) -> str:
-    if isinstance(value, str) and value.strip():
-        return value.strip()
-    raise TrifactaConfigurationError(f"extra {name}: {value!r} is not a name")
+    text = value.strip() if isinstance(value, str) else ""
+    if text and set(text) != {"*"}:
+        return text
+    raise TrifactaConfigurationError(
+        f"extra {name}: {value!r} is not a name (asterisks are Airflow's mask: enter the name again)"
+    )
 
 
 def _days(name: str, value: Any) -> float:
@@ -135,13 +138,13 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
         {"type": ["string", "null"]},
         _text,
     ),
-    "token_store": ExtraField(
+    "credential_store": ExtraField(
         "Store with the token",
         "Dotted path of a class of your own that keeps the API access token, for example in Vault. Default: none.",
         {"type": ["string", "null"]},
         _text,
     ),
-    "token_expiry_warning_days": ExtraField(
+    "expiry_warning_days": ExtraField(
         "Warn before the token expires",
         "Days before the end of the token from which tasks warn in their logs; 0 never warns. Default: 7.",
         {"type": ["number", "null"], "minimum": 0, "default": 7},
@@ -181,7 +184,7 @@ def settings_of(connection: AirflowConnection, *, user_agent: str) -> ClientSett
             user_agent=user_agent,
         )
     except TrifactaConfigurationError as error:
-        raise _of(connection, error) from None
+        raise of_connection(connection, error) from None
 
 
 def usable_token(text: str | None, connection: AirflowConnection, where: str) -> str:
@@ -199,7 +202,7 @@ def usable_token(text: str | None, connection: AirflowConnection, where: str) ->
     elif re.search(r"[^\x21-\x7e]", token):
         problem = "holds characters that no token has, such as spaces. Enter the token again"
     if problem:
-        raise _of(connection, TrifactaConfigurationError(f"{where}: {problem}"))
+        raise of_connection(connection, TrifactaConfigurationError(f"{where}: {problem}"))
     return token
 
 
@@ -233,5 +236,6 @@ def unknown_extras(connection: AirflowConnection) -> list[str]:
     return warnings
 
 
-def _of(connection: AirflowConnection, error: TrifactaConfigurationError) -> TrifactaConfigurationError:
+def of_connection(connection: AirflowConnection, error: TrifactaConfigurationError) -> TrifactaConfigurationError:
+    """Return an error that also names the connection."""
     return TrifactaConfigurationError(f"Airflow connection {connection.conn_id!r}: {error}")

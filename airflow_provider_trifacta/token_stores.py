@@ -1,8 +1,8 @@
 """Where the API access token of a connection is kept.
 
 Which store it is, the Airflow connection says: its password, unless the extra names a Variable
-(``token_variable``) or a class of the user's own (``token_store``). What is kept is a text to a store, nothing
-more: the credential made of it decides what it means.
+(``token_variable``) or a class of the user's own (``credential_store``). What is kept is a text to a store, and
+nothing more: the credential made of it decides what it means.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from airflow.providers.common.compat.sdk import Variable, mask_secret, redact
 
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
-from airflow_provider_trifacta.connection import AirflowConnection, extra_of, usable_token
+from airflow_provider_trifacta.connection import AirflowConnection, extra_of, of_connection, usable_token
 
 if TYPE_CHECKING:
     from airflow_provider_trifacta.airflow_api import AirflowApi
@@ -48,12 +48,15 @@ def store_of(connection: AirflowConnection, *, airflow_api: AirflowApi | None = 
     :param airflow_api: writes connections on Airflow 3, where tasks cannot.
     :raises TrifactaConfigurationError: what the extra names cannot be used.
     """
-    extra = extra_of(connection)
-    variable, path = extra.get("token_variable"), extra.get("token_store")
+    try:
+        extra = extra_of(connection)
+    except TrifactaConfigurationError as error:
+        raise of_connection(connection, error) from None
+    variable, path = extra.get("token_variable"), extra.get("credential_store")
     if variable and path:
         raise TrifactaConfigurationError(
-            f"Airflow connection {connection.conn_id!r}: extra token_variable and token_store contradict each "
-            "other, say one"
+            f"Airflow connection {connection.conn_id!r}: extra token_variable and credential_store contradict "
+            "each other, say one"
         )
     if variable:
         return VariableTokenStore(variable, connection)
@@ -138,29 +141,26 @@ class ConnectionTokenStore:
             return (
                 "tasks of Airflow 3 cannot change connections. Name a connection to Airflow's own REST API in "
                 "airflow_api_conn_id; or a Variable in the extra of the connection (token_variable); or a store "
-                "of your own there (token_store)"
+                "of your own there (credential_store)"
             )
         if not _is_in_database(conn_id):
             return (
                 f"connection {conn_id!r} is not in Airflow's database but in a secrets backend. Name a Variable "
-                "in its extra (token_variable), or a store of your own (token_store)"
+                "in its extra (token_variable), or a store of your own (credential_store)"
             )
         return None
 
 
 def _store_of_ones_own(path: str, connection: AirflowConnection) -> TokenStore:
+    where = f"Airflow connection {connection.conn_id!r}: extra credential_store: {path!r}"
     module, _, name = path.rpartition(".")
     try:
         store = getattr(import_module(module), name)(connection)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise TrifactaConfigurationError(
-            f"Airflow connection {connection.conn_id!r}: extra token_store: {path!r} cannot be imported ({error})"
-        ) from error
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise TrifactaConfigurationError(f"{where} cannot be imported, or not made ({error})") from error
     missing = [method for method in ("read", "write", "why_not_writable") if not hasattr(store, method)]
     if missing:
-        raise TrifactaConfigurationError(
-            f"Airflow connection {connection.conn_id!r}: extra token_store: {path!r} has no {', '.join(missing)}"
-        )
+        raise TrifactaConfigurationError(f"{where} has no {', '.join(missing)}")
     return cast("TokenStore", store)
 
 
@@ -169,7 +169,7 @@ def _name_of(store: TokenStore) -> str:
         return "password"
     if isinstance(store, VariableTokenStore):
         return f"token_variable {store.name}"
-    return f"token_store {type(store).__name__}"
+    return f"credential_store {type(store).__name__}"
 
 
 # ------------------------------------------------------------------------------------------------------- Airflow 2

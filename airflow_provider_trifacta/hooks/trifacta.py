@@ -145,7 +145,7 @@ class TrifactaHook(BoundOperations, BaseHook):
         """The synchronous client, made at the first access."""
         connection = self.get_connection(self.trifacta_conn_id)
         settings = self._settings(connection)
-        self._warning_days = extra_of(connection).get("token_expiry_warning_days", DEFAULT_EXPIRY_WARNING_DAYS)
+        self._warning_days = extra_of(connection).get("expiry_warning_days", DEFAULT_EXPIRY_WARNING_DAYS)
         token = read_token(store_of(connection), connection)
         return TrifactaClient(settings, _StoredToken(self, token), clock=self.clock)
 

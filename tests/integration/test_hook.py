@@ -229,7 +229,7 @@ def test_a_token_that_ends_soon_is_warned_of(
 
 @pytest.mark.parametrize(
     ("days", "extra"),
-    [(7.5, {}), (6.5, {"token_expiry_warning_days": 0}), (6.5, {"token_expiry_warning_days": "3"})],
+    [(7.5, {}), (6.5, {"expiry_warning_days": 0}), (6.5, {"expiry_warning_days": "3"})],
 )
 def test_no_warning_when_there_is_time_or_none_is_wanted(
     emulator: Emulator,

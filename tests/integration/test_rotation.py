@@ -67,7 +67,7 @@ class Airflow:
         self.extra = {
             "password": {},
             "variable": {"token_variable": "trifacta_token"},
-            "own": {"token_store": f"{__name__}.OwnStore"},
+            "own": {"credential_store": f"{__name__}.OwnStore"},
         }[kind]
         Airflow.present = self
 
@@ -278,7 +278,7 @@ def test_a_store_that_cannot_be_written_is_found_out_first(airflow: Airflow) -> 
     if airflow.kind != "password":
         pytest.skip("about the password")
     before = token_ids(airflow)
-    with pytest.raises(TrifactaRotationError, match=r"airflow_api_conn_id.*token_variable.*token_store"):
+    with pytest.raises(TrifactaRotationError, match=r"airflow_api_conn_id.*token_variable.*credential_store"):
         airflow.rotate(airflow_api_conn_id=None)
     assert token_ids(airflow) == before
 
@@ -515,3 +515,23 @@ class _Interrupted(Process):
                 failure = elsewhere.submit(self._airflow.rotate, **self._options).exception()
             assert failure is None or self._airflow.emulator.app.faults.all(), failure
             assert_works(self._airflow)
+
+
+@pytest.mark.parametrize(
+    ("extra", "says"),
+    [
+        ({"credential_store": "nowhere.Store"}, "'nowhere.Store' cannot be imported"),
+        ({"credential_store": "json.Store"}, "'json.Store' cannot be imported"),
+        ({"credential_store": "Store"}, "'Store' cannot be imported"),
+        ({"credential_store": "builtins.str"}, "has no read, write, why_not_writable"),
+        ({"credential_store": "builtins.classmethod.mro"}, "cannot be imported"),
+        ({"credential_store": "a.B", "token_variable": "token"}, "contradict each other"),
+        ({"token_variable": "***"}, "asterisks are Airflow's mask"),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_named(emulator: Emulator, extra: dict[str, str], says: str) -> None:
+    airflow = Airflow(emulator, "own")
+    airflow.extra = extra
+    with pytest.raises(TrifactaConfigurationError, match=says) as caught:
+        airflow.rotate()
+    assert "'trifacta_default'" in str(caught.value)
