@@ -158,7 +158,7 @@ class SimulatedTask:
     def work(self, process: Process, **operator: Any) -> None:
         """Run the present try; the task is up for retry or failed when the process is killed or fails."""
         try_number = self.try_number
-        _let_operators_run_in_this_thread()
+        let_operators_run_in_this_thread()
         try:
             with _watched(process, self.clock):
                 returned = self._execute(process, operator)
@@ -240,7 +240,7 @@ class SimulatedTask:
         return datetime.fromtimestamp(self.clock.time(), UTC)
 
 
-def _let_operators_run_in_this_thread() -> None:
+def let_operators_run_in_this_thread() -> None:
     """Make good for Airflow 2, whose guard against calling ``execute`` by hand knows one thread only."""
     with contextlib.suppress(ImportError):
         from airflow.models.baseoperator import ExecutorSafeguard

@@ -18,7 +18,7 @@ from unittest import mock
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException
-from simulated_airflow import Killed, Process
+from simulated_airflow import Killed, Process, let_operators_run_in_this_thread
 from support import EmulatorClock
 
 from airflow_provider_trifacta import token_rotation, token_stores
@@ -103,6 +103,7 @@ class Airflow:
         """Run the operator in a process of its own."""
         options = {"lifetime_seconds": WEEK, "airflow_api_conn_id": "airflow_api", **arguments}
         self.process = process or Process()
+        let_operators_run_in_this_thread()
         return TrifactaRotateApiAccessTokenOperator(task_id="rotate", **options).execute({})
 
     @property
