@@ -32,6 +32,7 @@ from airflow_provider_trifacta.api.operations import (
     delete_api_access_token,
     get_current_person,
 )
+from airflow_provider_trifacta.api.retries import may_have_been_carried_out
 from airflow_provider_trifacta.exceptions import TrifactaRotationError
 
 if TYPE_CHECKING:
@@ -154,12 +155,21 @@ class TokenRotation:
         """Create a token and prove that it works. It is revoked again when it does not."""
         self._asked_at = self._clock.monotonic()
         description = self._mark.on(self._description, present.token.id if present else None)
-        answer = self._hook.send(create_api_access_token(self._lifetime, description=description))
-        value = answer.get("tokenValue")
-        if not isinstance(value, str) or not value:
-            raise TrifactaRotationError("The API answered the creation of a token without its value")
-        mask_secret(value)
-        new = AccessToken.read(answer.get("tokenInfo") or {"tokenId": ""})
+        try:
+            answer = self._hook.send(create_api_access_token(self._lifetime, description=description))
+        except TrifactaApiError as error:
+            if may_have_been_carried_out(error):
+                self._log.warning("If a token was created, it is left over; a later rotation revokes it")
+            raise
+        value, info = answer.get("tokenValue"), answer.get("tokenInfo")
+        if isinstance(value, str) and value:
+            mask_secret(value)
+        if not (isinstance(value, str) and value and isinstance(info, dict) and info.get("tokenId")):
+            raise TrifactaRotationError(
+                "The API answered the creation of a token without its value or its id, so it was not stored; the "
+                "token before still works"
+            )
+        new = AccessToken.read(info)
         self._log.info("Created token %s", new.id)
         try:
             self._prove(value, me)

@@ -23,7 +23,7 @@ from support import EmulatorClock
 
 from airflow_provider_trifacta import token_rotation, token_stores
 from airflow_provider_trifacta.api.client import TrifactaClient
-from airflow_provider_trifacta.emulator import Emulator
+from airflow_provider_trifacta.emulator import Emulator, world
 from airflow_provider_trifacta.emulator.clock import Clock
 from airflow_provider_trifacta.exceptions import (
     TrifactaBadRequest,
@@ -356,6 +356,23 @@ def test_a_rotation_that_is_too_slow_gives_up(airflow: Airflow) -> None:
     with pytest.raises(TrifactaRotationError, match="took longer than 60 s"):
         airflow.rotate(Slow())
     assert token_ids(airflow) == before
+
+
+@pytest.mark.parametrize("missing", ["tokenValue", "tokenInfo"])
+def test_a_creation_without_value_or_id(airflow: Airflow, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = airflow.stored
+    shown = world.add_token
+
+    def without(state: Any, person: int, **options: Any) -> Any:
+        row = shown(state, person, **options)
+        # What the answer shows of a token; the emulator leaves out what begins with an underscore.
+        return {**row, "_value": "", "tokenId": row["tokenId"] if missing == "tokenValue" else ""}
+
+    monkeypatch.setattr(world, "add_token", without)
+    with pytest.raises(TrifactaRotationError, match="without its value or its id"):
+        airflow.rotate()
+    assert airflow.stored == stored
+    assert_works(airflow)
 
 
 def test_a_stored_token_that_does_not_work(airflow: Airflow) -> None:
