@@ -120,6 +120,8 @@ class AirflowInstance:
             process.wait()
         except ProcessLookupError:
             pass
+        finally:
+            _kill_session(process.pid)
 
     def stop(self) -> None:
         """Stop everything that was started."""
@@ -225,6 +227,14 @@ class AirflowInstance:
             return database.execute(query, parameters).fetchall()
         finally:
             database.close()
+
+
+def _kill_session(leader: int) -> None:
+    """Kill what a component left running: the scheduler of Airflow 2 has a child in a process group of its own."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(int(folder.name)) == leader:
+                os.kill(int(folder.name), signal.SIGKILL)
 
 
 def _decoded(value: object) -> object:
