@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 import requests
 
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError, TrifactaError
 from airflow_provider_trifacta.api.settings import base_url_from
+from airflow_provider_trifacta.connection import AirflowConnection, kept_elsewhere, of_connection
 
 #: Connect and read timeout of each call, seconds.
 _TIMEOUT = (10.0, 20.0)
-
-
-class _Connection(Protocol):
-    conn_id: str
-    host: str | None
-    schema: str | None
-    port: int | None
-    login: str | None
-    password: str | None
 
 
 class AirflowApiError(TrifactaError):
@@ -34,13 +26,13 @@ class AirflowApi:
         who may edit connections. Without login, the password is taken as an access token of Airflow.
     """
 
-    def __init__(self, connection: _Connection) -> None:
+    def __init__(self, connection: AirflowConnection) -> None:
         self._connection = connection
         try:
             schema = connection.schema or (None if "://" in (connection.host or "") else "http")
             base_url = base_url_from(connection.host, schema=schema, port=connection.port)
         except TrifactaConfigurationError as error:
-            raise TrifactaConfigurationError(f"Airflow connection {connection.conn_id!r}: {error}") from None
+            raise of_connection(connection, error) from None
         self._base_url = base_url.removesuffix("/api/v2")
         self._token: str | None = None
 
@@ -50,12 +42,7 @@ class AirflowApi:
             answer = self._call("GET", f"/api/v2/connections/{quote(conn_id, safe='')}")
         except AirflowApiError as error:
             return str(error)
-        if answer is None:
-            return (
-                f"connection {conn_id!r} is not in Airflow's database but in a secrets backend. "
-                "Name a Variable in its extra (token_variable), or a store of your own (credential_store)"
-            )
-        return None
+        return kept_elsewhere(conn_id) if answer is None else None
 
     def set_password(self, conn_id: str, conn_type: str | None, password: str) -> None:
         """Change the password of a connection and nothing else.

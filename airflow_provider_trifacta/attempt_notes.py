@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from airflow_provider_trifacta.database import tasks_use_the_database
+
 log = logging.getLogger(__name__)
 
 #: The key in Airflow's task state store, and the event in the audit log. Fixed: running tasks have used it.
@@ -131,20 +133,13 @@ def notes_of(context: Mapping[str, Any]) -> AttemptNotes:
     store = context.get("task_state_store")
     if store is not None:
         return TaskStateNotes(store)
-    ti = context.get("ti")
-    if _is_database_model(ti):
-        return AuditLogNotes(ti)
-    return NoNotes()
-
-
-def _is_database_model(ti: Any) -> bool:
-    try:
-        import airflow.sdk  # noqa: F401
-    except ImportError:
+    if tasks_use_the_database():
         from airflow.models.taskinstance import TaskInstance
 
-        return isinstance(ti, TaskInstance)
-    return False
+        ti = context.get("ti")
+        if isinstance(ti, TaskInstance):
+            return AuditLogNotes(ti)
+    return NoNotes()
 
 
 def _plain(note: AttemptNote) -> dict[str, Any]:

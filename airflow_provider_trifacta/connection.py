@@ -30,6 +30,7 @@ class AirflowConnection(Protocol):
     host: str | None
     schema: str | None
     port: int | None
+    login: str | None
     password: str | None
     extra: str | None
 
@@ -202,7 +203,7 @@ def usable_token(text: str | None, connection: AirflowConnection, where: str) ->
     elif re.search(r"[^\x21-\x7e]", token):
         problem = "holds characters that no token has, such as spaces. Enter the token again"
     if problem:
-        raise of_connection(connection, TrifactaConfigurationError(f"{where}: {problem}"))
+        raise of_connection(connection, f"{where}: {problem}")
     return token
 
 
@@ -236,6 +237,17 @@ def unknown_extras(connection: AirflowConnection) -> list[str]:
     return warnings
 
 
-def of_connection(connection: AirflowConnection, error: TrifactaConfigurationError) -> TrifactaConfigurationError:
-    """Return an error that also names the connection."""
-    return TrifactaConfigurationError(f"Airflow connection {connection.conn_id!r}: {error}")
+def kept_elsewhere(conn_id: str) -> str:
+    """Say why a connection that is not in Airflow's database cannot be changed, and what to do."""
+    return (
+        f"connection {conn_id!r} is not in Airflow's database but in a secrets backend. Name a Variable in its "
+        "extra (token_variable), or a store of your own (credential_store)"
+    )
+
+
+def of_connection(connection: AirflowConnection, problem: object) -> TrifactaConfigurationError:
+    """Return an error that names the connection.
+
+    :param problem: an error, or what is wrong.
+    """
+    return TrifactaConfigurationError(f"Airflow connection {connection.conn_id!r}: {problem}")

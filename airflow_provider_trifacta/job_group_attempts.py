@@ -17,7 +17,7 @@ from airflow_provider_trifacta.api.errors import (
 )
 from airflow_provider_trifacta.api.flows import Flow, Pause
 from airflow_provider_trifacta.api.operations import cancel_job_group, get_job_group_status
-from airflow_provider_trifacta.api.statuses import is_final, is_success
+from airflow_provider_trifacta.api.statuses import is_bad_end, is_final, is_success
 from airflow_provider_trifacta.api.submission import Run, find_runs, submit_once
 from airflow_provider_trifacta.attempt_notes import AttemptNote, AttemptNotes
 from airflow_provider_trifacta.exceptions import TrifactaJobGroupError, TrifactaSubmitRefused, TrifactaWaitFailed
@@ -201,7 +201,7 @@ class JobGroupAttempts:
                 f"An earlier try started job group {job_group_id}, and its status could not be read, so nothing "
                 f"new was started: {error}"
             ) from error
-        return f"is {status}" if is_final(status) and not is_success(status) else None
+        return f"is {status}" if is_bad_end(status) else None
 
     def _end_superseded(self, note: AttemptNote) -> None:
         """See to it that the job group of before a clear does not run beside the new one.
@@ -276,7 +276,7 @@ class JobGroupAttempts:
 
 
 def _ended_badly(run: Run) -> bool:
-    return run.status is not None and is_final(run.status) and not is_success(run.status)
+    return run.status is not None and is_bad_end(run.status)
 
 
 def _is_complete(run: Run) -> bool:

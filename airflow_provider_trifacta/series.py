@@ -71,17 +71,14 @@ def series_of(context: Mapping[str, Any], *, retries: int, work: str, now: float
     if not 0 < tries_before < try_number:
         tries_before = 0
     run_started = getattr(context.get("dag_run"), "start_date", None)
-    began = now - _LONGEST_SERIES
-    if isinstance(run_started, datetime):
-        began = run_started.timestamp()
-    else:
+    if not isinstance(run_started, datetime):
         run_started = None
     identity = [*names, run_started and run_started.isoformat(), _int(getattr(ti, "map_index", None), -1)]
     return Series(
         key=uuid.uuid5(_NAMESPACE, json.dumps([*identity, max_tries, work])),
         try_number=try_number,
         is_first_try=try_number <= tries_before + 1,
-        began=began,
+        began=run_started.timestamp() if run_started else now - _LONGEST_SERIES,
         was_cleared=tries_before > 0,
     )
 

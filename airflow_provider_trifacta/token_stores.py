@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from airflow.providers.common.compat.sdk import Variable, mask_secret, redact
 
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
-from airflow_provider_trifacta.connection import AirflowConnection, extra_of, of_connection, usable_token
+from airflow_provider_trifacta.connection import (
+    AirflowConnection,
+    extra_of,
+    kept_elsewhere,
+    of_connection,
+    usable_token,
+)
+from airflow_provider_trifacta.database import tasks_use_the_database
 
 if TYPE_CHECKING:
     from airflow_provider_trifacta.airflow_api import AirflowApi
@@ -54,10 +61,7 @@ def store_of(connection: AirflowConnection, *, airflow_api: AirflowApi | None = 
         raise of_connection(connection, error) from None
     variable, path = extra.get("token_variable"), extra.get("credential_store")
     if variable and path:
-        raise TrifactaConfigurationError(
-            f"Airflow connection {connection.conn_id!r}: extra token_variable and credential_store contradict "
-            "each other, say one"
-        )
+        raise of_connection(connection, "extra token_variable and credential_store contradict each other, say one")
     if variable:
         return VariableTokenStore(variable, connection)
     if path:
@@ -65,11 +69,12 @@ def store_of(connection: AirflowConnection, *, airflow_api: AirflowApi | None = 
     return ConnectionTokenStore(connection, airflow_api)
 
 
-def read_token(store: TokenStore, connection: AirflowConnection) -> str:
-    """Return the token in a store, masked in logs from now on.
+def read_token(connection: AirflowConnection) -> str:
+    """Return the token of a connection from where it is kept, masked in logs from now on.
 
-    :raises TrifactaConfigurationError: it is none that could be sent.
+    :raises TrifactaConfigurationError: it is none that could be sent, or the store cannot be used.
     """
+    store = store_of(connection)
     token = usable_token(store.read(), connection, _name_of(store))
     mask_secret(token)
     return token
@@ -83,9 +88,10 @@ class VariableTokenStore:
 
     def __init__(self, name: str, connection: AirflowConnection) -> None:
         if redact("visible", name) == "visible":
-            raise TrifactaConfigurationError(
-                f"Airflow connection {connection.conn_id!r}: extra token_variable: Airflow would show the value "
-                f"of a Variable named {name!r}. Choose a name with 'token' or 'secret' in it"
+            raise of_connection(
+                connection,
+                f"extra token_variable: Airflow would show the value of a Variable named {name!r}. Choose a name "
+                "with 'token' or 'secret' in it",
             )
         self.name = name
         self._connection = connection
@@ -115,7 +121,7 @@ class ConnectionTokenStore:
 
     def __init__(self, connection: AirflowConnection, airflow_api: AirflowApi | None) -> None:
         self._connection = connection
-        self._api = None if _tasks_use_the_database() else airflow_api
+        self._api = None if tasks_use_the_database() else airflow_api
 
     def read(self) -> str:
         """Return the password, as it was when the connection was read."""
@@ -137,30 +143,27 @@ class ConnectionTokenStore:
             return f"the connection comes from the environment variable {in_the_way}"
         if self._api is not None:
             return self._api.why_not_changeable(conn_id)
-        if not _tasks_use_the_database():
+        if not tasks_use_the_database():
             return (
                 "tasks of Airflow 3 cannot change connections. Name a connection to Airflow's own REST API in "
                 "airflow_api_conn_id; or a Variable in the extra of the connection (token_variable); or a store "
                 "of your own there (credential_store)"
             )
         if not _is_in_database(conn_id):
-            return (
-                f"connection {conn_id!r} is not in Airflow's database but in a secrets backend. Name a Variable "
-                "in its extra (token_variable), or a store of your own (credential_store)"
-            )
+            return kept_elsewhere(conn_id)
         return None
 
 
 def _store_of_ones_own(path: str, connection: AirflowConnection) -> TokenStore:
-    where = f"Airflow connection {connection.conn_id!r}: extra credential_store: {path!r}"
+    where = f"extra credential_store: {path!r}"
     module, _, name = path.rpartition(".")
     try:
         store = getattr(import_module(module), name)(connection)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise TrifactaConfigurationError(f"{where} cannot be imported, or not made ({error})") from error
+        raise of_connection(connection, f"{where} cannot be imported, or not made ({error})") from error
     missing = [method for method in ("read", "write", "why_not_writable") if not hasattr(store, method)]
     if missing:
-        raise TrifactaConfigurationError(f"{where} has no {', '.join(missing)}")
+        raise of_connection(connection, f"{where} has no {', '.join(missing)}")
     return cast("TokenStore", store)
 
 
@@ -173,14 +176,6 @@ def _name_of(store: TokenStore) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------- Airflow 2
-
-
-def _tasks_use_the_database() -> bool:
-    try:
-        import airflow.sdk  # noqa: F401
-    except ImportError:
-        return True
-    return False
 
 
 def _is_in_database(conn_id: str) -> bool:

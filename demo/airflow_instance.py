@@ -66,7 +66,8 @@ class AirflowInstance:
             "AIRFLOW__WEBSERVER__WORKERS": "1",
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
             "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db",
+            # Five processes write to it: they wait for each other rather than fail.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db?timeout=60",
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.home / "logs"),
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -82,6 +83,8 @@ class AirflowInstance:
         passwords = {self.admin["login"]: self.admin["password"]}
         (self.home / "passwords.json").write_text(json.dumps(passwords))
         self.airflow("db", "migrate")
+        with contextlib.closing(sqlite3.connect(self.home / "airflow.db")) as database:
+            database.execute("pragma journal_mode=wal")
         commands = [["scheduler"], ["triggerer"]]
         if IS_AIRFLOW_3:
             commands += [["api-server"], ["dag-processor"]]
@@ -195,6 +198,18 @@ class AirflowInstance:
         """Return the state of a run."""
         rows = self.rows("select state from dag_run where dag_id = ? and run_id = ?", dag_id, run_id)
         return rows[0][0] if rows else None
+
+    def end_of(self, dag_id: str, run_id: str, *, seconds: float = 120) -> str:
+        """Wait until a run has ended, and return its state.
+
+        :raises TimeoutError: it did not end in time; names the components that died.
+        """
+        try:
+            wait_for(lambda: self.run_state(dag_id, run_id) in ("success", "failed"), "", seconds=seconds)
+        except TimeoutError:
+            dead = self.dead_components()
+            raise TimeoutError(f"{dag_id} did not end; components that died: {dead}") from None
+        return str(self.run_state(dag_id, run_id))
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
         """Return the states of the tasks of a run; items of a mapped task have their index behind the name."""

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from airflow_provider_trifacta.api.flows import Flow, Pause
-from airflow_provider_trifacta.api.messages import JsonObject
+from airflow_provider_trifacta.api.messages import JsonObject, timestamp_of
 from airflow_provider_trifacta.api.operations import get_current_person, list_api_access_tokens
 
 #: How often it is looked which tokens have just been used, and the seconds between two looks.
@@ -41,9 +41,9 @@ class AccessToken:
         return cls(
             id=str(info["tokenId"]),
             description=str(info.get("description") or ""),
-            created_at=_moment(info.get("createdAt")),
-            expires_at=_moment(info.get("expiredAt")),
-            last_used=_moment(info.get("lastUsed")),
+            created_at=timestamp_of(info.get("createdAt")),
+            expires_at=timestamp_of(info.get("expiredAt")),
+            last_used=timestamp_of(info.get("lastUsed")),
         )
 
 
@@ -124,10 +124,3 @@ def _leaves(content: Any) -> Iterator[str]:
             yield from _leaves(item)
     elif isinstance(content, str):
         yield content
-
-
-def _moment(text: Any) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return None

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.api.flows import Flow, read_all
-from airflow_provider_trifacta.api.messages import Id, JsonObject, Operation
+from airflow_provider_trifacta.api.messages import Id, JsonObject, Operation, timestamp_of
 from airflow_provider_trifacta.api.operations import get_job_group, list_job_library, run_job_group
 from airflow_provider_trifacta.api.submission import Run
 
@@ -44,7 +44,7 @@ class JobGroupLaunch:
                 "Use TrifactaHook.run_job_group to check a request"
             )
         self.wrangled_dataset_id = str(body["wrangledDataset"]["id"])
-        self._reference_date = _moment((body.get("runParameters") or {}).get("referenceDate"))
+        self._reference_date = timestamp_of((body.get("runParameters") or {}).get("referenceDate"))
 
     @property
     def what(self) -> str:
@@ -90,10 +90,10 @@ class JobGroupLaunch:
         creator = (row.get("creator") or {}).get("id")
         if person_id is not None and creator is not None and str(creator) != person_id:
             return False
-        created = _moment(row.get("createdAt"))
-        if created is not None and created < since:
+        created = timestamp_of(row.get("createdAt"))
+        if created is not None and created.timestamp() < since:
             return False
-        reference_date = _moment(row.get("runParameterReferenceDate"))
+        reference_date = timestamp_of(row.get("runParameterReferenceDate"))
         return self._reference_date is None or reference_date in (None, self._reference_date)
 
 
@@ -101,11 +101,3 @@ def _recipe_of(row: JsonObject) -> str | None:
     # Objects spell it in camel case or not (api/README.md, section 7).
     recipe = row.get("wrangledDataset") or row.get("wrangleddataset") or {}
     return str(recipe["id"]) if "id" in recipe else None
-
-
-def _moment(text: Any) -> float | None:
-    """Return an ISO 8601 timestamp as seconds since the epoch, None when it is none."""
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except (TypeError, ValueError):
-        return None

@@ -347,6 +347,15 @@ class Unseen:
             yield item
 
 
+def timestamp_of(value: Any) -> datetime | None:
+    """Return a timestamp of the API, None when it is none. One without a zone is taken as UTC."""
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def epoch_milliseconds(value: datetime | int) -> int:
     """Return a moment the way date filters want it. A datetime without a zone is taken as UTC."""
     if isinstance(value, datetime):

@@ -38,6 +38,11 @@ def is_final(status: str) -> bool:
     return status in _ENDED
 
 
+def is_bad_end(status: str) -> bool:
+    """Return whether the run ended and did not succeed."""
+    return is_final(status) and not is_success(status)
+
+
 def is_known(status: str) -> bool:
     """Return whether the word is one we understand. An unknown word is neither success nor failure."""
     return status in _RUNNING or status in _ENDED

@@ -127,6 +127,7 @@ def submit_once(
     """
     margin = _CLOCK_MARGIN_OF_ANOTHER_MACHINE if sent_before else _CLOCK_MARGIN
     search = _Search(launch, execution_id, since, margin, not_ours, clock, random_number)
+    submit = launch.start(execution_id)
     patience = min(_PATIENCE_FOR_EXISTING, retries.budget)
     began = clock.monotonic()
     sent = 0
@@ -138,11 +139,11 @@ def submit_once(
     while True:
         sent += 1
         try:
-            answer = yield launch.start(execution_id)
+            answer = yield submit
             identity = launch.id_of(answer)
             if identity is not None:
                 return Submission(identity, execution_id, "started")
-            failure: TrifactaApiError = _without_id(launch.start(execution_id), answer)
+            failure: TrifactaApiError = _without_id(submit, answer)
         except TrifactaDuplicateExecution as error:
             log.warning("%s was submitted before with execution id %s; looking for it", launch.what, execution_id)
             run = yield from search.run(str(error), patience)

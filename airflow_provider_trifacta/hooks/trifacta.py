@@ -146,8 +146,8 @@ class TrifactaHook(BoundOperations, BaseHook):
         connection = self.get_connection(self.trifacta_conn_id)
         settings = self._settings(connection)
         self._warning_days = extra_of(connection).get("expiry_warning_days", DEFAULT_EXPIRY_WARNING_DAYS)
-        token = read_token(store_of(connection), connection)
-        return TrifactaClient(settings, _StoredToken(self, token), clock=self.clock)
+        self._credential = _StoredToken(self, read_token(connection))
+        return TrifactaClient(settings, self._credential, clock=self.clock)
 
     @asynccontextmanager
     async def async_client(self) -> AsyncIterator[AsyncTrifactaClient]:
@@ -173,8 +173,7 @@ class TrifactaHook(BoundOperations, BaseHook):
 
     def read_token(self) -> str:
         """Return the token, read from where it is kept."""
-        connection = self.get_connection(self.trifacta_conn_id)
-        return read_token(store_of(connection), connection)
+        return read_token(self.get_connection(self.trifacta_conn_id))
 
     def get_token_expiry(self) -> datetime | None:
         """Return when the present token ends (``listApiAccessTokens``).
@@ -187,7 +186,7 @@ class TrifactaHook(BoundOperations, BaseHook):
 
     def _token_expiry(self, *, budget: float | None) -> datetime | None:
         tokens = self.run(list_tokens(budget=budget))
-        current = current_of(self.read_token(), tokens)
+        current = current_of(self._credential.token(), tokens)
         return current.token.expires_at if current else None
 
     def warn_before_token_expires(self) -> None:
@@ -300,8 +299,7 @@ class TrifactaHook(BoundOperations, BaseHook):
                 read_timeout=min(settings.read_timeout, _TEST_TIMEOUT),
                 retries=replace(settings.retries, budget=min(settings.retries.budget, _TEST_TIMEOUT)),
             )
-            token = read_token(store_of(connection), connection)
-            with TrifactaClient(settings, token, clock=self.clock) as client:
+            with TrifactaClient(settings, read_token(connection), clock=self.clock) as client:
                 person = client.get_current_person()
         except TrifactaConfigurationError as error:
             return False, str(error)
@@ -344,7 +342,7 @@ class TrifactaHook(BoundOperations, BaseHook):
 
 async def _read_token_in_thread(connection: AirflowConnection) -> str:
     # Variables, and the stores of others, are read synchronously.
-    return await sync_to_async(lambda: read_token(store_of(connection), connection))()
+    return await sync_to_async(read_token)(connection)
 
 
 def _advice(error: TrifactaApiError) -> str:

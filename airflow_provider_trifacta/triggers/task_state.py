@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import XCom
 from asgiref.sync import sync_to_async
 
+from airflow_provider_trifacta.database import tasks_use_the_database
+
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
@@ -31,10 +33,10 @@ def _is_still_deferred(ti: Any, job_group_id: int | str) -> bool:
 
 
 def _read_state(ti: Any) -> str | None:
-    try:
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-    except ImportError:
+    if tasks_use_the_database():
         return _read_state_from_database(ti)
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
     states = RuntimeTaskInstance.get_task_states(
         dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
     )

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -223,6 +224,17 @@ def test_airflows_own_end_of_the_deferral_cancels_too(
     assert emulator.job_groups[0]["status"] == "Canceled"
 
 
+@contextlib.contextmanager
+def _signal_after(seconds: float, handler: Callable[..., None]) -> Iterator[None]:
+    """Interrupt what runs within the block, as Airflow does when a task is killed."""
+    previous = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+
+
 def test_on_kill_cancels_in_the_middle_of_a_wait(
     context: dict[str, Any], emulator: Emulator, connect: Connect
 ) -> None:
@@ -235,13 +247,8 @@ def test_on_kill_cancels_in_the_middle_of_a_wait(
         operator.on_kill()
         took.append(time.monotonic() - began)
 
-    previous = signal.signal(signal.SIGALRM, killed)
-    signal.setitimer(signal.ITIMER_REAL, 0.5)
-    try:
-        with pytest.raises(TrifactaJobGroupCanceled):
-            operator.execute(context)
-    finally:
-        signal.signal(signal.SIGALRM, previous)
+    with _signal_after(0.5, killed), pytest.raises(TrifactaJobGroupCanceled):
+        operator.execute(context)
     assert len(emulator.calls("cancelJobGroup")) == 1
     assert took[0] < 3
 
@@ -252,13 +259,8 @@ def test_on_kill_during_the_submit_cancels_when_the_answer_comes(
     connect(emulator)
     emulator.order("runJobGroup", "delay", seconds=0.6, after=True)
     operator = _operator(wrangled_dataset_id=9)
-    previous = signal.signal(signal.SIGALRM, lambda *_: operator.on_kill())
-    signal.setitimer(signal.ITIMER_REAL, 0.3)
-    try:
-        with pytest.raises(TrifactaJobGroupCanceled):
-            operator.execute(context)
-    finally:
-        signal.signal(signal.SIGALRM, previous)
+    with _signal_after(0.3, lambda *_: operator.on_kill()), pytest.raises(TrifactaJobGroupCanceled):
+        operator.execute(context)
     assert len(emulator.calls("cancelJobGroup")) == 1
 
 

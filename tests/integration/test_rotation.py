@@ -63,16 +63,24 @@ class Airflow:
         self.emulator = emulator
         self.clock = EmulatorClock(emulator)
         self.kind = kind
-        self._of_thread = threading.local()
-        self.masked: set[str] = set()
-        first = emulator.add_token()
-        self.kept = {"password": first, "own": first}
         self.extra = {
             "password": {},
             "variable": {"token_variable": "trifacta_token"},
             "own": {"credential_store": f"{__name__}.OwnStore"},
         }[kind]
+        self._begin()
+
+    def _begin(self) -> None:
+        self._of_thread = threading.local()
+        self.masked: set[str] = set()
+        first = self.emulator.add_token()
+        self.kept = {"password": first, "own": first}
         Airflow.present = self
+
+    def start_over(self) -> None:
+        """Begin anew, hours later, with one token."""
+        empty(self.emulator)
+        self._begin()
 
     def keep(self, where: str, token: str) -> None:
         self.process.event("before it is stored")
@@ -138,7 +146,7 @@ def emulator(_server: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
     variables.get = lambda name, default: Airflow.present.kept.get("variable", default)
     variables.set = lambda name, token: Airflow.present.keep("variable", token)
     monkeypatch.setattr(token_stores, "Variable", variables)
-    monkeypatch.setattr(token_stores, "_tasks_use_the_database", lambda: False)
+    monkeypatch.setattr(token_stores, "tasks_use_the_database", lambda: False)
     transfer = TrifactaClient._transfer
 
     def watched(client: Any, request: Any, *rest: Any) -> Any:
@@ -389,8 +397,7 @@ def test_a_kill_between_any_two_steps(airflow: Airflow) -> None:
     process = Process()
     airflow.rotate(process, keep_previous_for=timedelta(0))
     for number, keep in [(n, k) for n in range(1, len(process.events) + 1) for k in (0, 3600)]:
-        empty(airflow.emulator)
-        airflow.__init__(airflow.emulator, airflow.kind)  # type: ignore[misc]
+        airflow.start_over()
         stranger = airflow.emulator.add_token()
         airflow.rotate()
         options = {"keep_previous_for": timedelta(seconds=keep)}
@@ -412,8 +419,7 @@ def test_two_rotations_at_once(airflow: Airflow, idle: bool, keep: int) -> None:
     process = Process()
     airflow.rotate(process, **options)
     for number in range(1, len(process.events) + 1):
-        empty(airflow.emulator)
-        airflow.__init__(airflow.emulator, airflow.kind)  # type: ignore[misc]
+        airflow.start_over()
         stranger = airflow.emulator.add_token()
         airflow.rotate()
         airflow.clock.sleep(10)
@@ -491,8 +497,7 @@ def test_kill_9_at_any_point(airflow: Airflow, tmp_path: Path) -> None:
     process = Process()
     airflow.rotate(process, keep_previous_for=timedelta(0))
     for number in range(1, len(process.events) + 1):
-        empty(airflow.emulator)
-        airflow.__init__(airflow.emulator, airflow.kind)  # type: ignore[misc]
+        airflow.start_over()
         airflow.rotate()
         airflow.kept = kept = _Kept(tmp_path / "kept.json", airflow.kept)
         child = os.fork()

@@ -54,11 +54,7 @@ def test_a_worker_that_is_killed_anywhere(airflow: AirflowInstance, emulator: Em
     for dag_id, recipe in recipes.items():
         airflow.trigger(dag_id, "kill", {"recipe": recipe})
     for dag_id in DAGS:
-        wait_for(
-            lambda dag_id=dag_id: airflow.run_state(dag_id, "kill") in ("success", "failed"),
-            f"{dag_id} did not end; {airflow.dead_components()}",
-            seconds=300,
-        )
+        airflow.end_of(dag_id, "kill", seconds=300)
     for dag_id, recipe in recipes.items():
         log = airflow.task_log(dag_id, "kill")
         assert airflow.run_state(dag_id, "kill") == "success", log

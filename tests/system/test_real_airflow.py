@@ -18,15 +18,6 @@ def _start(airflow: AirflowInstance, dag_id: str, run_id: str = "test") -> str:
     return run_id
 
 
-def _end(airflow: AirflowInstance, dag_id: str, run_id: str = "test") -> Any:
-    wait_for(
-        lambda: airflow.run_state(dag_id, run_id) in ("success", "failed"),
-        f"{dag_id} did not end; {airflow.dead_components()}",
-        seconds=120,
-    )
-    return airflow.run_state(dag_id, run_id)
-
-
 def _new_job_group(emulator: Emulator, known: set[int]) -> dict[str, Any]:
     wait_for(lambda: {row["id"] for row in emulator.job_groups} - known, "no job group was started", seconds=60)
     (row,) = [row for row in emulator.job_groups if row["id"] not in known]
@@ -51,7 +42,7 @@ def test_the_example_dags(airflow: AirflowInstance, emulator: Emulator, dag_id: 
     if dag_id == "trifacta_parameters":
         emulator.order("getJobGroupStatus", "status", status=503)
     _start(airflow, dag_id)
-    assert _end(airflow, dag_id) == "success", airflow.task_log(dag_id, "test")
+    assert airflow.end_of(dag_id, "test") == "success", airflow.task_log(dag_id, "test")
     if dag_id == "trifacta_parameters":
         assert "/status: attempt 1 failed" in airflow.task_log(dag_id, "test")
     started = [row for row in emulator.job_groups if row["id"] not in known]
@@ -65,7 +56,7 @@ def test_the_example_dags(airflow: AirflowInstance, emulator: Emulator, dag_id: 
 
 def test_a_failure_says_why_in_the_task_log(airflow: AirflowInstance) -> None:
     _start(airflow, "fails")
-    assert _end(airflow, "fails") == "failed"
+    assert airflow.end_of("fails", "test") == "failed"
     log = airflow.task_log("fails", "test")
     assert "Column 'order_date' not found in the source" in log
     assert "/jobs/" in log
@@ -76,7 +67,7 @@ def test_the_deadline_cancels(airflow: AirflowInstance, emulator: Emulator, dag_
     known = _ids(emulator)
     _start(airflow, dag_id)
     row = _new_job_group(emulator, known)
-    assert _end(airflow, dag_id) == "failed"
+    assert airflow.end_of(dag_id, "test") == "failed"
     wait_for(lambda: emulator.job_groups and row["status"] == "Canceled", "the job group goes on", seconds=20)
     assert len(_ids(emulator) - known) == 1
 

@@ -20,13 +20,8 @@ def _tokens(emulator: Emulator) -> set[str]:
     return {row["_value"] for row in emulator.state.rows("apiAccessTokens")}
 
 
-def _end(airflow: AirflowInstance, dag_id: str, run_id: str, *, seconds: float = 240) -> None:
-    wait_for(
-        lambda: airflow.run_state(dag_id, run_id) in ("success", "failed"),
-        f"{dag_id} did not end; {airflow.dead_components()}",
-        seconds=seconds,
-    )
-    assert airflow.run_state(dag_id, run_id) == "success", airflow.task_log(dag_id, run_id)
+def _succeeds(airflow: AirflowInstance, dag_id: str, run_id: str, *, seconds: float = 240) -> None:
+    assert airflow.end_of(dag_id, run_id, seconds=seconds) == "success", airflow.task_log(dag_id, run_id)
 
 
 def _connection(airflow: AirflowInstance) -> tuple[Any, ...]:
@@ -83,13 +78,13 @@ def test_waits_outlive_rotations_of_their_token(airflow: AirflowInstance, emulat
         )
         for number in range(5 if IS_AIRFLOW_3 else 1):
             airflow.trigger("rotate", f"rotation-{number}", {"airflow_api_conn_id": api_conn_id})
-            _end(airflow, "rotate", f"rotation-{number}")
+            _succeeds(airflow, "rotate", f"rotation-{number}")
             ever |= _tokens(emulator)
             assert first not in _tokens(emulator)
     finally:
         emulator.change_settings(pace="seconds=2")
     for dag_id in WAITS:
-        _end(airflow, dag_id, "wait", seconds=400)
+        _succeeds(airflow, dag_id, "wait", seconds=400)
     started = [row for row in emulator.job_groups if row["id"] not in known]
     assert len(started) == sum(WAITS.values())
     assert {row["status"] for row in started} == {"Complete"}
@@ -113,7 +108,7 @@ def test_the_example_with_a_variable(airflow: AirflowInstance, emulator: Emulato
     before = _tokens(emulator)
     airflow.trigger(dag_id, "manual")
     airflow.airflow("dags", "unpause", dag_id)
-    _end(airflow, dag_id, "manual")
+    _succeeds(airflow, dag_id, "manual")
     made = _tokens(emulator) - before
     assert airflow.airflow("variables", "get", "trifacta_api_access_token").strip().splitlines()[-1] in made
     assert first in _tokens(emulator)
