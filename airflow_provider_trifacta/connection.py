@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from airflow_provider_trifacta.api.application import check_application_url
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.api.retries import RetryPolicy
 from airflow_provider_trifacta.api.settings import ClientSettings, base_url_from, check_seconds
@@ -93,63 +94,77 @@ def _days(name: str, value: Any) -> float:
         raise TrifactaConfigurationError(f"extra {name}: {value!r} is not a number of days") from None
 
 
+_LINKS, _TOKEN, _NETWORK, _PATIENCE = "Links", "Token", "Network", "Patience"
+
+#: In the order in which a person sets up a connection: the form shows them like this.
 EXTRA_FIELDS: dict[str, ExtraField] = {
-    "connect_timeout": ExtraField(
-        "Connect timeout",
-        "Seconds to wait for a connection. Default: 10.",
-        {"type": ["number", "null"], "exclusiveMinimum": 0, "default": 10},
-        _seconds,
+    "application_url": ExtraField(
+        "Application URL",
+        "Where links in logs and buttons lead: the address of the web application, up to its /jobs or /flows, "
+        "with ?projectId=... behind it for Dataprep. Default: the base URL.",
+        {
+            "type": ["string", "null"],
+            "section": _LINKS,
+            "examples": ["https://clouddataprep.com?projectId=my-project"],
+        },
+        check_application_url,
     ),
-    "read_timeout": ExtraField(
-        "Read timeout",
-        "Seconds to wait for data on an open connection. Default: 60.",
-        {"type": ["number", "null"], "exclusiveMinimum": 0, "default": 60},
-        _seconds,
+    "token_variable": ExtraField(
+        "Variable with the token",
+        "Name of an Airflow Variable that holds the API access token, where rotation can replace it. Until the "
+        "Variable exists, the token above is used. Default: none, the token above is the token.",
+        {"type": ["string", "null"], "section": _TOKEN, "examples": ["trifacta_api_access_token"]},
+        _text,
     ),
-    "retry_budget": ExtraField(
-        "Retry budget",
-        "Seconds for which a call is repeated when its answer is lost, the server is overloaded or a quota is "
-        "reached. Waits outlive faults that are shorter. Default: 900.",
-        {"type": ["number", "null"], "minimum": 0, "default": 900},
-        _budget,
+    "credential_store": ExtraField(
+        "Store with the token",
+        "Dotted path of a class of your own that keeps the API access token, for example in Vault. Default: none.",
+        {"type": ["string", "null"], "section": _TOKEN, "examples": ["my_company.stores.VaultTokenStore"]},
+        _text,
+    ),
+    "expiry_warning_days": ExtraField(
+        "Warn before the token expires",
+        "Days before the end of the token from which tasks warn in their logs; 0 never warns. Default: 7.",
+        {"type": ["number", "null"], "minimum": 0, "default": 7, "section": _TOKEN},
+        _days,
     ),
     "verify": ExtraField(
         "Verify TLS certificates",
         "Check the server's certificate. Switch off only for tests: the token goes to whoever answers.",
-        {"type": ["boolean", "null"], "default": True},
+        {"type": ["boolean", "null"], "default": True, "section": _NETWORK},
         _boolean,
     ),
     "ca_bundle": ExtraField(
         "CA bundle",
         "Path of a file with the certificate authorities to trust, on every worker and triggerer. "
         "Default: the public ones.",
-        {"type": ["string", "null"]},
+        {"type": ["string", "null"], "section": _NETWORK, "examples": ["/etc/ssl/certs/ca-certificates.crt"]},
         _file,
     ),
     "proxy": ExtraField(
         "Proxy",
         "URL of a proxy, for example http://proxy.example.com:3128. Default: the environment's.",
-        {"type": ["string", "null"]},
+        {"type": ["string", "null"], "section": _NETWORK, "examples": ["http://proxy.example.com:3128"]},
         _proxy,
     ),
-    "token_variable": ExtraField(
-        "Variable with the token",
-        "Name of an Airflow Variable that holds the API access token, where rotation can replace it. Until the "
-        "Variable exists, the token above is used. Default: none, the token above is the token.",
-        {"type": ["string", "null"]},
-        _text,
+    "connect_timeout": ExtraField(
+        "Connect timeout",
+        "Seconds to wait for a connection. Default: 10.",
+        {"type": ["number", "null"], "exclusiveMinimum": 0, "default": 10, "section": _PATIENCE},
+        _seconds,
     ),
-    "credential_store": ExtraField(
-        "Store with the token",
-        "Dotted path of a class of your own that keeps the API access token, for example in Vault. Default: none.",
-        {"type": ["string", "null"]},
-        _text,
+    "read_timeout": ExtraField(
+        "Read timeout",
+        "Seconds to wait for data on an open connection. Default: 60.",
+        {"type": ["number", "null"], "exclusiveMinimum": 0, "default": 60, "section": _PATIENCE},
+        _seconds,
     ),
-    "expiry_warning_days": ExtraField(
-        "Warn before the token expires",
-        "Days before the end of the token from which tasks warn in their logs; 0 never warns. Default: 7.",
-        {"type": ["number", "null"], "minimum": 0, "default": 7},
-        _days,
+    "retry_budget": ExtraField(
+        "Retry budget",
+        "Seconds for which a call is repeated when its answer is lost, the server is overloaded or a quota is "
+        "reached. Waits outlive faults that are shorter. Default: 900.",
+        {"type": ["number", "null"], "minimum": 0, "default": 900, "section": _PATIENCE},
+        _budget,
     ),
 }
 
@@ -183,6 +198,7 @@ def settings_of(connection: AirflowConnection, *, user_agent: str) -> ClientSett
             verify=verify,
             proxy=extra.get("proxy"),
             user_agent=user_agent,
+            application_url=extra.get("application_url"),
         )
     except TrifactaConfigurationError as error:
         raise of_connection(connection, error) from None

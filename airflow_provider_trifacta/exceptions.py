@@ -123,13 +123,21 @@ class TrifactaRotationError(TrifactaError):
     """A token was not rotated, or what is left of earlier ones could not be revoked. The stored token works."""
 
 
+_CHECK_THE_RECIPE = (
+    "Check wrangled_dataset_id: it is the number after recipe= in the URL of the flow, in the workspace of the "
+    "token."
+)
+_CHECK_THE_ARGUMENTS = "Check the arguments of the task, and that the recipe has an output."
+_NOT_RETRIED = "Nothing was started, and the task is not retried: it would be refused again."
+
+
 class TrifactaSubmitRefused(TrifactaApiError, AirflowFailException):
     """The server refuses the request as it is (400, 404, 410, 415): nothing was started, and never will be."""
 
     @classmethod
     def because_of(cls, error: TrifactaApiError) -> TrifactaSubmitRefused:
         """Return the refusal that an error of the API is."""
-        return cls(
+        refusal = cls(
             method=error.method,
             path=error.path,
             status=error.status,
@@ -138,3 +146,6 @@ class TrifactaSubmitRefused(TrifactaApiError, AirflowFailException):
             details=error.details,
             request_id=error.request_id,
         )
+        missing = isinstance(error, (TrifactaNotFound, TrifactaGone))
+        refusal.hint = f"{_CHECK_THE_RECIPE if missing else _CHECK_THE_ARGUMENTS} {_NOT_RETRIED}"
+        return refusal

@@ -58,7 +58,11 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["airflow_provider_trifacta.triggers.job_group"],
             }
         ],
-        "extra-links": ["airflow_provider_trifacta.links.TrifactaJobGroupLink"],
+        "extra-links": [
+            "airflow_provider_trifacta.links.TrifactaJobGroupLink",
+            "airflow_provider_trifacta.links.TrifactaFlowLink",
+            "airflow_provider_trifacta.links.TrifactaRecipeLink",
+        ],
         "connection-types": [
             {
                 "connection-type": CONN_TYPE,

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_provider_trifacta.api.descriptions import JobGroupDescription, describe_job_group, spoken
 from airflow_provider_trifacta.api.errors import TrifactaApiError
 from airflow_provider_trifacta.api.operations import get_job_group_outputs
-from airflow_provider_trifacta.api.reports import DIAGNOSIS_BUDGET, describe_outputs, explain_failure
+from airflow_provider_trifacta.api.reports import (
+    DIAGNOSIS_BUDGET,
+    FailedJob,
+    count_outputs,
+    describe_outputs,
+    explain_failure,
+)
 from airflow_provider_trifacta.api.statuses import is_canceled, is_success
 from airflow_provider_trifacta.api.waiting import Log
 from airflow_provider_trifacta.exceptions import (
@@ -14,64 +21,148 @@ from airflow_provider_trifacta.exceptions import (
     TrifactaJobGroupError,
     TrifactaJobGroupFailed,
     TrifactaJobGroupStatusUnknown,
+    TrifactaJobGroupTimeout,
     TrifactaWaitFailed,
 )
-from airflow_provider_trifacta.links import job_group_url
 
 if TYPE_CHECKING:
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
+#: So many outputs stand in the summary itself; more are listed in a group that Airflow folds.
+_OUTPUTS_IN_SUMMARY = 3
+
+_LOOK_AT_THE_LOG = "The page of the job group has the job's log."
+# api/README.md, section 6: neither overrides nor write settings are validated for runs over the API.
+_CHECK_THE_OUTPUT = (
+    "What is written, and where, is not checked before a run that is started over the API: check the output of "
+    "the recipe, the overrides of the task, and that the user of the token may write there."
+)
+_ADVICE_BY_JOB_TYPE = {"filewriter": _CHECK_THE_OUTPUT, "publish": _CHECK_THE_OUTPUT}
+_NEW_ONE = "A retry of the task, or clearing it, starts a new one."
+_NEW_ONE_ELSEWHERE = "This task only waits for it: run what started it again, and clear this task."
+
 
 def link_of(hook: TrifactaHook, job_group_id: int | str) -> str:
     """Return the page of a job group in the application."""
-    return job_group_url(hook.client.settings.base_url, job_group_id)
+    return hook.client.settings.application.job_group_url(job_group_id)
 
 
-def conclude(hook: TrifactaHook, job_group_id: int | str, status: str, log: Log) -> None:
-    """Return when a final status is a success, after logging the outputs.
+def conclude(
+    hook: TrifactaHook, job_group_id: int | str, status: str, log: Log, *, own: bool = True
+) -> JobGroupDescription:
+    """Return when a final status is a success, after logging a summary.
 
+    :param own: whether the task started the job group, or only waits for it.
+    :return: what the job group ran.
     :raises TrifactaJobGroupError: it is not; says which jobs failed, and why.
     """
-    if is_success(status):
-        _log_outputs(hook, job_group_id, log)
-        return
     link = link_of(hook, job_group_id)
-    failed_jobs = hook.run(explain_failure(job_group_id))
-    reasons = "; ".join(str(job) for job in failed_jobs) or "the API does not say which of its jobs, or why"
+    description = hook.run(describe_job_group(job_group_id, budget=DIAGNOSIS_BUDGET))
+    if is_success(status):
+        _log_summary(hook, job_group_id, description, link, log)
+        return description
     canceled = is_canceled(status)
-    raise (TrifactaJobGroupCanceled if canceled else TrifactaJobGroupFailed)(
-        f"Job group {job_group_id} {'was canceled' if canceled else 'failed'}: {reasons}. See {link}",
+    failed_jobs = hook.run(explain_failure(job_group_id))
+    error = (TrifactaJobGroupCanceled if canceled else TrifactaJobGroupFailed)(
+        _why(job_group_id, description, failed_jobs, canceled=canceled, own=own, link=link),
         job_group_id=job_group_id,
         status=status,
         link=link,
         failed_jobs=failed_jobs,
     )
+    # Airflow logs every exception with its stack, which explains nothing here: the reason comes first.
+    log.error("%s", error)
+    raise error
 
 
-def status_unknown(hook: TrifactaHook, job_group_id: int | str, status: str | None) -> TrifactaJobGroupError:
-    """Return the error for a status word that stayed unknown."""
+def status_unknown(
+    hook: TrifactaHook, job_group_id: int | str, status: str | None, *, own: bool = True
+) -> TrifactaJobGroupError:
+    """Return the error for a status word that stayed unknown.
+
+    :param own: whether the task started the job group, or only waits for it.
+    """
     link = link_of(hook, job_group_id)
+    go_on = "A retry of the task" if own else "Clearing the task"
     return TrifactaJobGroupStatusUnknown(
         f"Job group {job_group_id} has the status {status!r}, which is neither success nor failure, and kept it "
-        f"for too long. It may still be running. See {link}",
+        f"for too long. It may still be running. {go_on} goes on with it. See {link}",
         job_group_id=job_group_id,
         status=status,
         link=link,
     )
 
 
-def wait_failed(job_group_id: int | str, message: str) -> TrifactaWaitFailed:
+def wait_failed(hook: TrifactaHook, job_group_id: int | str, reason: str) -> TrifactaWaitFailed:
     """Return the error for a wait that could not look."""
     return TrifactaWaitFailed(
-        f"The status of job group {job_group_id} could not be read, so it may still be running: {message}"
+        f"The status of job group {job_group_id} could not be read, so it may still be running: "
+        f"{_sentence(reason)} A retry of the task goes on with it. See {link_of(hook, job_group_id)}"
     )
 
 
-def _log_outputs(hook: TrifactaHook, job_group_id: int | str, log: Log) -> None:
+def deadline_passed(
+    hook: TrifactaHook, job_group_id: int | str, status: str | None, limit: object, canceled: str
+) -> TrifactaJobGroupTimeout:
+    """Return the error for a job group that did not end in time.
+
+    :param limit: the ``execution_timeout``.
+    :param canceled: how canceling it went.
+    """
+    link = link_of(hook, job_group_id)
+    return TrifactaJobGroupTimeout(
+        f"Job group {job_group_id} did not end within the execution_timeout of {limit}; {_sentence(canceled)} "
+        f"{_NEW_ONE} See {link}",
+        job_group_id=job_group_id,
+        status=status,
+        link=link,
+    )
+
+
+def _why(
+    job_group_id: int | str,
+    description: JobGroupDescription,
+    failed_jobs: list[FailedJob],
+    *,
+    canceled: bool,
+    own: bool,
+    link: str,
+) -> str:
+    if canceled:
+        said = [f"Job group {job_group_id} was canceled, in the application or over the API."]
+        failed_jobs = [job for job in failed_jobs if job.message]
+        said += [_sentence("; ".join(map(str, failed_jobs)))] if failed_jobs else []
+    else:
+        reasons = "; ".join(map(str, failed_jobs)) or "the API does not say which of its jobs, or why"
+        said = [f"Job group {job_group_id} failed: {_sentence(reasons)}"]
+    if description.recipe_id is not None:
+        duration = f" for {spoken(description.seconds)}" if description.seconds is not None else ""
+        said.append(f"It ran {description}{duration}.")
+    if not canceled:
+        types = [job.type for job in failed_jobs]
+        said += dict.fromkeys(_ADVICE_BY_JOB_TYPE.get(kind, _LOOK_AT_THE_LOG) for kind in types or [""])
+    return " ".join([*said, _NEW_ONE if own else _NEW_ONE_ELSEWHERE, f"See {link}"])
+
+
+def _log_summary(
+    hook: TrifactaHook, job_group_id: int | str, description: JobGroupDescription, link: str, log: Log
+) -> None:
+    after = f" after {spoken(description.seconds)}" if description.seconds is not None else ""
     try:
         outputs = hook.send(get_job_group_outputs(job_group_id).within(DIAGNOSIS_BUDGET))
     except TrifactaApiError as error:
-        log.warning("Job group %s is Complete; its outputs could not be read: %s", job_group_id, error)
+        log.warning("Job group %s is Complete%s. What it wrote could not be read: %s", job_group_id, after, error)
         return
-    wrote = ", ".join(describe_outputs(outputs)) or "nothing"
-    log.info("Job group %s wrote %s", job_group_id, wrote)
+    lines = describe_outputs(outputs)
+    few = len(lines) <= _OUTPUTS_IN_SUMMARY
+    wrote = (", ".join(lines) or "nothing") if few else count_outputs(outputs)
+    log.info("Job group %s is Complete%s. It wrote %s. See %s", job_group_id, after, wrote, link)
+    if not few:
+        log.info("::group::What job group %s wrote", job_group_id)
+        for line in lines:
+            log.info("%s", line)
+        log.info("::endgroup::")
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "]")) else f"{text}."

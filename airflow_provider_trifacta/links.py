@@ -1,4 +1,4 @@
-"""Links into the application."""
+"""The buttons of a task that lead into the web application."""
 
 from __future__ import annotations
 
@@ -9,32 +9,45 @@ from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-# Dataprep serves its API from a host of its own.
-_APPLICATION_OF = {"https://api.clouddataprep.com": "https://clouddataprep.com"}
 
+class PushedLink(BaseOperatorLink):
+    """A button that leads where the task says.
 
-def job_group_url(base_url: str, job_group_id: int | str) -> str:
-    """Return the page of a job group in the application.
-
-    :param base_url: the base URL of the API.
+    Airflow 3 reads it from an XCom, and writes that only when the task pauses or ends. The task pushes it itself,
+    as soon as it knows.
     """
-    return f"{_APPLICATION_OF.get(base_url, base_url)}/jobs/{job_group_id}"
-
-
-class TrifactaJobGroupLink(BaseOperatorLink):
-    """The button "Trifacta job group" of a task."""
-
-    name = "Trifacta job group"
 
     @property
     def xcom_key(self) -> str:
         """The XCom that Airflow 3 reads the link from."""
-        return "_link_TrifactaJobGroupLink"
+        return f"_link_{type(self).__name__}"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return the link that the task pushed, nothing before it did."""
         return XCom.get_value(ti_key=ti_key, key=self.xcom_key) or ""
 
     def push(self, context: Context, url: str) -> None:
-        """Make the link visible, from now on: Airflow itself does so only when the task pauses or ends."""
+        """Make the link visible, from now on."""
         context["ti"].xcom_push(key=self.xcom_key, value=url)
+
+
+class TrifactaJobGroupLink(PushedLink):
+    """The button "Trifacta job group" of a task."""
+
+    name = "Trifacta job group"
+
+
+class TrifactaFlowLink(PushedLink):
+    """The button "Trifacta flow" of a task."""
+
+    name = "Trifacta flow"
+
+
+class TrifactaRecipeLink(PushedLink):
+    """The button "Trifacta recipe" of a task: the flow, with the recipe selected."""
+
+    name = "Trifacta recipe"
+
+
+#: The buttons of every task that has a job group.
+LINKS = (TrifactaJobGroupLink(), TrifactaFlowLink(), TrifactaRecipeLink())

@@ -18,6 +18,7 @@ from airflow_provider_trifacta.api.bound_operations import BoundOperations
 from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_trifacta.api.credentials import AsyncCredential, AsyncStaticToken
 from airflow_provider_trifacta.api.errors import (
+    TransportFailure,
     TrifactaApiError,
     TrifactaTransportError,
     TrifactaUnauthorized,
@@ -210,17 +211,21 @@ def _tls(verify: bool | str) -> bool | ssl.SSLContext:
 
 
 def _transport_error(request: Request, error: Exception) -> TrifactaTransportError:
-    kind = {
-        aiohttp.ConnectionTimeoutError: "no connection within the connect timeout",
-        aiohttp.SocketTimeoutError: "no data within the read timeout",
-        aiohttp.ClientConnectorCertificateError: "TLS failed",
-        aiohttp.ClientConnectorSSLError: "TLS failed",
-        aiohttp.ClientProxyConnectionError: "the proxy could not be reached or refused",
-    }.get(type(error), "connection failed or was lost")
+    failure = {
+        aiohttp.ClientConnectorDNSError: TransportFailure.NO_SUCH_HOST,
+        aiohttp.ClientConnectorError: TransportFailure.NOT_CONNECTED,
+        aiohttp.ConnectionTimeoutError: TransportFailure.CONNECT_TIMEOUT,
+        aiohttp.SocketTimeoutError: TransportFailure.READ_TIMEOUT,
+        aiohttp.ClientConnectorCertificateError: TransportFailure.TLS,
+        aiohttp.ClientConnectorSSLError: TransportFailure.TLS,
+        aiohttp.ClientProxyConnectionError: TransportFailure.PROXY,
+        aiohttp.ClientHttpProxyError: TransportFailure.PROXY,
+    }.get(type(error), TransportFailure.LOST)
     return TrifactaTransportError(
         method=request.method,
         path=request.path,
-        message=f"no answer: {kind} ({type(error).__name__}: {error})",
+        failure=failure,
+        cause=error,
         # Name, connection, TLS and proxy tunnel come before the first byte of a request.
         sent=not isinstance(
             error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)

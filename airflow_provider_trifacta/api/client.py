@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import socket
 import ssl
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from airflow_provider_trifacta.api.bound_operations import BoundOperations
 from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_trifacta.api.credentials import Credential, StaticToken
 from airflow_provider_trifacta.api.errors import (
+    TransportFailure,
     TrifactaApiError,
     TrifactaTransportError,
     TrifactaUnauthorized,
@@ -250,7 +252,8 @@ def _transport_error(request: Request, error: requests.RequestException) -> Trif
     return TrifactaTransportError(
         method=request.method,
         path=request.path,
-        message=f"no answer: {_say(error, cause)}",
+        failure=_failure(error, cause),
+        cause=cause,
         sent=not _never_sent(error, cause),
     )
 
@@ -284,11 +287,14 @@ def _never_sent(error: requests.RequestException, cause: BaseException) -> bool:
     )
 
 
-def _say(error: requests.RequestException, cause: BaseException) -> str:
-    kind = {
-        requests.ConnectTimeout: "no connection within the connect timeout",
-        requests.ReadTimeout: "no data within the read timeout",
-        requests.exceptions.SSLError: "TLS failed",
-        requests.exceptions.ProxyError: "the proxy could not be reached or refused",
-    }.get(type(error), "connection failed or was lost")
-    return f"{kind} ({type(cause).__name__}: {cause})"
+def _failure(error: requests.RequestException, cause: BaseException) -> TransportFailure:
+    if isinstance(cause, (urllib3.exceptions.NameResolutionError, socket.gaierror)):
+        return TransportFailure.NO_SUCH_HOST
+    if type(error) is requests.ConnectionError and _never_sent(error, cause):
+        return TransportFailure.NOT_CONNECTED
+    return {
+        requests.ConnectTimeout: TransportFailure.CONNECT_TIMEOUT,
+        requests.ReadTimeout: TransportFailure.READ_TIMEOUT,
+        requests.exceptions.SSLError: TransportFailure.TLS,
+        requests.exceptions.ProxyError: TransportFailure.PROXY,
+    }.get(type(error), TransportFailure.LOST)

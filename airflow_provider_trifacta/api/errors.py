@@ -25,6 +25,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
 
@@ -172,6 +173,8 @@ class TrifactaForbidden(TrifactaApiError):
 class TrifactaNotFound(TrifactaApiError):
     """404: no such object, no such route."""
 
+    hint = "Check the id, and that the token is of the workspace that has it."
+
 
 class TrifactaFeatureDisabled(TrifactaNotFound):
     """404 on a documented route: the feature behind it is switched off in this installation."""
@@ -181,6 +184,8 @@ class TrifactaFeatureDisabled(TrifactaNotFound):
 
 class TrifactaGone(TrifactaApiError):
     """410: the object was deleted earlier."""
+
+    hint = "It was deleted in the application."
 
 
 class TrifactaUnsupportedMediaType(TrifactaApiError):
@@ -196,6 +201,8 @@ class TrifactaRateLimited(TrifactaApiError):
 class TrifactaServerError(TrifactaApiError):
     """5xx: a fault on the server's side."""
 
+    hint = "A fault of the server, or of a gateway before it: try again later, and give support the request id."
+
 
 class TrifactaDuplicateExecution(TrifactaApiError):
     """304: this ``x-execution-id`` already started something; the answer does not say what."""
@@ -204,16 +211,60 @@ class TrifactaDuplicateExecution(TrifactaApiError):
 class TrifactaAnswerNotUnderstood(TrifactaApiError):
     """The answer is not what the API documents: HTML from a proxy, cut JSON, a redirect elsewhere."""
 
+    hint = (
+        "The API does not answer like this: check the base URL of the Airflow connection, without /v4 at its end, "
+        "and what stands in between, such as a proxy or a page to log in."
+    )
+
+
+class TransportFailure(Enum):
+    """Why there was no answer; the value says it to a person."""
+
+    NO_SUCH_HOST = "the host name is not known"
+    NOT_CONNECTED = "no connection"
+    CONNECT_TIMEOUT = "no connection within the connect timeout"
+    TLS = "TLS failed"
+    PROXY = "the proxy could not be reached or refused"
+    READ_TIMEOUT = "no data within the read timeout"
+    LOST = "connection failed or was lost"
+
+
+_CHECK_THE_WAY = (
+    "Check the base URL of the Airflow connection, and that this machine may reach it; if only through a proxy, "
+    "set the proxy in the extra."
+)
+_TRANSPORT_HINTS = {
+    TransportFailure.NO_SUCH_HOST: _CHECK_THE_WAY,
+    TransportFailure.NOT_CONNECTED: _CHECK_THE_WAY,
+    TransportFailure.CONNECT_TIMEOUT: _CHECK_THE_WAY,
+    TransportFailure.TLS: (
+        "Check that the base URL of the Airflow connection says https where the server speaks it; where its "
+        "certificate is signed by an authority of your own, set ca_bundle in the extra."
+    ),
+    TransportFailure.PROXY: "Check the proxy in the extra of the Airflow connection, or in the environment.",
+    TransportFailure.READ_TIMEOUT: (
+        "The server is slow, or stuck: read_timeout in the extra of the Airflow connection says how long to wait."
+    ),
+    TransportFailure.LOST: "Something on the way, or the server, broke off the connection: try again later.",
+}
+
 
 class TrifactaTransportError(TrifactaApiError):
     """There was no answer.
 
+    :param failure: why.
+    :param cause: what the HTTP library says.
     :param sent: False when the request provably never reached the server (host not found, connection
         refused, no TLS); True when it may have.
     """
 
-    def __init__(self, *, method: str, path: str, message: str, sent: bool) -> None:
+    def __init__(
+        self, *, method: str, path: str, failure: TransportFailure, cause: BaseException, sent: bool
+    ) -> None:
+        message = f"no answer: {failure.value} ({type(cause).__name__}: {cause})"
         super().__init__(method=method, path=path, message=message)
+        self.failure = failure
+        self.hint = _TRANSPORT_HINTS[failure]
         self.sent = sent
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from airflow_provider_trifacta.api.descriptions import recipe_of
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.api.flows import Flow, read_all
 from airflow_provider_trifacta.api.messages import Id, JsonObject, Operation, timestamp_of
@@ -77,10 +78,10 @@ class JobGroupLaunch:
         for row in rows:
             if not self._may_be(row, since, person_id):
                 continue
-            recipe = _recipe_of(row)
-            if recipe is None:
-                recipe = _recipe_of((yield get_job_group(row["id"], embed="wrangledDataset")))
-            if recipe == self.wrangled_dataset_id:
+            recipe = recipe_of(row)
+            if "id" not in recipe:
+                recipe = recipe_of((yield get_job_group(row["id"], embed="wrangledDataset")))
+            if str(recipe.get("id")) == self.wrangled_dataset_id:
                 found.append(Run(row["id"], row.get("status")))
         return found
 
@@ -95,9 +96,3 @@ class JobGroupLaunch:
             return False
         reference_date = timestamp_of(row.get("runParameterReferenceDate"))
         return self._reference_date is None or reference_date in (None, self._reference_date)
-
-
-def _recipe_of(row: JsonObject) -> str | None:
-    # Objects spell it in camel case or not (api/README.md, section 7).
-    recipe = row.get("wrangledDataset") or row.get("wrangleddataset") or {}
-    return str(recipe["id"]) if "id" in recipe else None

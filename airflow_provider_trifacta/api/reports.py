@@ -110,6 +110,16 @@ def _message(value: Any) -> str | None:
     return None
 
 
+def count_outputs(outputs: Mapping[str, Any]) -> str:
+    """Return how many files and tables a job group wrote: ``3 files and 1 table``."""
+    counts = [
+        f"{count} {what}" + ("s" if count > 1 else "")
+        for what in ("file", "table")
+        if (count := len(outputs.get(f"{what}s") or []))
+    ]
+    return " and ".join(counts) or "nothing"
+
+
 def describe_outputs(outputs: Mapping[str, Any]) -> list[str]:
     """Return a line for each file and table of ``getJobGroupOutputs``."""
     files, tables = outputs.get("files") or [], outputs.get("tables") or []

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from airflow_provider_trifacta import __version__
+from airflow_provider_trifacta.api.application import Application
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.api.retries import RetryPolicy
 
@@ -81,6 +82,7 @@ class ClientSettings:
     :param verify: check the server's TLS certificate; a path names the CA bundle to check it with.
     :param proxy: URL of a proxy for http and https; None uses the proxy variables of the environment.
     :param user_agent: the ``User-Agent`` header.
+    :param application_url: base URL of the web application that links lead to; None is where it usually is.
     """
 
     base_url: str
@@ -90,10 +92,16 @@ class ClientSettings:
     verify: bool | str = True
     proxy: str | None = None
     user_agent: str = field(default_factory=default_user_agent)
+    application_url: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("connect_timeout", "read_timeout"):
             check_seconds(name, getattr(self, name))
+
+    @property
+    def application(self) -> Application:
+        """The web application, for links."""
+        return Application(self.application_url) if self.application_url else Application.beside(self.base_url)
 
     # The clients ask these once and trust the environment for nothing else: looked up at every request, it
     # costs more than the request, and a .netrc in it would replace the token.

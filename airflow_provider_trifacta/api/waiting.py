@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from airflow_provider_trifacta.api.clock import Clock
+from airflow_provider_trifacta.api.descriptions import spoken
 from airflow_provider_trifacta.api.errors import TrifactaApiError
 from airflow_provider_trifacta.api.flows import Flow, Pause
 from airflow_provider_trifacta.api.messages import Id
 from airflow_provider_trifacta.api.operations import get_job_group_status, get_jobs_for_job_group
-from airflow_provider_trifacta.api.reports import Progress, progress_of
+from airflow_provider_trifacta.api.reports import progress_of
 from airflow_provider_trifacta.api.statuses import RunStatus, is_final, is_known
 
 #: Seconds between two looks, once the first ones are over.
@@ -21,9 +22,11 @@ DEFAULT_UNKNOWN_STATUS_TIMEOUT = 600.0
 #: Seconds to the first look. Short recipes end within a few; later ones are looked at less and less often.
 _FIRST_INTERVAL = 1.0
 _GROWTH = 1.5
-#: At least so many seconds, and so many looks, lie between two questions for progress.
+#: Seconds after which the log is told how far a job group is; at least so many looks lie in between, and each time
+#: the double, up to the longest: jobs of hours make some lines an hour.
 _PROGRESS_SECONDS = 60.0
 _PROGRESS_LOOKS = 3
+_PROGRESS_LONGEST = 900.0
 
 
 class Log(Protocol):
@@ -35,6 +38,10 @@ class Log(Protocol):
 
     def warning(self, event: str, /, *args: Any) -> Any:
         """Log what a person should look at."""
+        ...
+
+    def error(self, event: str, /, *args: Any) -> Any:
+        """Log why something ended badly."""
         ...
 
 
@@ -79,6 +86,7 @@ def wait_for_job_group(
     *,
     poll_interval: float,
     unknown_status_timeout: float,
+    began: float | None = None,
     clock: Clock,
     random_number: Callable[[], float],
     log: Log,
@@ -87,15 +95,17 @@ def wait_for_job_group(
 
     :param poll_interval: seconds between two looks, once the first ones are over; jittered by a tenth.
     :param unknown_status_timeout: seconds for which an unknown status word is waited through.
+    :param began: when the wait began, seconds since the epoch, for one that goes on elsewhere; None is now. Only
+        the log is told.
     :param log: is told changes of status and progress, not every look.
     :raises TrifactaApiError: a status could not be read within the client's retry budget.
     """
     interval = min(_FIRST_INTERVAL, poll_interval)
     patience = UnknownStatusPatience(unknown_status_timeout)
+    started = clock.monotonic() - (0 if began is None else max(0.0, clock.time() - began))
     progress_every = max(_PROGRESS_SECONDS, _PROGRESS_LOOKS * poll_interval)
-    next_progress: float | None = None
+    next_progress = clock.monotonic() + progress_every
     last_status: str | None = None
-    last_progress: Progress | None = None
     while True:
         yield Pause(interval * (0.9 + 0.2 * random_number()))
         interval = min(poll_interval, interval * _GROWTH)
@@ -116,16 +126,18 @@ def wait_for_job_group(
             return Ending(status, "final")
         if patience.is_over(status, now):
             return Ending(status, "unknown")
-        if status == RunStatus.IN_PROGRESS.value and (next_progress is None or now >= next_progress):
+        if now >= next_progress:
+            progress = yield from _progress(job_group_id, status)
+            log.info("Job group %s is still %s after %s%s", job_group_id, status, spoken(now - started), progress)
+            progress_every = max(progress_every, min(2 * progress_every, _PROGRESS_LONGEST))
             next_progress = now + progress_every
-            progress = yield from _progress(job_group_id)
-            if progress is not None and progress != last_progress:
-                log.info("Job group %s: %s", job_group_id, progress)
-                last_progress = progress
 
 
-def _progress(job_group_id: Id) -> Flow[Progress | None]:
+def _progress(job_group_id: Id, status: str) -> Flow[str]:
+    """Say how far the jobs are, where they can be."""
+    if status != RunStatus.IN_PROGRESS.value:
+        return ""
     try:
-        return progress_of((yield get_jobs_for_job_group(job_group_id).within(0)))
+        return f": {progress_of((yield get_jobs_for_job_group(job_group_id).within(0)))}"
     except TrifactaApiError:
-        return None  # The next look tells whether there is anything to worry about.
+        return ""  # The next look tells whether there is anything to worry about.

@@ -215,7 +215,7 @@ class Application:
                 name, "user", limit, window_ends=window_ends, now=now, with_headers=fault.headers is None
             )
             return JSONResponse(problem.body(), problem.status, problem.headers | headers)
-        problem = Problem(fault.status, "EmulatedException", f"Ordered fault: {fault.status}")
+        problem = Problem.ordered(fault.status)
         if fault.status in (204, 304):
             return Response(status_code=fault.status, headers=headers)
         return JSONResponse(problem.body(), fault.status, headers)

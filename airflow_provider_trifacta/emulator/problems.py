@@ -59,6 +59,12 @@ class Problem(Exception):
         return cls(410, "GoneException", f"{what} was deleted", f"{what} {identity} was deleted earlier")
 
     @classmethod
+    def ordered(cls, status: int) -> Problem:
+        """Return the answer to a fault that somebody ordered, with the name that the API has for it, if it has."""
+        names = {400: "ValidationFailed", 403: "AccessControlException", 404: "DataNotFoundException"}
+        return cls(status, names.get(status, "EmulatedException"), f"Ordered fault: {status}")
+
+    @classmethod
     def media_type(cls, details: str) -> Problem:
         """Return a 415."""
         return cls(415, "UnsupportedMediaTypeException", "Unsupported media type", details)

@@ -25,12 +25,8 @@ from airflow_provider_trifacta.api.client import TrifactaClient
 from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_trifacta.api.errors import (
     TrifactaAnswerNotUnderstood,
-    TrifactaApiError,
-    TrifactaConfigurationError,
     TrifactaError,
-    TrifactaForbidden,
     TrifactaNotFound,
-    TrifactaTransportError,
 )
 from airflow_provider_trifacta.api.flows import Flow
 from airflow_provider_trifacta.api.job_group_launch import JobGroupLaunch
@@ -301,10 +297,12 @@ class TrifactaHook(BoundOperations, BaseHook):
             )
             with TrifactaClient(settings, read_token(connection), clock=self.clock) as client:
                 person = client.get_current_person()
-        except TrifactaConfigurationError as error:
+        except TrifactaNotFound as error:
+            # Every server of the API has this route.
+            error.hint = TrifactaAnswerNotUnderstood.hint
             return False, str(error)
-        except TrifactaApiError as error:
-            return False, f"{error}{_advice(error)}"
+        except TrifactaError as error:
+            return False, str(error)
         except Exception as error:
             # The form shows what is returned and hides what is raised.
             return False, f"{type(error).__name__}: {error}"
@@ -343,20 +341,6 @@ class TrifactaHook(BoundOperations, BaseHook):
 async def _read_token_in_thread(connection: AirflowConnection) -> str:
     # Variables, and the stores of others, are read synchronously.
     return await sync_to_async(read_token)(connection)
-
-
-def _advice(error: TrifactaApiError) -> str:
-    """Return what to do about an error of a connection test, where the error does not say it itself."""
-    if isinstance(error, TrifactaTransportError):
-        return ". Check the base URL, and that this machine may reach it; behind a proxy, set it in the extra"
-    if isinstance(error, TrifactaForbidden):
-        return ""
-    if isinstance(error, (TrifactaNotFound, TrifactaAnswerNotUnderstood)):
-        return (
-            ". The server is there, but it does not answer like Designer Cloud: check the base URL, "
-            "without /v4 at its end"
-        )
-    return ""
 
 
 @functools.cache

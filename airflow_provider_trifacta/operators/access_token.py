@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
 
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
+from airflow_provider_trifacta.argument_names import SuggestsArgumentNames
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
 
-class TrifactaRotateApiAccessTokenOperator(BaseOperator):
+class TrifactaRotateApiAccessTokenOperator(SuggestsArgumentNames, BaseOperator):
     """Replace the API access token of a connection (``createApiAccessToken``, ``deleteApiAccessToken``).
 
     Killed or failing at any step, the stored token works. The token is replaced where it is kept: the Variable or

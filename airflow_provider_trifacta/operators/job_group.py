@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_trifacta.api.settings import check_seconds
-from airflow_provider_trifacta.links import TrifactaJobGroupLink
+from airflow_provider_trifacta.argument_names import SuggestsArgumentNames
+from airflow_provider_trifacta.links import LINKS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -30,7 +31,7 @@ _KILL_SECONDS = 3.0
 _BACKSTOP = timedelta(minutes=10)
 
 
-class TrifactaRunJobGroupOperator(BaseOperator):
+class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
     """Run a recipe (``runJobGroup``), and wait until its job group ends.
 
     The task succeeds only when the job group is ``Complete``. It returns the id of the job group, an int, in every
@@ -71,7 +72,7 @@ class TrifactaRunJobGroupOperator(BaseOperator):
         "overrides": "json",
         "request_body_extra": "json",
     }
-    operator_extra_links = (TrifactaJobGroupLink(),)
+    operator_extra_links = LINKS
     ui_color = "#e4f1e7"
 
     def __init__(
@@ -109,6 +110,7 @@ class TrifactaRunJobGroupOperator(BaseOperator):
         self.durable = durable
         self.trifacta_conn_id = trifacta_conn_id
         self.job_group_id: int | None = None
+        self._began: float | None = None
         self._client: TrifactaClient | None = None
         self._killed = False
 
@@ -131,6 +133,7 @@ class TrifactaRunJobGroupOperator(BaseOperator):
         attempts = self._attempts(hook, launch, context)
         while True:
             begun = attempts.begin()
+            self._began = hook.clock.time()
             self._announce(hook, begun, context)
             hook.warn_before_token_expires()
             if self._killed and self.cancel_on_kill:
@@ -152,11 +155,21 @@ class TrifactaRunJobGroupOperator(BaseOperator):
         :param continued: whether an earlier try had started the job group.
         """
         from airflow_provider_trifacta.api.statuses import is_canceled
-        from airflow_provider_trifacta.exceptions import TrifactaJobGroupTimeout
-        from airflow_provider_trifacta.job_group_outcome import conclude, link_of, status_unknown, wait_failed
+        from airflow_provider_trifacta.job_group_attempts import Begun
+        from airflow_provider_trifacta.job_group_outcome import (
+            conclude,
+            deadline_passed,
+            status_unknown,
+            wait_failed,
+        )
         from airflow_provider_trifacta.triggers.job_group import WaitEvent
 
-        ended = WaitEvent.read(event, self._pushed_job_group_id(context))
+        own = self._pushed_job_group_id(context)
+        ended = WaitEvent.read(event, own)
+        if own is not None and str(ended.job_group_id) != str(own):
+            # Of another trigger: SQLite gives the id of one that was deleted to the next.
+            self.log.warning("Told of job group %s, going on to wait for %s", ended.job_group_id, own)
+            self._defer(Begun(own, continued), context)
         hook = self._hook()
         if ended.outcome == "final" and ended.status is not None:
             if continued and is_canceled(ended.status):
@@ -169,15 +182,8 @@ class TrifactaRunJobGroupOperator(BaseOperator):
         if ended.outcome == "deadline":
             # The trigger has canceled it, or says why it could not.
             canceled = self._cancel(hook, ended.job_group_id) if ended.message else "it was canceled"
-            link = link_of(hook, ended.job_group_id)
-            raise TrifactaJobGroupTimeout(
-                f"Job group {ended.job_group_id} did not end within the execution_timeout of "
-                f"{self.execution_timeout}; {canceled}. See {link}",
-                job_group_id=ended.job_group_id,
-                status=ended.status,
-                link=link,
-            )
-        raise wait_failed(ended.job_group_id, ended.message or "the trigger gave no reason")
+            raise deadline_passed(hook, ended.job_group_id, ended.status, self.execution_timeout, canceled)
+        raise wait_failed(hook, ended.job_group_id, ended.message or "the trigger gave no reason")
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral. Cancels the job group if Airflow ended the deferral itself, at the backstop."""
@@ -199,11 +205,17 @@ class TrifactaRunJobGroupOperator(BaseOperator):
         This may run in a signal handler, in the middle of a call of the main thread: hence a client and a thread
         of its own.
         """
-        job_group_id, client = self.job_group_id, self._client
         # During a submit there is nothing to cancel yet; it is when the answer comes.
         self._killed = True
-        if not self.cancel_on_kill or job_group_id is None or client is None:
-            return
+        if self.cancel_on_kill and self.job_group_id is not None and self._client is not None:
+            said = self._cancel_at_once(self._client, self.job_group_id)
+            self.log.info("Task killed: job group %s %s", self.job_group_id, said)
+
+    # ----------------------------------------------------------------------------------------------------- steps
+
+    @staticmethod
+    def _cancel_at_once(client: TrifactaClient, job_group_id: int) -> str:
+        """Cancel a job group within three seconds, in the middle of whatever else happens; say how that went."""
         detached = client.detached(budget=_KILL_SECONDS / 2, timeout=_KILL_SECONDS / 2)
         outcome: list[str] = []
 
@@ -217,10 +229,7 @@ class TrifactaRunJobGroupOperator(BaseOperator):
         thread = threading.Thread(target=cancel, name="trifacta-cancel", daemon=True)
         thread.start()
         thread.join(_KILL_SECONDS - 0.2)
-        said = outcome[0] if outcome else "was asked to cancel, without an answer in time"
-        self.log.info("Task killed: job group %s %s", job_group_id, said)
-
-    # ----------------------------------------------------------------------------------------------------- steps
+        return outcome[0] if outcome else "was asked to cancel, without an answer in time"
 
     def _hook(self) -> TrifactaHook:
         from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
@@ -270,18 +279,13 @@ class TrifactaRunJobGroupOperator(BaseOperator):
         self.log.warning("Job group %s of an earlier try was canceled: starting a new one", job_group_id)
 
     def _announce(self, hook: TrifactaHook, begun: Begun, context: Context) -> None:
-        from airflow_provider_trifacta.job_group_outcome import link_of
+        from airflow_provider_trifacta.announcing import announce
 
-        job_group_id = begun.job_group_id
-        url = link_of(hook, job_group_id)
-        verb = "Waiting for" if begun.continued else "Started"
-        self.log.info("%s job group %s of recipe %s: %s", verb, job_group_id, self.wrangled_dataset_id, url)
         try:
-            context["ti"].xcom_push(key="job_group_id", value=job_group_id)
-            TrifactaJobGroupLink().push(context, url)
+            context["ti"].xcom_push(key="job_group_id", value=begun.job_group_id)
         except Exception as error:
-            # The job runs. Failing now would lose it for the sake of a button.
-            self.log.warning("The link of job group %s could not be stored: %s", job_group_id, error)
+            self.log.warning("Job group %s could not be stored as an XCom: %s", begun.job_group_id, error)
+        announce(hook, begun.job_group_id, context, self.log, "Waiting for" if begun.continued else "Started")
 
     def _pushed_job_group_id(self, context: Context) -> int | None:
         ti = context["ti"]
@@ -290,9 +294,11 @@ class TrifactaRunJobGroupOperator(BaseOperator):
 
     def _wait(self, hook: TrifactaHook, job_group_id: int) -> str:
         """Wait here, and return the final status."""
+        from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+
         from airflow_provider_trifacta.api.errors import TrifactaApiError
         from airflow_provider_trifacta.api.waiting import wait_for_job_group
-        from airflow_provider_trifacta.job_group_outcome import status_unknown, wait_failed
+        from airflow_provider_trifacta.job_group_outcome import deadline_passed, status_unknown, wait_failed
 
         flow = wait_for_job_group(
             job_group_id,
@@ -305,7 +311,10 @@ class TrifactaRunJobGroupOperator(BaseOperator):
         try:
             ending = hook.run(flow)
         except TrifactaApiError as error:
-            raise wait_failed(job_group_id, str(error)) from error
+            raise wait_failed(hook, job_group_id, str(error)) from error
+        except AirflowTaskTimeout:
+            canceled = f"it {self._cancel_at_once(hook.client, job_group_id)}"
+            raise deadline_passed(hook, job_group_id, None, self.execution_timeout, canceled) from None
         if ending.kind == "unknown":
             raise status_unknown(hook, job_group_id, ending.status)
         return ending.status
@@ -325,6 +334,7 @@ class TrifactaRunJobGroupOperator(BaseOperator):
                 retry_budget=self.retry_budget,
                 cancel_on_kill=self.cancel_on_kill,
                 cancel_at_deadline=True,
+                began=self._began,
             ),
             method_name="execute_complete",
             kwargs={"continued": begun.continued},

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, conf
 
 from airflow_provider_trifacta.api.settings import check_seconds
-from airflow_provider_trifacta.links import TrifactaJobGroupLink
+from airflow_provider_trifacta.argument_names import SuggestsArgumentNames
+from airflow_provider_trifacta.links import LINKS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _BACKSTOP = timedelta(minutes=10)
 
 
-class TrifactaJobGroupSensor(BaseSensorOperator):
+class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
     """Wait until a job group ends (``getJobGroupStatus``).
 
     Succeeds only when it is ``Complete``. When it ends otherwise, the sensor fails without retries, or is skipped
@@ -38,7 +39,7 @@ class TrifactaJobGroupSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("job_group_id", "trifacta_conn_id")
-    operator_extra_links = (TrifactaJobGroupLink(),)
+    operator_extra_links = LINKS
     ui_color = "#f3f0dc"
 
     def __init__(
@@ -84,8 +85,9 @@ class TrifactaJobGroupSensor(BaseSensorOperator):
         job_group_id = check_id("job_group_id", self.job_group_id)
         hook = self._hook
         status = hook.get_job_group_status(job_group_id)
+        if self._last_status is None:
+            self._announce(hook, status, context)
         if status != self._last_status:
-            self._announce(hook, context)
             self.log.info("Job group %s is %s", job_group_id, status)
             self._last_status = status
         if is_final(status):
@@ -101,21 +103,28 @@ class TrifactaJobGroupSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> None:
         """Go on after the trigger: succeed, or fail with the reason."""
-        from airflow_provider_trifacta.job_group_outcome import wait_failed
+        from airflow_provider_trifacta.job_group_outcome import link_of, wait_failed
         from airflow_provider_trifacta.triggers.job_group import WaitEvent
 
         ended = WaitEvent.read(event, self.job_group_id)
+        if str(ended.job_group_id) != str(self.job_group_id):
+            # Of another trigger: SQLite gives the id of one that was deleted to the next.
+            self.log.warning(
+                "Told of job group %s, going on to wait for %s", ended.job_group_id, self.job_group_id
+            )
+            self._defer(context)
         if ended.outcome == "final" and ended.status is not None:
             self._conclude(self._hook, ended.status)
         elif ended.outcome == "unknown":
             self._fail_as_unknown(self._hook, ended.status)
         elif ended.outcome == "deadline":
+            link = link_of(self._hook, self.job_group_id)
             raise AirflowSensorTimeout(
-                f"Job group {self.job_group_id} did not end within the timeout of {self.timeout} s; "
-                f"its last status was {ended.status}"
+                f"Job group {self.job_group_id} did not end within the timeout of {self.timeout} s; its last "
+                f"status was {ended.status}. It goes on, since it is not this task's. See {link}"
             )
         else:
-            raise wait_failed(self.job_group_id, ended.message or "the trigger gave no reason")
+            raise wait_failed(self._hook, self.job_group_id, ended.message or "the trigger gave no reason")
 
     # ----------------------------------------------------------------------------------------------------- steps
 
@@ -125,13 +134,15 @@ class TrifactaJobGroupSensor(BaseSensorOperator):
 
         return TrifactaHook(self.trifacta_conn_id, retry_budget=self.retry_budget)
 
-    def _announce(self, hook: TrifactaHook, context: Context) -> None:
-        from airflow_provider_trifacta.job_group_outcome import link_of
+    def _announce(self, hook: TrifactaHook, status: str, context: Context) -> None:
+        from airflow_provider_trifacta.announcing import announce, push_job_group_link
+        from airflow_provider_trifacta.api.statuses import is_final
 
-        try:
-            TrifactaJobGroupLink().push(context, link_of(hook, self.job_group_id))
-        except Exception as error:
-            self.log.warning("The link of job group %s could not be stored: %s", self.job_group_id, error)
+        if self.reschedule and not is_final(status):
+            # Airflow forgets the buttons at every look, and asking for the names would double what a look costs.
+            push_job_group_link(hook, self.job_group_id, context, self.log)
+        else:
+            announce(hook, self.job_group_id, context, self.log, "Waiting for")
 
     def _changed_at(self, hook: TrifactaHook) -> float | None:
         """Return when the job group changed last, in seconds since the epoch."""
@@ -150,7 +161,7 @@ class TrifactaJobGroupSensor(BaseSensorOperator):
         from airflow_provider_trifacta.job_group_outcome import conclude
 
         try:
-            conclude(hook, self.job_group_id, status, self.log)
+            conclude(hook, self.job_group_id, status, self.log, own=False)
         except TrifactaJobGroupError as error:
             raise TrifactaAwaitedJobGroupFailed(
                 str(error),
@@ -158,13 +169,13 @@ class TrifactaJobGroupSensor(BaseSensorOperator):
                 status=error.status,
                 link=error.link,
                 failed_jobs=error.failed_jobs,
-            ) from error
+            ) from None
 
     def _fail_as_unknown(self, hook: TrifactaHook, status: str | None) -> None:
         from airflow_provider_trifacta.exceptions import TrifactaAwaitedJobGroupFailed
         from airflow_provider_trifacta.job_group_outcome import status_unknown
 
-        error = status_unknown(hook, self.job_group_id, status)
+        error = status_unknown(hook, self.job_group_id, status, own=False)
         raise TrifactaAwaitedJobGroupFailed(
             str(error), job_group_id=self.job_group_id, status=status, link=error.link
         )

@@ -75,6 +75,7 @@ class TrifactaJobGroupTrigger(BaseTrigger):
     :param cancel_on_kill: whether the job group is canceled when a person ends the deferred task.
     :param cancel_at_deadline: whether the job group is canceled when the deadline passes. Here and not only in the
         task, since Airflow 2.11 ends a task that is resumed after its deadline before it can do anything.
+    :param began: when the wait began, seconds since the epoch, for the log; None is when the trigger starts.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class TrifactaJobGroupTrigger(BaseTrigger):
         retry_budget: float | None = None,
         cancel_on_kill: bool = False,
         cancel_at_deadline: bool = False,
+        began: float | None = None,
         **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
@@ -98,6 +100,7 @@ class TrifactaJobGroupTrigger(BaseTrigger):
         self.retry_budget = retry_budget
         self.cancel_on_kill = cancel_on_kill
         self.cancel_at_deadline = cancel_at_deadline
+        self.began = began
         self._ended = False
         if unknown:
             self.log.warning("Arguments of another version of the provider are ignored: %s", sorted(unknown))
@@ -115,6 +118,7 @@ class TrifactaJobGroupTrigger(BaseTrigger):
                 "retry_budget": self.retry_budget,
                 "cancel_on_kill": self.cancel_on_kill,
                 "cancel_at_deadline": self.cancel_at_deadline,
+                "began": self.began,
             },
         )
 
@@ -141,6 +145,7 @@ class TrifactaJobGroupTrigger(BaseTrigger):
             self.job_group_id,
             poll_interval=self.poll_interval,
             unknown_status_timeout=self.unknown_status_timeout,
+            began=self.began,
             clock=hook.clock,
             random_number=random.random,
             log=self.log,

@@ -323,7 +323,7 @@ def test_a_permanent_refusal_burns_no_retries(make_task: MakeTask, emulator: Emu
     task = make_task()
     task.run_to_the_end()
     assert isinstance(task.error, AirflowFailException)
-    assert f"{status} EmulatedException" in str(task.error)
+    assert f"Ordered fault: {status}" in str(task.error)
     assert (task.state, task.try_number, ids(emulator)) == ("failed", 1, [])
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import threading
 import time
@@ -21,9 +22,10 @@ from airflow_provider_trifacta.exceptions import (
     TrifactaWaitFailed,
 )
 from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
+from airflow_provider_trifacta.triggers.job_group import TrifactaJobGroupTrigger
 
 Connect = Callable[..., None]
-LINK = "_link_TrifactaJobGroupLink"
+FILE = "s3://example-bucket/orders/out_7.csv"
 
 
 def _operator(**arguments: Any) -> TrifactaRunJobGroupOperator:
@@ -48,7 +50,124 @@ def test_returns_the_id_of_a_complete_job_group(
     identity = run(context)
     assert [row["id"] for row in emulator.job_groups] == [identity]
     assert type(identity) is int
-    assert context["ti"].xcoms == {"job_group_id": identity, LINK: f"{emulator.url}/jobs/{identity}"}
+    assert context["ti"].xcoms == {
+        "job_group_id": identity,
+        "_link_TrifactaJobGroupLink": f"{emulator.url}/jobs/{identity}",
+        "_link_TrifactaFlowLink": f"{emulator.url}/flows/301",
+        "_link_TrifactaRecipeLink": f"{emulator.url}/flows/301?recipe=7",
+    }
+
+
+def test_links_lead_where_the_connection_says(
+    run: Any, context: dict[str, Any], emulator: Emulator, connect: Connect
+) -> None:
+    connect(emulator, application_url="https://clouddataprep.com?projectId=mine")
+    with pytest.raises(TrifactaJobGroupFailed) as caught:
+        run(context, wrangled_dataset_id=8)
+    identity = emulator.job_groups[0]["id"]
+    page = f"https://clouddataprep.com/jobs/{identity}?projectId=mine"
+    assert caught.value.link == page
+    assert str(caught.value).endswith(f"See {page}")
+    assert context["ti"].xcoms["_link_TrifactaRecipeLink"] == (
+        "https://clouddataprep.com/flows/301?recipe=8&projectId=mine"
+    )
+
+
+def test_the_log_tells_the_story(
+    run: Any,
+    context: dict[str, Any],
+    emulator: Emulator,
+    connect: Connect,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = logging.getLogger("task")
+    for cls in (TrifactaRunJobGroupOperator, TrifactaJobGroupTrigger):
+        monkeypatch.setattr(cls, "log", log)
+    caplog.set_level("INFO", logger="task")
+    connect(emulator)
+    emulator.change_settings(pace="polls=2")
+    identity = run(context)
+    link = f"{emulator.url}/jobs/{identity}"
+    said = [record.getMessage() for record in caplog.records if record.name == "task"]
+    assert said == [
+        f'Started job group {identity}, recipe "Orders clean" (7) of flow "Orders nightly" (301): {link}',
+        f"Job group {identity} is InProgress",
+        f"Job group {identity} is Complete",
+        f"Job group {identity} is Complete after 0 s. It wrote file {FILE}. See {link}",
+    ]
+
+
+def test_many_outputs_are_listed_in_a_group_that_airflow_folds(
+    context: dict[str, Any],
+    emulator: Emulator,
+    connect: Connect,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(TrifactaRunJobGroupOperator, "log", logging.getLogger("task"))
+    caplog.set_level("INFO", logger="task")
+    connect(emulator)
+    settings = [{"path": f"s3://b/{n}.csv", "action": "create", "format": "csv"} for n in range(5)]
+    identity = _operator(overrides={"writesettings": settings}).execute(context)
+    said = [record.getMessage() for record in caplog.records if record.name == "task"]
+    assert "It wrote 5 files. See" in said[-8]
+    assert said[-7:] == [
+        f"::group::What job group {identity} wrote",
+        *(f"file s3://b/{n}.csv" for n in range(5)),
+        "::endgroup::",
+    ]
+
+
+def test_names_that_cannot_be_read_are_left_out(
+    run: Any, context: dict[str, Any], emulator: Emulator, connect: Connect
+) -> None:
+    connect(emulator, retry_budget=0)
+    emulator.order("getJobGroup", "status", status=403, call=None)
+    assert run(context) == emulator.job_groups[0]["id"]
+    assert "_link_TrifactaJobGroupLink" in context["ti"].xcoms
+    assert "_link_TrifactaFlowLink" not in context["ti"].xcoms
+
+
+@pytest.mark.parametrize("status", ["Complete", "Canceled"])
+def test_an_event_of_another_job_group_is_not_ours(
+    context: dict[str, Any], emulator: Emulator, connect: Connect, status: str
+) -> None:
+    """SQLite gives the id of a deleted trigger to the next one: then Airflow delivers the old one's event."""
+    from airflow.providers.common.compat.sdk import TaskDeferred
+
+    connect(emulator)
+    operator = _operator(deferrable=True)
+    with pytest.raises(TaskDeferred):
+        operator.execute(context)
+    own = emulator.job_groups[0]["id"]
+    with pytest.raises(TaskDeferred) as again:
+        operator.execute_complete(context, {"job_group_id": own - 1, "outcome": "final", "status": status})
+    assert again.value.trigger.serialize()[1]["job_group_id"] == own
+    assert (
+        operator.execute_complete(context, {"job_group_id": own, "outcome": "final", "status": "Complete"}) == own
+    )
+
+
+@pytest.mark.parametrize("cancel_on_kill", [True, False])
+def test_the_deadline_cancels_in_synchronous_mode_too(
+    context: dict[str, Any], emulator: Emulator, connect: Connect, cancel_on_kill: bool
+) -> None:
+    from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+
+    def timed_out(*_: Any) -> None:
+        raise AirflowTaskTimeout("Timeout")
+
+    connect(emulator)
+    operator = _operator(
+        wrangled_dataset_id=9, execution_timeout=timedelta(seconds=90), cancel_on_kill=cancel_on_kill
+    )
+    with (
+        _signal_after(0.5, timed_out),
+        pytest.raises(TrifactaJobGroupTimeout, match=r"execution_timeout of 0:01:30; it was canceled.*/jobs/"),
+    ):
+        operator.execute(context)
+    assert emulator.calls("cancelJobGroup")
 
 
 def test_the_connection_is_the_one_named(

@@ -44,6 +44,7 @@ def test_arguments_survive_serialization() -> None:
         "retry_budget": 5.0,
         "cancel_on_kill": True,
         "cancel_at_deadline": True,
+        "began": 1_600_000_000.0,
     }
     path, serialized = TrifactaJobGroupTrigger(**arguments).serialize()
     assert path == "airflow_provider_trifacta.triggers.job_group.TrifactaJobGroupTrigger"
@@ -61,7 +62,7 @@ def test_what_version_0_1_0_stored_still_loads() -> None:
         "cancel_on_kill": True,
         "cancel_at_deadline": True,
     }
-    assert TrifactaJobGroupTrigger(**stored).serialize()[1] == stored
+    assert TrifactaJobGroupTrigger(**stored).serialize()[1] == {**stored, "began": None}
     assert TrifactaJobGroupTrigger(job_group_id=1).serialize()[1]["cancel_on_kill"] is False
 
 

@@ -5,6 +5,7 @@ from email.utils import formatdate
 import pytest
 
 from airflow_provider_trifacta.api.errors import (
+    TransportFailure,
     TrifactaAnswerNotUnderstood,
     TrifactaApiError,
     TrifactaBadRequest,
@@ -27,7 +28,9 @@ def _error(
 
 
 def _lost(*, sent: bool) -> TrifactaTransportError:
-    return TrifactaTransportError(method="GET", path="/v4/x", message="gone", sent=sent)
+    return TrifactaTransportError(
+        method="GET", path="/v4/x", failure=TransportFailure.LOST, cause=OSError("gone"), sent=sent
+    )
 
 
 @pytest.mark.parametrize(

@@ -98,16 +98,37 @@ def test_changes_and_progress_are_logged_not_every_look(
     clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    words = iter(["Created"] * 5 + ["InProgress"] * 50 + ["Complete"])
+    words = iter(["Created"] * 5 + ["Pending"] * 10 + ["InProgress"] * 40 + ["Complete"])
     jobs = [{"status": "Complete", "percentComplete": 7}, {"status": "InProgress", "percentComplete": 10}]
     _wait(clock, lambda: next(words), jobs)
-    messages = [record.getMessage() for record in caplog.records]
-    assert messages == [
+    assert [record.getMessage() for record in caplog.records] == [
         "Job group 7 is Created",
+        "Job group 7 is Pending",
+        "Job group 7 is still Pending after 1 min 45 s",
         "Job group 7 is InProgress",
-        "Job group 7: 1 of 2 jobs done, 55 %",
+        "Job group 7 is still InProgress after 4 min 45 s: 1 of 2 jobs done, 55 %",
+        "Job group 7 is still InProgress after 10 min 45 s: 1 of 2 jobs done, 55 %",
+        "Job group 7 is still InProgress after 22 min 45 s: 1 of 2 jobs done, 55 %",
         "Job group 7 is Complete",
     ]
+
+
+def test_a_job_of_ten_hours_makes_few_lines(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    began = clock.now
+    _wait(clock, lambda: "Complete" if clock.now - began > 36_000 else "InProgress")
+    lines = [record.getMessage() for record in caplog.records if "still" in record.getMessage()]
+    assert 40 <= len(lines) <= 45
+    assert "after 9 h 5" in lines[-1]
+
+
+def test_a_wait_that_goes_on_elsewhere_counts_from_its_beginning(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    words = iter(["InProgress"] * 12 + ["Complete"])
+    _wait(clock, lambda: next(words), began=clock.now - 7200)
+    assert "still InProgress after 2 h 1 min" in caplog.text
 
 
 def test_progress_that_cannot_be_read_does_no_harm(clock: FakeClock) -> None:

@@ -1,0 +1,93 @@
+"""What a job group is, in the names that people gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaBadRequest
+from airflow_provider_trifacta.api.flows import Flow
+from airflow_provider_trifacta.api.messages import Id, JsonObject, timestamp_of
+from airflow_provider_trifacta.api.operations import get_job_group
+
+
+@dataclass(frozen=True)
+class JobGroupDescription:
+    """What a job group runs, and for how long. What the API does not tell is None.
+
+    :param seconds: from its start to its last change, which is its end when it has ended: the API knows no
+        duration.
+    """
+
+    recipe_id: Id | None = None
+    recipe_name: str | None = None
+    flow_id: Id | None = None
+    flow_name: str | None = None
+    seconds: float | None = None
+
+    def __str__(self) -> str:
+        if self.recipe_id is None:
+            return "a recipe"
+        recipe = _named("recipe", self.recipe_id, self.recipe_name)
+        return recipe if self.flow_id is None else f"{recipe} of {_named('flow', self.flow_id, self.flow_name)}"
+
+
+def describe_job_group(job_group_id: Id, *, budget: float) -> Flow[JobGroupDescription]:
+    """Find out what a job group runs (``getJobGroup``). Never fails: what cannot be read is not told.
+
+    :param budget: seconds to try for.
+    """
+    # The first association is documented, the path through it is not; what is unknown is answered with 400.
+    for association in ("wrangledDataset.flow", "wrangledDataset"):
+        try:
+            job_group: JsonObject = yield get_job_group(job_group_id, embed=[association]).within(budget)
+        except TrifactaBadRequest:
+            continue
+        except TrifactaApiError:
+            break
+        return _description(job_group)
+    return JobGroupDescription()
+
+
+def recipe_of(job_group: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the recipe in a job group, as much of it as there is."""
+    # Objects spell it in camel case or not (api/README.md, section 7).
+    return _mapping(job_group.get("wrangledDataset") or job_group.get("wrangleddataset"))
+
+
+def _description(job_group: JsonObject) -> JobGroupDescription:
+    recipe = recipe_of(job_group)
+    flow = _mapping(recipe.get("flow"))
+    created, updated = timestamp_of(job_group.get("createdAt")), timestamp_of(job_group.get("updatedAt"))
+    return JobGroupDescription(
+        recipe_id=recipe.get("id"),
+        recipe_name=_text(recipe.get("name")),
+        flow_id=flow.get("id"),
+        flow_name=_text(flow.get("name")),
+        seconds=(updated - created).total_seconds() if created and updated else None,
+    )
+
+
+def spoken(seconds: float) -> str:
+    """Return a duration as a person says it: ``31 s``, ``12 min 5 s``, ``3 h 20 min``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def _named(what: str, identity: Id, name: str | None) -> str:
+    return f"{what} {identity}" if name is None else f'{what} "{name}" ({identity})'
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

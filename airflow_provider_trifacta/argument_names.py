@@ -1,0 +1,44 @@
+"""A misspelt argument is refused with the name that is meant, when the DAG file is parsed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+
+class SuggestsArgumentNames:
+    """Mixin for operators and sensors, before Airflow's base class."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        # Arguments of one's own subclasses do not come this far.
+        _check_names(type(self), kwargs)
+        super().__init__(**kwargs)
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Return the operator with these arguments, to be mapped over others (see Airflow's ``partial``).
+
+        :raises TypeError: an argument is misspelt; says the name that is meant.
+        """
+        _check_names(cls, kwargs)
+        return super().partial(**kwargs)  # type: ignore[misc]
+
+
+def _check_names(operator: type, given: Iterable[str]) -> None:
+    """Refuse what looks like a misspelt argument. What looks like nothing is left to Airflow to refuse.
+
+    :raises TypeError: names the argument that is meant.
+    """
+    known = {
+        name
+        for cls in operator.__mro__
+        if "__init__" in vars(cls)
+        for name, parameter in inspect.signature(cls.__init__).parameters.items()  # type: ignore[misc]
+        if parameter.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    }
+    for name in given:
+        meant = [] if name in known or name.startswith("_") else get_close_matches(name, known, n=1)
+        if meant:
+            raise TypeError(f"{operator.__name__} has no argument {name!r}: did you mean {meant[0]!r}?")

@@ -1,0 +1,294 @@
+"""What a person reads when a task fails. The page docs/failures.md shows these texts, and cannot differ from them.
+
+``UPDATE_DOCS=1 pytest tests/integration/test_failures.py`` writes the page anew after a change of a text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import os
+import re
+import ssl
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+from support import FakeTaskInstance, run_deferred
+
+from airflow_provider_trifacta.emulator import Emulator
+from airflow_provider_trifacta.exceptions import TrifactaError
+from airflow_provider_trifacta.operators.access_token import TrifactaRotateApiAccessTokenOperator
+from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
+
+PAGE = Path(__file__).parents[2] / "docs" / "failures.md"
+#: All that follows it is written by this file.
+BEGIN = "<!-- written by tests/integration/test_failures.py -->"
+
+
+@dataclass(frozen=True)
+class World:
+    """What a case can arrange.
+
+    :param connect: points the Airflow connection at a server, with further extras.
+    """
+
+    emulator: Emulator
+    connect: Callable[..., None]
+    folder: Path
+
+    def run(self, **arguments: Any) -> Any:
+        """Run the operator without any patience."""
+        defaults = {"task_id": "task", "wrangled_dataset_id": 7, "poll_interval": 0.05, "retry_budget": 0}
+        operator = TrifactaRunJobGroupOperator(**{**defaults, **arguments})
+        context = {"ti": FakeTaskInstance(arguments.get("start_date"))}
+        return run_deferred(operator, context)
+
+
+Case = Callable[[World], Any]
+CASES: dict[str, Case] = {}
+
+
+def case(title: str) -> Callable[[Case], Case]:
+    def register(function: Case) -> Case:
+        CASES[title] = function
+        return function
+
+    return register
+
+
+@case("The server refuses the request (400)")
+def _bad_request(world: World) -> Any:
+    return world.run(overrides={"profiler": "sometimes"})
+
+
+@case("The token has expired or was revoked (401)")
+def _unauthorized(world: World) -> Any:
+    world.emulator.delete_token(world.emulator.token)
+    return world.run()
+
+
+@case("The user may not do this (403)")
+def _forbidden(world: World) -> Any:
+    world.emulator.order("runJobGroup", "status", status=403)
+    return world.run()
+
+
+@case("There is no such recipe (404)")
+def _no_such_recipe(world: World) -> Any:
+    return world.run(wrangled_dataset_id=4712)
+
+
+@case("API access tokens are switched off (404)")
+def _feature_off(world: World) -> Any:
+    world.emulator.change_settings(access_tokens_enabled=False)
+    world.connect(world.emulator, token_variable="trifacta_token", retry_budget=0)
+    operator = TrifactaRotateApiAccessTokenOperator(task_id="rotate", lifetime_seconds=86400)
+    return operator.execute({"ti": FakeTaskInstance()})
+
+
+@case("The recipe was deleted (410)")
+def _gone(world: World) -> Any:
+    world.emulator.order("runJobGroup", "status", status=410)
+    return world.run()
+
+
+@case("The quota is used up for longer than the retry budget (429)")
+def _rate_limited(world: World) -> Any:
+    world.emulator.order("runJobGroup", "rate_limit", call=None)
+    return world.run()
+
+
+@case("The server fails while the task waits (500)")
+def _server_error(world: World) -> Any:
+    world.emulator.order("getJobGroupStatus", "status", status=500, call=None)
+    return world.run()
+
+
+@case("The server fails while the task submits (500)")
+def _server_error_at_submit(world: World) -> Any:
+    world.emulator.order("runJobGroup", "status", status=500, call=None)
+    world.emulator.order("listJobLibrary", "status", status=500, call=None)
+    return world.run()
+
+
+@case("A proxy answers in place of the server")
+def _html(world: World) -> Any:
+    world.emulator.order("getJobGroupStatus", "html", status=200, call=None)
+    return world.run()
+
+
+@case("The server does not answer in time")
+def _timeout(world: World) -> Any:
+    world.connect(world.emulator, read_timeout=0.3)
+    world.emulator.order("getJobGroupStatus", "delay", seconds=1, call=None)
+    return world.run()
+
+
+@case("The server's certificate is not trusted")
+def _tls(world: World) -> Any:
+    with _self_signed(world.folder) as url:
+        world.connect(url, token="eyJtoken")
+        return world.run()
+
+
+@case("The host does not exist")
+def _dns(world: World) -> Any:
+    world.connect("https://trifacta.invalid", token="eyJtoken")
+    return world.run()
+
+
+@case("Nobody listens there")
+def _refused(world: World) -> Any:
+    world.connect("http://127.0.0.1:9", token="eyJtoken")
+    return world.run()
+
+
+@case("The recipe fails")
+def _failed_wrangle(world: World) -> Any:
+    return world.run(wrangled_dataset_id=8)
+
+
+@case("Writing the result fails")
+def _failed_publish(world: World) -> Any:
+    return world.run(wrangled_dataset_id=10)
+
+
+@case("Somebody cancels the job group")
+def _canceled(world: World) -> Any:
+    world.emulator.change_settings(pace="polls=2")
+
+    def cancel() -> None:
+        while not world.emulator.calls("getJobGroupStatus"):
+            pass
+        world.emulator.app.runs.cancel(next(world.emulator.state.rows("jobGroups")), 17)
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    try:
+        return world.run(wrangled_dataset_id=9)
+    finally:
+        thread.join()
+
+
+@case("The job group takes longer than execution_timeout")
+def _deadline(world: World) -> Any:
+    began = datetime.now(UTC) - timedelta(hours=2)
+    operator = TrifactaRunJobGroupOperator(
+        task_id="task", wrangled_dataset_id=9, deferrable=True, execution_timeout=timedelta(hours=2)
+    )
+    return run_deferred(operator, {"ti": FakeTaskInstance(began)})
+
+
+@case("The job group has a status that nobody knows")
+def _unknown_status(world: World) -> Any:
+    world.emulator.order("getJobGroupStatus", "status", status=200, call=None)
+    return world.run(unknown_status_timeout=0.1)
+
+
+@pytest.fixture
+def world(emulator: Emulator, connect: Callable[..., None], tmp_path: Path) -> World:
+    connect(emulator)
+    return World(emulator, connect, tmp_path)
+
+
+@pytest.mark.parametrize("title", CASES)
+def test_the_page_shows_what_a_person_reads(world: World, title: str) -> None:
+    with pytest.raises(TrifactaError) as caught:
+        CASES[title](world)
+    section = _section(title, caught.value, world.emulator)
+    if os.environ.get("UPDATE_DOCS"):
+        _write(title, section)
+    assert section in PAGE.read_text(), "the page is not up to date: see the docstring of this file"
+
+
+def test_the_page_shows_nothing_else() -> None:
+    generated = PAGE.read_text().partition(BEGIN)[2]
+    assert re.findall("^## (.*)$", generated, re.MULTILINE) == list(CASES)
+
+
+def test_every_text_says_what_to_do() -> None:
+    for text in re.findall("```text\n(.*?)```", PAGE.read_text(), re.DOTALL):
+        assert re.search(r"[Cc]heck|retry|administrator|says how long|spread the calls", text), text
+
+
+def _section(title: str, error: BaseException, emulator: Emulator) -> str:
+    """Return the section of a failure in the page, without what differs from run to run."""
+    text = str(error).replace(emulator.url, "https://trifacta.example.com")
+    for pattern, shown in {
+        r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": "2f6c1f0e-4a52-4c8e-9d1f-0c2f7a9b3e41",
+        r"host='127.0.0.1', port=\d+": "host='trifacta.example.com', port=443",
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC": "2024-03-01 06:00:00 UTC",
+        r" \(_ssl\.c:\d+\)": "",
+        r"\[Errno -\d+\] [^)]*": "[Errno -2] Name or service not known",
+        r"Wait \d+ seconds": "Wait 42 seconds",
+        r"for \d+ s\.": "for 31 s.",
+    }.items():
+        text = re.sub(pattern, shown, text)
+    shown = "\n".join(textwrap.wrap(f"{type(error).__name__}: {text}", 100, break_long_words=False))
+    retried = (
+        "not retried, whatever `retries` says."
+        if isinstance(error, AirflowFailException)
+        else "retried as often as `retries` says."
+    )
+    return f"## {title}\n\n```text\n{shown}\n```\n\nThe task is {retried}\n"
+
+
+def _write(title: str, section: str) -> None:
+    """Put a section into the page, in the order of the cases."""
+    head, _, generated = PAGE.read_text().partition(BEGIN)
+    sections = dict(re.findall(r"(?ms)^(## .*?)\n(.*?)(?=^## |\Z)", generated))
+    heading, _, body = section.partition("\n")
+    sections[heading] = body
+    order = [f"## {title}" for title in CASES]
+    text = "\n".join(f"{name}\n{sections[name].rstrip()}\n" for name in order if name in sections)
+    PAGE.write_text(f"{head}{BEGIN}\n\n{text}")
+
+
+@contextlib.contextmanager
+def _self_signed(folder: Path) -> Iterator[str]:
+    """A server on loopback with a certificate that nobody signed."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(hours=1))
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "server.pem"
+    file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"https://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
