@@ -94,20 +94,29 @@ def _days(name: str, value: Any) -> float:
         raise TrifactaConfigurationError(f"extra {name}: {value!r} is not a number of days") from None
 
 
-_LINKS, _TOKEN, _NETWORK, _PATIENCE = "Links", "Token", "Network", "Patience"
+#: The form folds them.
+_NETWORK, _TOKEN, _PATIENCE, _LINKS = "Network", "Token", "Timeouts and retries", "Links"
 
 #: In the order in which a person sets up a connection: the form shows them like this.
 EXTRA_FIELDS: dict[str, ExtraField] = {
-    "application_url": ExtraField(
-        "Application URL",
-        "Where links in logs and buttons lead: the address of the web application, up to its /jobs or /flows, "
-        "with ?projectId=... behind it for Dataprep. Default: the base URL.",
-        {
-            "type": ["string", "null"],
-            "section": _LINKS,
-            "examples": ["https://clouddataprep.com?projectId=my-project"],
-        },
-        check_application_url,
+    "verify": ExtraField(
+        "Verify TLS certificates",
+        "Check the server's certificate. Switch off only for tests: the token goes to whoever answers.",
+        {"type": ["boolean", "null"], "default": True, "section": _NETWORK},
+        _boolean,
+    ),
+    "ca_bundle": ExtraField(
+        "CA bundle",
+        "Path of a file with the certificate authorities to trust, on every worker and triggerer. "
+        "Default: the public ones.",
+        {"type": ["string", "null"], "section": _NETWORK, "examples": ["/etc/ssl/certs/ca-certificates.crt"]},
+        _file,
+    ),
+    "proxy": ExtraField(
+        "Proxy",
+        "URL of a proxy, for example http://proxy.example.com:3128. Default: the environment's.",
+        {"type": ["string", "null"], "section": _NETWORK, "examples": ["http://proxy.example.com:3128"]},
+        _proxy,
     ),
     "token_variable": ExtraField(
         "Variable with the token",
@@ -128,25 +137,6 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
         {"type": ["number", "null"], "minimum": 0, "default": 7, "section": _TOKEN},
         _days,
     ),
-    "verify": ExtraField(
-        "Verify TLS certificates",
-        "Check the server's certificate. Switch off only for tests: the token goes to whoever answers.",
-        {"type": ["boolean", "null"], "default": True, "section": _NETWORK},
-        _boolean,
-    ),
-    "ca_bundle": ExtraField(
-        "CA bundle",
-        "Path of a file with the certificate authorities to trust, on every worker and triggerer. "
-        "Default: the public ones.",
-        {"type": ["string", "null"], "section": _NETWORK, "examples": ["/etc/ssl/certs/ca-certificates.crt"]},
-        _file,
-    ),
-    "proxy": ExtraField(
-        "Proxy",
-        "URL of a proxy, for example http://proxy.example.com:3128. Default: the environment's.",
-        {"type": ["string", "null"], "section": _NETWORK, "examples": ["http://proxy.example.com:3128"]},
-        _proxy,
-    ),
     "connect_timeout": ExtraField(
         "Connect timeout",
         "Seconds to wait for a connection. Default: 10.",
@@ -165,6 +155,17 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
         "reached. Waits outlive faults that are shorter. Default: 900.",
         {"type": ["number", "null"], "minimum": 0, "default": 900, "section": _PATIENCE},
         _budget,
+    ),
+    "application_url": ExtraField(
+        "Application URL",
+        "Where links in logs and buttons lead: the address of the web application, up to its /jobs or /flows, "
+        "with ?projectId=... behind it for Dataprep. Default: the base URL.",
+        {
+            "type": ["string", "null"],
+            "section": _LINKS,
+            "examples": ["https://clouddataprep.com?projectId=my-project"],
+        },
+        check_application_url,
     ),
 }
 

@@ -10,6 +10,8 @@ Those of the API are drawn as a tree in :mod:`airflow_provider_trifacta.api.erro
     │   ├── TrifactaJobGroupStatusUnknown    its status stayed a word that nobody knows
     │   └── TrifactaAwaitedJobGroupFailed    a sensor's: not retried, since the end of a job group is final
     ├── TrifactaWaitFailed                   its status could not be read for the retry budget
+    ├── TrifactaResultsNotSaved              it is Complete, but a result asked for could not be brought
+    │   └── TrifactaProfileMissing           it ran without profiling; not retried
     ├── TrifactaRotationError                no token was rotated, or left-overs not revoked; the stored one works
     ├── TrifactaSubmitOutcomeUnknown         it may or may not have been started; nothing more was
     └── TrifactaSubmitRefused                the server will never start it; not retried (also a TrifactaApiError)
@@ -58,7 +60,9 @@ __all__ = [
     "TrifactaJobGroupStatusUnknown",
     "TrifactaJobGroupTimeout",
     "TrifactaNotFound",
+    "TrifactaProfileMissing",
     "TrifactaRateLimited",
+    "TrifactaResultsNotSaved",
     "TrifactaRotationError",
     "TrifactaServerError",
     "TrifactaSubmitOutcomeUnknown",
@@ -117,6 +121,14 @@ class TrifactaAwaitedJobGroupFailed(TrifactaJobGroupError, AirflowFailException)
 
 class TrifactaWaitFailed(TrifactaError):
     """The status of a job group could not be read for the whole retry budget. It may still be running."""
+
+
+class TrifactaResultsNotSaved(TrifactaError):
+    """A job group is ``Complete``, but a result that was asked for could not be brought."""
+
+
+class TrifactaProfileMissing(TrifactaResultsNotSaved, AirflowFailException):
+    """A profile was required, and the job group ran without profiling. No retry would change that."""
 
 
 class TrifactaRotationError(TrifactaError):

@@ -47,32 +47,31 @@ def link_of(hook: TrifactaHook, job_group_id: int | str) -> str:
     return hook.client.settings.application.job_group_url(job_group_id)
 
 
-def conclude(
-    hook: TrifactaHook, job_group_id: int | str, status: str, log: Log, *, own: bool = True
-) -> JobGroupDescription:
+def conclude(hook: TrifactaHook, job_group_id: int | str, status: str, log: Log, *, own: bool = True) -> None:
     """Return when a final status is a success, after logging a summary.
 
     :param own: whether the task started the job group, or only waits for it.
-    :return: what the job group ran.
     :raises TrifactaJobGroupError: it is not; says which jobs failed, and why.
     """
     link = link_of(hook, job_group_id)
     description = hook.run(describe_job_group(job_group_id, budget=DIAGNOSIS_BUDGET))
     if is_success(status):
         _log_summary(hook, job_group_id, description, link, log)
-        return description
+        return
     canceled = is_canceled(status)
     failed_jobs = hook.run(explain_failure(job_group_id))
-    error = (TrifactaJobGroupCanceled if canceled else TrifactaJobGroupFailed)(
-        _why(job_group_id, description, failed_jobs, canceled=canceled, own=own, link=link),
+    why = _why(job_group_id, description, failed_jobs, canceled=canceled, own=own, link=link)
+    # Airflow logs every exception on one line, with its stack, which explains nothing here: the reason comes
+    # first, in lines that fit on a screen.
+    for sentence in why:
+        log.error("%s", sentence)
+    raise (TrifactaJobGroupCanceled if canceled else TrifactaJobGroupFailed)(
+        " ".join(why),
         job_group_id=job_group_id,
         status=status,
         link=link,
         failed_jobs=failed_jobs,
     )
-    # Airflow logs every exception with its stack, which explains nothing here: the reason comes first.
-    log.error("%s", error)
-    raise error
 
 
 def status_unknown(
@@ -127,21 +126,22 @@ def _why(
     canceled: bool,
     own: bool,
     link: str,
-) -> str:
+) -> list[str]:
+    """Return the sentences that explain a bad end."""
     if canceled:
         said = [f"Job group {job_group_id} was canceled, in the application or over the API."]
         failed_jobs = [job for job in failed_jobs if job.message]
         said += [_sentence("; ".join(map(str, failed_jobs)))] if failed_jobs else []
     else:
         reasons = "; ".join(map(str, failed_jobs)) or "the API does not say which of its jobs, or why"
-        said = [f"Job group {job_group_id} failed: {_sentence(reasons)}"]
+        said = [_sentence(f"Job group {job_group_id} failed: {reasons}")]
     if description.recipe_id is not None:
         duration = f" for {spoken(description.seconds)}" if description.seconds is not None else ""
         said.append(f"It ran {description}{duration}.")
     if not canceled:
         types = [job.type for job in failed_jobs]
         said += dict.fromkeys(_ADVICE_BY_JOB_TYPE.get(kind, _LOOK_AT_THE_LOG) for kind in types or [""])
-    return " ".join([*said, _NEW_ONE if own else _NEW_ONE_ELSEWHERE, f"See {link}"])
+    return [*said, _NEW_ONE if own else _NEW_ONE_ELSEWHERE, f"See {link}"]
 
 
 def _log_summary(

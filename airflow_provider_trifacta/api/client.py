@@ -147,13 +147,20 @@ class TrifactaClient(BoundOperations):
     def get_job_group_pdf_results(self, job_group_id: Id, path: str | os.PathLike[str]) -> Path:
         """Stream the profile of a job group as PDF to a file (``getJobGroupPdfResults``).
 
-        The file appears when it is complete, never in part. A job group that ran without profiling answers 400.
+        A job group that ran without profiling answers 400.
+
+        :param path: where to put the file; its folder must exist.
+        :return: the path of the file.
+        """
+        return self.download(get_job_group_pdf_results(job_group_id), path)
+
+    def download(self, operation: Operation[Any], path: str | os.PathLike[str]) -> Path:
+        """Stream the answer to an operation to a file. The file appears when it is complete, never in part.
 
         :param path: where to put the file; its folder must exist.
         :return: the path of the file.
         """
         target = Path(path)
-        request = get_job_group_pdf_results(job_group_id).request
 
         def fetch(request: Request) -> Path:
             handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
@@ -167,7 +174,8 @@ class TrifactaClient(BoundOperations):
                 raise
             return target
 
-        return self._send(Operation(request, lambda answer: target), fetch)
+        streamed: Operation[Path] = replace(operation, decode=lambda answer: target)
+        return self._send(streamed, fetch)
 
     def _send(self, operation: Operation[T], attempt: Callable[[Request], T]) -> T:
         """Drive one operation through the retry policy; ``attempt`` sends its request once."""
@@ -233,6 +241,10 @@ class TrifactaClient(BoundOperations):
                 ) as response:
                     answer_headers = {name.lower(): value for name, value in response.headers.items()}
                     if sink is not None and response.status_code == 200:
+                        if "text/html" in answer_headers.get("content-type", ""):
+                            # A proxy's page is not what was asked for.
+                            page = Answer(request, response.status_code, answer_headers, response.content)
+                            raise page.not_understood(f"expected {request.accept}")
                         for chunk in response.iter_content(_CHUNK):
                             sink(chunk)
                         return Answer(request, response.status_code, answer_headers, b"")

@@ -307,3 +307,11 @@ def says_gone(error: TrifactaApiError) -> bool:
     if error.name is None or error.name == "RouteNotFoundException":
         return False
     return isinstance(error, TrifactaNotFound) or (error.status == 400 and "NotFound" in error.name)
+
+
+def says_not_profiled(error: BaseException | None) -> bool:
+    """Return whether an answer says that a job group has no profile because it ran without profiling.
+
+    That is a 400 with this name (observed), not a 404 (api/README.md, section 7).
+    """
+    return isinstance(error, TrifactaBadRequest) and "ProfilingDataNotFound" in (error.name or "")

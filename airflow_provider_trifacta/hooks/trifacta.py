@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import BaseHook, ObjectStoragePath
 from asgiref.sync import sync_to_async
 
 from airflow_provider_trifacta.airflow_api import AirflowApi
@@ -47,6 +47,7 @@ from airflow_provider_trifacta.connection import (
     settings_of,
     unknown_extras,
 )
+from airflow_provider_trifacta.job_group_results import save, target_of
 from airflow_provider_trifacta.token_stores import TokenStore, read_token, store_of
 
 T = TypeVar("T")
@@ -274,13 +275,17 @@ class TrifactaHook(BoundOperations, BaseHook):
         )
         return self.run(flow)
 
-    def get_job_group_pdf_results(self, job_group_id: Id, path: str | os.PathLike[str]) -> Path:
+    def get_job_group_pdf_results(
+        self, job_group_id: Id, path: str | os.PathLike[str] | ObjectStoragePath
+    ) -> Path | ObjectStoragePath:
         """Stream the profile of a job group as PDF to a file (``getJobGroupPdfResults``).
 
-        :param path: where to put the file; its folder must exist.
+        :param path: where to put the file, on this machine or in a storage that Airflow knows (``s3://...``).
         :return: the path of the file.
         """
-        return self.client.get_job_group_pdf_results(job_group_id, path)
+        target = target_of("path", path)
+        save(lambda file: self.client.get_job_group_pdf_results(job_group_id, file), target)
+        return target
 
     # --------------------------------------------------------------------------------------------- Airflow's form
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections.abc import Mapping, Sequence
@@ -10,17 +11,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
+from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.api.settings import check_seconds
 from airflow_provider_trifacta.argument_names import SuggestsArgumentNames
 from airflow_provider_trifacta.links import LINKS
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
     from airflow_provider_trifacta.api.client import TrifactaClient
     from airflow_provider_trifacta.api.job_group_launch import JobGroupLaunch
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
     from airflow_provider_trifacta.job_group_attempts import Begun, JobGroupAttempts
+    from airflow_provider_trifacta.job_group_results import ResultPaths
 
 # Everything that reads connections and sends requests is imported when a task runs: DAG files are parsed far
 # more often.
@@ -56,6 +59,12 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
     :param cancel_on_kill: whether the job group is canceled when the task is killed, cleared or marked while it
         waits.
     :param durable: whether a retry goes on with the job group of the try before it. Without, it starts a new one.
+    :param profile_pdf_path: where to bring the profile as PDF: a path on this machine, or one in a storage that
+        Airflow knows, e.g. ``s3://aws_default@bucket/{{ ds }}.pdf`` (templated).
+    :param profile_json_path: where to bring the profile as JSON, likewise (templated).
+    :param outputs_json_path: where to bring the list of files and tables that were written (templated).
+    :param profile_required: whether the task fails when there is no profile to bring, since the job group ran
+        without profiling. Otherwise the log says so.
     :param trifacta_conn_id: the Airflow connection (templated).
     """
 
@@ -65,6 +74,9 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
         "overrides",
         "reference_date",
         "request_body_extra",
+        "profile_pdf_path",
+        "profile_json_path",
+        "outputs_json_path",
         "trifacta_conn_id",
     )
     template_fields_renderers = {  # noqa: RUF012
@@ -90,6 +102,10 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
         retry_budget: float | None = None,
         cancel_on_kill: bool = True,
         durable: bool = True,
+        profile_pdf_path: str | os.PathLike[str] | ObjectStoragePath | None = None,
+        profile_json_path: str | os.PathLike[str] | ObjectStoragePath | None = None,
+        outputs_json_path: str | os.PathLike[str] | ObjectStoragePath | None = None,
+        profile_required: bool = False,
         trifacta_conn_id: str = "trifacta_default",
         **kwargs: Any,
     ) -> None:
@@ -108,6 +124,17 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
         )
         self.cancel_on_kill = cancel_on_kill
         self.durable = durable
+        self.profile_pdf_path = profile_pdf_path
+        self.profile_json_path = profile_json_path
+        self.outputs_json_path = outputs_json_path
+        self.profile_required = profile_required
+        if not wait_for_completion:
+            for name in ("profile_pdf_path", "profile_json_path", "outputs_json_path"):
+                if getattr(self, name) is not None:
+                    raise TrifactaConfigurationError(
+                        f"{name}: there is nothing to bring before the job group has ended: use it with "
+                        "wait_for_completion=True"
+                    )
         self.trifacta_conn_id = trifacta_conn_id
         self.job_group_id: int | None = None
         self._began: float | None = None
@@ -118,7 +145,6 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
         """Start the recipe, or go on with what an earlier try started, and wait as asked for."""
         from airflow_provider_trifacta.api.job_group_launch import JobGroupLaunch
         from airflow_provider_trifacta.api.statuses import is_canceled
-        from airflow_provider_trifacta.job_group_outcome import conclude
 
         # The request is made before the connection is read: an argument that cannot be used comes first.
         launch = JobGroupLaunch(
@@ -128,6 +154,7 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
             reference_date=self.reference_date,
             request_body_extra=self.request_body_extra,
         )
+        self._result_paths()
         hook = self._hook()
         self._client = hook.client
         attempts = self._attempts(hook, launch, context)
@@ -146,7 +173,7 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
             if begun.continued and is_canceled(status):
                 self._log_canceled_earlier(begun.job_group_id)
                 continue
-            conclude(hook, begun.job_group_id, status, self.log)
+            self._conclude(hook, begun.job_group_id, status)
             return begun.job_group_id
 
     def execute_complete(self, context: Context, event: Any = None, continued: bool = False) -> int:
@@ -156,12 +183,7 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
         """
         from airflow_provider_trifacta.api.statuses import is_canceled
         from airflow_provider_trifacta.job_group_attempts import Begun
-        from airflow_provider_trifacta.job_group_outcome import (
-            conclude,
-            deadline_passed,
-            status_unknown,
-            wait_failed,
-        )
+        from airflow_provider_trifacta.job_group_outcome import deadline_passed, status_unknown, wait_failed
         from airflow_provider_trifacta.triggers.job_group import WaitEvent
 
         own = self._pushed_job_group_id(context)
@@ -175,7 +197,7 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
             if continued and is_canceled(ended.status):
                 self._log_canceled_earlier(ended.job_group_id)
                 return self.execute(context)
-            conclude(hook, ended.job_group_id, ended.status, self.log)
+            self._conclude(hook, ended.job_group_id, ended.status)
             return int(ended.job_group_id)
         if ended.outcome == "unknown":
             raise status_unknown(hook, ended.job_group_id, ended.status)
@@ -235,6 +257,25 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
         from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
         return TrifactaHook(self.trifacta_conn_id, retry_budget=self.retry_budget)
+
+    def _result_paths(self) -> ResultPaths:
+        from airflow_provider_trifacta.job_group_results import ResultPaths
+
+        return ResultPaths.check(
+            profile_pdf_path=self.profile_pdf_path,
+            profile_json_path=self.profile_json_path,
+            outputs_json_path=self.outputs_json_path,
+        )
+
+    def _conclude(self, hook: TrifactaHook, job_group_id: int | str, status: str) -> None:
+        """Succeed and bring the results, or fail with the reason."""
+        from airflow_provider_trifacta.job_group_outcome import conclude
+        from airflow_provider_trifacta.job_group_results import save_results
+
+        conclude(hook, job_group_id, status, self.log)
+        save_results(
+            hook, job_group_id, self._result_paths(), profile_required=self.profile_required, log=self.log
+        )
 
     def _attempts(self, hook: TrifactaHook, launch: JobGroupLaunch, context: Context) -> JobGroupAttempts:
         from airflow_provider_trifacta.attempt_notes import NoNotes, notes_of
