@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -36,7 +36,7 @@ class AccessToken:
     last_used: datetime | None
 
     @classmethod
-    def read(cls, info: JsonObject) -> AccessToken:
+    def read(cls, info: Mapping[str, Any]) -> AccessToken:
         """Read a ``tokenInfo``."""
         return cls(
             id=str(info["tokenId"]),

@@ -28,7 +28,6 @@ from airflow_provider_trifacta.api.messages import (
     MAX_REDIRECTS,
     MAX_REPLACED_TOKENS,
     Answer,
-    JsonObject,
     Listing,
     Operation,
     Request,
@@ -128,7 +127,7 @@ class AsyncTrifactaClient(BoundOperations):
                 raise
             return await self.send(alternative)
 
-    async def iterate(self, listing: Listing) -> AsyncIterator[JsonObject]:
+    async def iterate(self, listing: Listing[T]) -> AsyncIterator[T]:
         """Give every object of a list, page by page."""
         unseen = Unseen(listing.limit)
         offset: int | None = 0

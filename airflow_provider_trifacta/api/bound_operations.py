@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from airflow_provider_trifacta.api import operations
-from airflow_provider_trifacta.api.messages import JsonObject, Listing, Operation
+from airflow_provider_trifacta.api.messages import Listing, Operation
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,7 +20,7 @@ class Sends(Protocol):
         """Send an operation and return its result."""
         ...
 
-    def iterate(self, listing: Listing) -> Iterator[JsonObject]:
+    def iterate(self, listing: Listing[T]) -> Iterator[T]:
         """Give every object of a list."""
         ...
 
@@ -32,7 +32,7 @@ class SendsAsync(Protocol):
         """Send an operation and return its result."""
         ...
 
-    def iterate(self, listing: Listing) -> AsyncIterator[JsonObject]:
+    def iterate(self, listing: Listing[T]) -> AsyncIterator[T]:
         """Give every object of a list."""
         ...
 
@@ -47,9 +47,9 @@ class _Method(Generic[P, T]):
     @overload
     def __get__(self, instance: None, owner: type) -> Callable[P, Operation[T]]: ...
     @overload
-    def __get__(self, instance: SendsAsync, owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
-    @overload
     def __get__(self, instance: Sends, owner: type) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, instance: SendsAsync, owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
 
     def __get__(self, instance: Any, owner: type) -> Any:
         if instance is None:
@@ -62,19 +62,19 @@ class _Method(Generic[P, T]):
         return call
 
 
-class _ListMethod(Generic[P]):
+class _ListMethod(Generic[P, T]):
     """A list as a method: calling it gives an iterator over all its objects."""
 
-    def __init__(self, listing: Callable[P, Listing]) -> None:
+    def __init__(self, listing: Callable[P, Listing[T]]) -> None:
         self._listing = listing
         self.__doc__ = listing.__doc__
 
     @overload
-    def __get__(self, instance: None, owner: type) -> Callable[P, Listing]: ...
+    def __get__(self, instance: None, owner: type) -> Callable[P, Listing[T]]: ...
     @overload
-    def __get__(self, instance: SendsAsync, owner: type) -> Callable[P, AsyncIterator[JsonObject]]: ...
+    def __get__(self, instance: Sends, owner: type) -> Callable[P, Iterator[T]]: ...
     @overload
-    def __get__(self, instance: Sends, owner: type) -> Callable[P, Iterator[JsonObject]]: ...
+    def __get__(self, instance: SendsAsync, owner: type) -> Callable[P, AsyncIterator[T]]: ...
 
     def __get__(self, instance: Any, owner: type) -> Any:
         if instance is None:

@@ -33,7 +33,6 @@ from airflow_provider_trifacta.api.messages import (
     MAX_REPLACED_TOKENS,
     Answer,
     Id,
-    JsonObject,
     Listing,
     Operation,
     Request,
@@ -115,7 +114,7 @@ class TrifactaClient(BoundOperations):
         """
         return self._send(operation, lambda request: operation.decode(self._exchange(request)))
 
-    def iterate(self, listing: Listing) -> Iterator[JsonObject]:
+    def iterate(self, listing: Listing[T]) -> Iterator[T]:
         """Give every object of a list, page by page."""
         unseen = Unseen(listing.limit)
         offset: int | None = 0

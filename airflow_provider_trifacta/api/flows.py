@@ -10,7 +10,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from airflow_provider_trifacta.api.messages import JsonObject, Listing, Operation, Page, Unseen
+from airflow_provider_trifacta.api.messages import Listing, Operation, Page, Unseen
 
 T = TypeVar("T")
 
@@ -28,13 +28,13 @@ class Pause:
 Flow = Generator[Operation[Any] | Pause, Any, T]
 
 
-def read_all(listing: Listing) -> Flow[list[JsonObject]]:
+def read_all(listing: Listing[T]) -> Flow[list[T]]:
     """Read every page of a list."""
     unseen = Unseen(listing.limit)
-    items: list[JsonObject] = []
+    items: list[T] = []
     offset: int | None = 0
     while offset is not None and not unseen.enough:
-        page: Page = yield listing.page(offset)
+        page: Page[T] = yield listing.page(offset)
         items.extend(unseen.of(page.items))
         offset = page.next_offset
     return items

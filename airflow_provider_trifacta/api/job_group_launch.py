@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from airflow_provider_trifacta.api.answers import StartedJobGroup
 from airflow_provider_trifacta.api.descriptions import recipe_of
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.api.flows import Flow, read_all
@@ -52,7 +53,7 @@ class JobGroupLaunch:
         """What is run, for a person."""
         return f"recipe {self.wrangled_dataset_id}"
 
-    def start(self, execution_id: str) -> Operation[JsonObject]:
+    def start(self, execution_id: str) -> Operation[StartedJobGroup]:
         """Return the call that starts it."""
         return self._start(execution_id=execution_id)
 
@@ -85,7 +86,7 @@ class JobGroupLaunch:
                 found.append(Run(row["id"], row.get("status")))
         return found
 
-    def _may_be(self, row: JsonObject, since: float, person_id: str | None) -> bool:
+    def _may_be(self, row: Mapping[str, Any], since: float, person_id: str | None) -> bool:
         if row.get("id") is None or row.get("ranfrom") not in (None, "api") or row.get("flowrun"):
             return False
         creator = (row.get("creator") or {}).get("id")

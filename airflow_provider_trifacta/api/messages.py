@@ -260,7 +260,7 @@ class Operation(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Listing:
+class Listing(Generic[T]):
     """A list that is read page by page.
 
     :param request: the first page, without ``limit`` and ``offset``.
@@ -278,7 +278,7 @@ class Listing:
         if isinstance(self.page_size, bool) or self.page_size < 1:
             raise TrifactaConfigurationError(f"page_size: {self.page_size!r} is not a positive integer")
 
-    def page(self, offset: int) -> Operation[Page]:
+    def page(self, offset: int) -> Operation[Page[T]]:
         """Return the call that reads the page at ``offset``."""
         # The count tells the last page from one that the server made shorter than asked for: the largest
         # limit is not documented, and a silently shortened page must not end the list.
@@ -290,7 +290,7 @@ class Listing:
         }
         return Operation(replace(self.request, query=query), lambda answer: self._decode(answer, offset))
 
-    def _decode(self, answer: Answer, offset: int) -> Page:
+    def _decode(self, answer: Answer, offset: int) -> Page[T]:
         value = answer.json()
         items = value.get("data") if isinstance(value, dict) else None
         if not isinstance(items, list):
@@ -305,14 +305,14 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Page:
+class Page(Generic[T]):
     """One page of a list.
 
     :param items: the objects.
     :param next_offset: where the next page begins, None on the last one.
     """
 
-    items: list[JsonObject]
+    items: list[T]
     next_offset: int | None
 
 
@@ -332,7 +332,7 @@ class Unseen:
         """Whether the limit is reached."""
         return self._left == 0
 
-    def of(self, items: Iterable[JsonObject]) -> Iterable[JsonObject]:
+    def of(self, items: Iterable[T]) -> Iterable[T]:
         """Give the objects not seen before, up to the limit."""
         for item in items:
             if self.enough:

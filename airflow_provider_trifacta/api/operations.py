@@ -18,6 +18,20 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
+from airflow_provider_trifacta.api.answers import (
+    ApiAccessToken,
+    CanceledJobGroup,
+    CreatedApiAccessToken,
+    Job,
+    JobGroup,
+    JobGroupInput,
+    JobGroupOutputs,
+    Person,
+    Publication,
+    RanFor,
+    RanFrom,
+    StartedJobGroup,
+)
 from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaConfigurationError, TrifactaNotFound
 from airflow_provider_trifacta.api.messages import (
     Answer,
@@ -39,7 +53,7 @@ FilterType = Literal["fuzzy", "contains", "exact", "exactIgnoreCase"] | None
 # --------------------------------------------------------------------------------------------- meaning of answers
 
 
-def _object(answer: Answer) -> JsonObject:
+def _object(answer: Answer) -> Any:
     value = answer.json()
     if not isinstance(value, dict):
         raise answer.not_understood("expected an object")
@@ -61,7 +75,7 @@ def _count(answer: Answer) -> int:
     return count
 
 
-def _data(answer: Answer) -> list[JsonObject]:
+def _data(answer: Answer) -> list[Any]:
     data = _object(answer).get("data")
     if not isinstance(data, list):
         raise answer.not_understood('expected a list, {"data": [...]}')
@@ -123,7 +137,7 @@ def run_job_group(
     reference_date: datetime | str | None = None,
     request_body_extra: Mapping[str, Any] | None = None,
     execution_id: str | None = None,
-) -> Operation[JsonObject]:
+) -> Operation[StartedJobGroup]:
     """Run a recipe (``runJobGroup``). Gives the answer, whose ``id`` is the job group.
 
     Never sent twice unless the first one provably did nothing.
@@ -157,10 +171,10 @@ def list_job_groups(
     filter_fields: Names = None,
     filter_type: FilterType = None,
     flow_node_id: Id | None = None,
-    ranfor: str | None = None,
+    ranfor: RanFor | None = None,
     limit: int | None = None,
     page_size: int = 100,
-) -> Listing:
+) -> Listing[JobGroup]:
     """List job groups (``listJobGroups``). The API prefers :func:`list_job_library`.
 
     :param limit: how many to give at the most; None gives all.
@@ -181,7 +195,7 @@ def list_job_groups(
 
 def get_job_group(
     job_group_id: Id, *, embed: Names = None, fields: Names = None, include_deleted: bool | None = None
-) -> Operation[JsonObject]:
+) -> Operation[JobGroup]:
     """Get a job group (``getJobGroup``).
 
     :param embed: associations to include, e.g. ``["jobs", "wrangledDataset"]``.
@@ -205,17 +219,17 @@ def get_job_group_status(job_group_id: Id) -> Operation[str]:
     return Operation(Request("GET", _job_group(job_group_id, "/status")), _status, without_route)
 
 
-def get_jobs_for_job_group(job_group_id: Id) -> Operation[list[JsonObject]]:
+def get_jobs_for_job_group(job_group_id: Id) -> Operation[list[Job]]:
     """List the jobs of a job group (``getJobsForJobGroup``)."""
     return Operation(Request("GET", _job_group(job_group_id, "/jobs")), _data)
 
 
-def get_job_group_inputs(job_group_id: Id) -> Operation[list[JsonObject]]:
+def get_job_group_inputs(job_group_id: Id) -> Operation[list[JobGroupInput]]:
     """List the datasets a job group read (``getJobGroupInputs``). Some job groups answer 400."""
     return Operation(Request("GET", _job_group(job_group_id, "/inputs")), _data)
 
 
-def get_job_group_outputs(job_group_id: Id) -> Operation[JsonObject]:
+def get_job_group_outputs(job_group_id: Id) -> Operation[JobGroupOutputs]:
     """Get what a job group wrote, ``{"files": [...], "tables": [...]}`` (``getJobGroupOutputs``)."""
     return Operation(Request("GET", _job_group(job_group_id, "/outputs")), _object)
 
@@ -247,12 +261,12 @@ def get_job_group_pdf_results(job_group_id: Id) -> Operation[bytes]:
     return Operation(request, lambda answer: answer.body)
 
 
-def get_publications_for_job_group(job_group_id: Id) -> Operation[list[JsonObject]]:
+def get_publications_for_job_group(job_group_id: Id) -> Operation[list[Publication]]:
     """List the publications of a job group (``getPublicationsForJobGroup``)."""
     return Operation(Request("GET", _job_group(job_group_id, "/publications")), _data)
 
 
-def cancel_job_group(job_group_id: Id) -> Operation[Any]:
+def cancel_job_group(job_group_id: Id) -> Operation[CanceledJobGroup]:
     """Ask a job group to stop (``cancelJobGroup``). It stops later; read its status to know when.
 
     Cancelling a finished job group does nothing, so this is repeated like a read when its answer is lost.
@@ -271,8 +285,8 @@ def _job_group(job_group_id: Id, route: str = "") -> str:
 def _library_query(
     *,
     status: str | None = None,
-    ranfrom: str | None = None,
-    ranfor: str | None = None,
+    ranfrom: RanFrom | None = None,
+    ranfor: RanFor | None = None,
     run_by: Literal["all", "currentUser"] | None = None,
     type: str | None = None,
     fields: Names = None,
@@ -294,8 +308,8 @@ def _library_query(
 def list_job_library(
     *,
     status: str | None = None,
-    ranfrom: str | None = None,
-    ranfor: str | None = None,
+    ranfrom: RanFrom | None = None,
+    ranfor: RanFor | None = None,
     run_by: Literal["all", "currentUser"] | None = None,
     type: str | None = None,
     fields: Names = None,
@@ -306,12 +320,12 @@ def list_job_library(
     date_filter: DateFilter = None,
     limit: int | None = None,
     page_size: int = 100,
-) -> Listing:
+) -> Listing[JobGroup]:
     """List job groups, with filters (``listJobLibrary``).
 
     :param status: a status word.
-    :param ranfrom: ``ui``, ``schedule`` or ``api``.
-    :param ranfor: ``recipe``, ``plan``, ...
+    :param ranfrom: what started it.
+    :param ranfor: what it was started for.
     :param date_filter: e.g. ``{"createdAt": {"gte": datetime(...)}}``; moments as datetime or epoch
         milliseconds.
     :param limit: how many to give at the most; None gives all.
@@ -335,8 +349,8 @@ def list_job_library(
 def count_job_library(
     *,
     status: str | None = None,
-    ranfrom: str | None = None,
-    ranfor: str | None = None,
+    ranfrom: RanFrom | None = None,
+    ranfor: RanFor | None = None,
     run_by: Literal["all", "currentUser"] | None = None,
     type: str | None = None,
     include_deleted: bool | None = None,
@@ -367,7 +381,9 @@ def get_job_status(job_id: Id) -> Operation[str]:
     return Operation(Request("GET", f"/v4/jobs/{path_segment(job_id, 'job_id')}/status"), _status)
 
 
-def create_api_access_token(lifetime_seconds: int, *, description: str | None = None) -> Operation[JsonObject]:
+def create_api_access_token(
+    lifetime_seconds: int, *, description: str | None = None
+) -> Operation[CreatedApiAccessToken]:
     """Create an API access token (``createApiAccessToken``). Its value comes only in this answer.
 
     :param lifetime_seconds: -1 asks for one that never expires, where the installation allows it.
@@ -382,12 +398,12 @@ def create_api_access_token(lifetime_seconds: int, *, description: str | None = 
     return Operation(Request("POST", "/v4/apiAccessTokens", body=body), _object)
 
 
-def list_api_access_tokens() -> Operation[list[JsonObject]]:
+def list_api_access_tokens() -> Operation[list[ApiAccessToken]]:
     """List the API access tokens of the user, without their values (``listApiAccessTokens``)."""
     return Operation(Request("GET", "/v4/apiAccessTokens"), _data)
 
 
-def get_api_access_token(token_id: str) -> Operation[JsonObject]:
+def get_api_access_token(token_id: str) -> Operation[ApiAccessToken]:
     """Get one API access token, without its value (``getApiAccessToken``).
 
     :param token_id: the id of the token, not its value.
@@ -403,7 +419,7 @@ def delete_api_access_token(token_id: str) -> Operation[None]:
     return Operation(Request("DELETE", f"/v4/apiAccessTokens/{path_segment(token_id, 'token_id')}"), _nothing)
 
 
-def get_current_person() -> Operation[JsonObject]:
+def get_current_person() -> Operation[Person]:
     """Get the user of the token (``getCurrentPerson``): a cheap way to check it."""
     return Operation(Request("GET", "/v4/people/current"), _object)
 
@@ -446,7 +462,7 @@ def list_resource(
     query: Mapping[str, Any] | None = None,
     limit: int | None = None,
     page_size: int = 100,
-) -> Listing:
+) -> Listing[JsonObject]:
     """List objects: ``GET /v4/{resource}``, all pages.
 
     :param query: further parameters, e.g. ``{"flowsFilter": "all"}``: lists of flows and plans may otherwise

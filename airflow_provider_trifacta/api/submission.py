@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from airflow_provider_trifacta.api.clock import Clock
 from airflow_provider_trifacta.api.errors import (
@@ -68,7 +68,7 @@ class Launch(Protocol):
         """What is run, for a person: ``recipe 4711``."""
         ...
 
-    def start(self, execution_id: str) -> Operation[JsonObject]:
+    def start(self, execution_id: str) -> Operation[Any]:
         """Return the call that starts it."""
         ...
 

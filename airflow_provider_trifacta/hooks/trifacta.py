@@ -30,7 +30,7 @@ from airflow_provider_trifacta.api.errors import (
 )
 from airflow_provider_trifacta.api.flows import Flow
 from airflow_provider_trifacta.api.job_group_launch import JobGroupLaunch
-from airflow_provider_trifacta.api.messages import Id, JsonObject, Listing, Operation, epoch_milliseconds
+from airflow_provider_trifacta.api.messages import Id, Listing, Operation, epoch_milliseconds
 from airflow_provider_trifacta.api.settings import ClientSettings, check_seconds, default_user_agent
 from airflow_provider_trifacta.api.submission import Submission, submit_once
 from airflow_provider_trifacta.connection import (
@@ -224,7 +224,7 @@ class TrifactaHook(BoundOperations, BaseHook):
         """
         return self.client.send(operation)
 
-    def iterate(self, listing: Listing) -> Iterator[JsonObject]:
+    def iterate(self, listing: Listing[T]) -> Iterator[T]:
         """Give every object of a list, page by page."""
         return self.client.iterate(listing)
 

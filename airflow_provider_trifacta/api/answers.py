@@ -1,0 +1,152 @@
+"""The objects in the API's answers, for editors and type checkers: plain dicts, as they came.
+
+Only ``id`` can be relied on everywhere. Whatever else an object has depends on release, edition and what was asked
+to be embedded; what the vendor does not document has no key here, and is in the dict all the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Required, TypedDict
+
+from airflow_provider_trifacta.api.messages import Id
+
+#: Who or what starts job groups, and what for.
+RanFrom = Literal["ui", "schedule", "api"]
+RanFor = Literal["recipe", "sampling", "pendingDatasource", "plan", "extract", "profile", "publish", "refresh"]
+
+
+class Reference(TypedDict, total=False):
+    """Another object; more than its id when it was embedded."""
+
+    id: Required[Id]
+
+
+class Job(TypedDict, total=False):
+    """A job of a job group (``getJobsForJobGroup``)."""
+
+    id: Required[int]
+    #: A word of :class:`~airflow_provider_trifacta.api.statuses.RunStatus`, or one that nobody knows.
+    status: Required[str]
+    jobType: Required[str]
+    percentComplete: int | None
+    errorMessage: dict[str, Any] | str | None
+    executionLanguage: str | None
+    cpJobId: str | None
+    jobGroup: Reference
+    lastHeartbeatAt: str | None
+    createdAt: str
+    updatedAt: str
+
+
+class JobList(TypedDict, total=False):
+    """The jobs of a job group, embedded."""
+
+    data: Required[list[Job]]
+
+
+class JobGroup(TypedDict, total=False):
+    """A run of a recipe (``getJobGroup``, ``listJobLibrary``)."""
+
+    id: Required[int]
+    name: str | None
+    description: str | None
+    status: str
+    ranfrom: str | None
+    ranfor: str
+    profilingEnabled: bool
+    runParameterReferenceDate: str | None
+    createdAt: str
+    updatedAt: str
+    creator: Reference
+    updater: Reference
+    workspace: Reference
+    wrangledDataset: dict[str, Any]
+    flowrun: Reference | None
+    jobs: JobList
+
+
+class StartedJobGroup(TypedDict, total=False):
+    """The answer to ``runJobGroup``; without ``id`` when it was only a test (``testMode``)."""
+
+    id: int
+    reason: str
+    sessionId: str
+    jobs: dict[str, Any]
+    jobGraph: dict[str, Any]
+
+
+class CanceledJobGroup(TypedDict, total=False):
+    """The answer to ``cancelJobGroup``."""
+
+    jobgroupId: int
+    jobIds: list[int]
+
+
+class OutputFile(TypedDict, total=False):
+    """A file that a job group wrote."""
+
+    uri: Required[str]
+    fileType: str
+    isPrimaryOutput: bool
+
+
+class Table(TypedDict, total=False):
+    """A table that a job group read or wrote; with ``query``, ``relationalPath`` is empty."""
+
+    vendor: str
+    databaseConnectString: str
+    relationalPath: list[str]
+    table: str | None
+    action: str | None
+    query: list[str] | None
+
+
+class JobGroupOutputs(TypedDict):
+    """What a job group wrote (``getJobGroupOutputs``)."""
+
+    files: list[OutputFile]
+    tables: list[Table]
+
+
+class JobGroupInput(TypedDict):
+    """A dataset that a job group read (``getJobGroupInputs``)."""
+
+    name: str
+    inputs: list[dict[str, Any]]
+
+
+class Publication(TypedDict, total=False):
+    """A table that an output is published to (``getPublicationsForJobGroup``)."""
+
+    id: Required[Id]
+    path: list[str]
+    tableName: str
+    targetType: str
+    action: str
+
+
+class ApiAccessToken(TypedDict, total=False):
+    """A token without its value (``listApiAccessTokens``)."""
+
+    tokenId: Required[str]
+    description: str | None
+    expiredAt: str | None
+    lastUsed: str | None
+    createdAt: str
+
+
+class CreatedApiAccessToken(TypedDict):
+    """A new token; this is the only answer that has its value (``createApiAccessToken``)."""
+
+    tokenValue: str
+    tokenInfo: ApiAccessToken
+
+
+class Person(TypedDict, total=False):
+    """A user (``getCurrentPerson``)."""
+
+    id: Required[Id]
+    email: str
+    name: str | None
+    state: str
+    isDisabled: bool

@@ -1,0 +1,158 @@
+"""What an editor and a type checker see of the package."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+import textwrap
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import airflow_provider_trifacta
+from airflow_provider_trifacta.api import answers, operations
+from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+from airflow_provider_trifacta.operators.access_token import TrifactaRotateApiAccessTokenOperator
+from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
+from airflow_provider_trifacta.sensors.job_group import TrifactaJobGroupSensor
+
+DAG = """
+    from __future__ import annotations
+
+    from datetime import datetime, timedelta
+
+    from airflow.providers.common.compat.sdk import DAG
+    from airflow_provider_trifacta.api.statuses import RunStatus
+    from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+    from airflow_provider_trifacta.operators.access_token import TrifactaRotateApiAccessTokenOperator
+    from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
+    from airflow_provider_trifacta.sensors.job_group import TrifactaJobGroupSensor
+
+
+    def report() -> list[str]:
+        hook = TrifactaHook("mine")
+        files = [file["uri"] for file in hook.get_job_group_outputs(90210)["files"]]
+        running = hook.list_job_library(status=RunStatus.IN_PROGRESS.value, ranfrom="api")
+        return files + [job_group["createdAt"] for job_group in running]
+
+
+    with DAG(dag_id="mine", schedule=None, start_date=datetime(2024, 1, 1)) as dag:
+        start = TrifactaRunJobGroupOperator(
+            task_id="start",
+            wrangled_dataset_id=7,
+            run_parameters={"region": "emea", "limit": 5},
+            overrides={"profiler": True},
+            wait_for_completion=False,
+        )
+        wait = TrifactaJobGroupSensor(task_id="wait", job_group_id="{{ ti.xcom_pull('start') }}", deferrable=True)
+        rotate = TrifactaRotateApiAccessTokenOperator(
+            task_id="rotate", lifetime_seconds=86400, keep_previous_for=timedelta(hours=6)
+        )
+        start >> wait >> rotate
+        many = TrifactaRunJobGroupOperator.partial(task_id="many").expand(wrangled_dataset_id=[7, 8])
+"""
+
+MISTAKES = """
+    from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+    from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
+
+    hook = TrifactaHook()
+    number: int = hook.get_job_group_status(90210)
+    hook.list_job_library(ranfrom="api", filter_type="exakt")
+    hook.get_job_group_outputs(90210)["filez"]
+    TrifactaRunJobGroupOperator(task_id="task", wrangled_dataset_id=7, deferrable="yes")
+"""
+
+
+def _mypy(source: str, folder: Path) -> list[str]:
+    file = folder / "dag.py"
+    file.write_text(textwrap.dedent(source))
+    root = Path(airflow_provider_trifacta.__file__).parents[1]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--follow-imports=silent",
+            "--cache-dir",
+            folder / "cache",
+            file,
+        ],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={"MYPYPATH": str(root), "PATH": "/usr/bin:/bin"},
+    )
+    assert not done.stderr
+    return [line.partition(": error: ")[2] for line in done.stdout.splitlines() if ": error: " in line]
+
+
+def test_a_dag_that_uses_everything_passes_strict_checks(tmp_path: Path) -> None:
+    assert _mypy(DAG, tmp_path) == []
+
+
+def test_mistakes_are_found(tmp_path: Path) -> None:
+    found = "\n".join(_mypy(MISTAKES, tmp_path))
+    for said in (
+        'has type "str", variable has type "int"',
+        "filter_type",
+        '"filez" is not a valid TypedDict key',
+        "deferrable",
+    ):
+        assert said in found
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [TrifactaRunJobGroupOperator, TrifactaJobGroupSensor, TrifactaRotateApiAccessTokenOperator, TrifactaHook],
+)
+def test_every_argument_has_a_type_and_is_explained(cls: Any) -> None:
+    parameters = inspect.signature(cls.__init__).parameters
+    for name, parameter in parameters.items():
+        if name not in ("self", "kwargs"):
+            assert parameter.annotation is not inspect.Parameter.empty
+            assert parameter.annotation != "Any"
+            assert f":param {name}:" in cls.__doc__ or name == "clock"
+
+
+def test_operations_explain_themselves_as_methods_too() -> None:
+    hook = TrifactaHook()
+    for name in ("run_job_group", "get_job_group_status", "list_job_library"):
+        method = getattr(hook, name)
+        assert method.__doc__ == getattr(operations, name).__doc__
+        assert inspect.signature(method) == inspect.signature(getattr(operations, name))
+
+
+@pytest.mark.parametrize(
+    ("typed", "schema"),
+    [
+        (answers.Job, "Job"),
+        (answers.JobGroup, "JobGroup"),
+        (answers.StartedJobGroup, "RunJobResult"),
+        (answers.CanceledJobGroup, "JobGroupCancelInformation"),
+        (answers.OutputFile, "OutputFile"),
+        (answers.Table, "IoTable"),
+        (answers.JobGroupOutputs, "JobGroupOutputs"),
+        (answers.Publication, "Publication"),
+        (answers.ApiAccessToken, "ApiAccessToken"),
+        (answers.CreatedApiAccessToken, "ApiAccessTokenCreateResponse"),
+        (answers.Person, "Person"),
+    ],
+)
+def test_typed_answers_have_the_keys_of_the_contract(typed: Any, schema: str) -> None:
+    contract = Path(airflow_provider_trifacta.__file__).parent / "emulator" / "openapi.json"
+    properties = json.loads(contract.read_text())["components"]["schemas"][schema]["properties"]
+    assert set(typing.get_type_hints(typed)) <= set(properties)
+
+
+@pytest.mark.parametrize(("literal", "schema"), [(answers.RanFrom, "RanFrom"), (answers.RanFor, "RanFor")])
+def test_closed_sets_are_those_of_the_contract(literal: Any, schema: str) -> None:
+    contract = Path(airflow_provider_trifacta.__file__).parent / "emulator" / "openapi.json"
+    assert (
+        list(typing.get_args(literal)) == json.loads(contract.read_text())["components"]["schemas"][schema]["enum"]
+    )
