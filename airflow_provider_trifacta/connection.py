@@ -61,8 +61,10 @@ def _budget(name: str, value: Any) -> float:
 def _boolean(name: str, value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
-        return value.strip().lower() == "true"
+    # Airflow 2's form says "y".
+    said = {"true": True, "y": True, "false": False, "n": False}.get(str(value).strip().lower())
+    if said is not None:
+        return said
     raise TrifactaConfigurationError(f"extra {name}: {value!r} is neither true nor false")
 
 
@@ -243,12 +245,13 @@ def extra_of(connection: AirflowConnection) -> dict[str, Any]:
 def unknown_extras(connection: AirflowConnection) -> list[str]:
     """Return a warning for each setting that nothing reads, with the name that may be meant."""
     try:
-        names = [name for name in json.loads(connection.extra or "{}") if name not in EXTRA_FIELDS]
+        given = [str(name) for name in json.loads(connection.extra or "{}")]
     except (ValueError, TypeError):
         return []
     warnings = []
-    for name in names:
-        close = get_close_matches(str(name), EXTRA_FIELDS, n=1)
+    # The Test button of Airflow 2 says each twice, once with this prefix.
+    for name in (name for name in given if name.removeprefix(f"extra__{CONN_TYPE}__") not in EXTRA_FIELDS):
+        close = get_close_matches(name, EXTRA_FIELDS, n=1)
         meant = f", did you mean {close[0]!r}?" if close else ""
         warnings.append(f"Connection {connection.conn_id}: extra {name!r} is not known and has no effect{meant}")
     return warnings
@@ -267,4 +270,9 @@ def of_connection(connection: AirflowConnection, problem: object) -> TrifactaCon
 
     :param problem: an error, or what is wrong.
     """
-    return TrifactaConfigurationError(f"Airflow connection {connection.conn_id!r}: {problem}")
+    return TrifactaConfigurationError(f"{name_of(connection.conn_id)}{problem}")
+
+
+def name_of(conn_id: str) -> str:
+    """Return how an error about a connection begins."""
+    return f"Airflow connection {conn_id!r}: "

@@ -178,7 +178,7 @@ class AirflowInstance:
         else:
             self.airflow("dags", "trigger", dag_id, "--run-id", run_id, "--conf", json.dumps(conf or {}))
 
-    def api(self, method: str, path: str, body: object = None) -> Any:
+    def api(self, method: str, path: str, body: object = None, *, headers: Mapping[str, str] | None = None) -> Any:
         """Call the public REST API of Airflow 3 as an administrator, and return the decoded answer.
 
         :raises urllib.error.HTTPError: the answer is not a success.
@@ -188,7 +188,7 @@ class AirflowInstance:
         request = urllib.request.Request(
             f"{self.url}{path}",
             None if body is None else json.dumps(body).encode(),
-            {"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
+            {"Content-Type": "application/json", "Authorization": f"Bearer {token}", **(headers or {})},
             method=method,
         )
         with urllib.request.urlopen(request, timeout=30) as response:
@@ -234,6 +234,15 @@ class AirflowInstance:
         """Return the logs of all tasks of a run."""
         folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
         return "\n".join(file.read_text("utf-8", "replace") for file in sorted(folder.rglob("*.log*")))
+
+    def connection(self, conn_id: str) -> dict[str, Any]:
+        """Return a connection as it is stored, secrets in the clear."""
+        file = self.home / "exported.json"
+        self.airflow("connections", "export", str(file), "--file-format", "json")
+        try:
+            return dict(json.loads(file.read_text())[conn_id])
+        finally:
+            file.unlink()
 
     def rows(self, query: str, *parameters: object) -> list[tuple[object, ...]]:
         """Ask Airflow's database."""

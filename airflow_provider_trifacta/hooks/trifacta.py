@@ -44,6 +44,7 @@ from airflow_provider_trifacta.connection import (
     RELABELING,
     AirflowConnection,
     extra_of,
+    name_of,
     settings_of,
     unknown_extras,
 )
@@ -307,7 +308,8 @@ class TrifactaHook(BoundOperations, BaseHook):
             error.hint = TrifactaAnswerNotUnderstood.hint
             return False, str(error)
         except TrifactaError as error:
-            return False, str(error)
+            # The form tests a connection under a name that it makes up.
+            return False, str(error).removeprefix(name_of(self.trifacta_conn_id))
         except Exception as error:
             # The form shows what is returned and hides what is raised.
             return False, f"{type(error).__name__}: {error}"
@@ -329,6 +331,7 @@ class TrifactaHook(BoundOperations, BaseHook):
                 default="" if default is None else str(default),
                 description=description,
                 widget=BS3TextFieldWidget(),
+                render_kw={"placeholder": next(iter(schema.get("examples", ())), "")},
             )
 
         return {name: widget(field.schema, field.label, field.description) for name, field in EXTRA_FIELDS.items()}
@@ -337,7 +340,8 @@ class TrifactaHook(BoundOperations, BaseHook):
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return how the form treats Airflow's own fields. Airflow 3 reads it from the provider's metadata."""
         return {
-            "hidden_fields": HIDDEN_FIELDS,
+            # The fields above say all that may stand in the extra. Airflow 3 cannot hide it.
+            "hidden_fields": [*HIDDEN_FIELDS, "extra"],
             "relabeling": RELABELING,
             "placeholders": PLACEHOLDERS,
         }

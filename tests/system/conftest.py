@@ -33,7 +33,7 @@ def airflow(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "3",
         "AIRFLOW__CORE__PARALLELISM": "8",
     }
-    instance = AirflowInstance(folder / "home", dags, settings=settings)
+    instance = AirflowInstance(folder / "home", dags, with_ui=True, settings=settings)
     try:
         instance.start()
         instance.set_connection(
