@@ -8,7 +8,7 @@ CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 # The peer whose hook is run against the emulator. Without its hundred dependencies, and out of Airflow's sight.
 GOOGLE := apache-airflow-providers-google==22.8.0
 
-.PHONY: demo up test test-unit test-system examples lint format bench constraints clean
+.PHONY: demo up test test-unit test-system lint format docs screenshots bench constraints clean
 
 demo: $(VENV)/installed  ## run a recipe in a real Airflow, and say what happened
 	$(BIN)/python demo/run.py
@@ -32,6 +32,12 @@ lint: $(VENV)/installed  ## style and types
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/installed  ## the documentation, into build/docs; warnings are errors
+	AIRFLOW_HOME=$(CURDIR)/build/airflow $(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+
+screenshots: $(VENV)/installed  ## take the pictures in the documentation anew, with Chromium
+	REQUIRE_BROWSER=1 SCREENSHOTS=docs/images $(BIN)/python -m pytest -m system tests/system/test_browser.py
 
 bench: $(VENV)/installed  ## what the clients cost, as ratios
 	$(BIN)/python demo/bench.py

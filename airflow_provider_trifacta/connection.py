@@ -116,7 +116,8 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
     ),
     "proxy": ExtraField(
         "Proxy",
-        "URL of a proxy, for example http://proxy.example.com:3128. Default: the environment's.",
+        "URL of a proxy, for example http://proxy.example.com:3128. Default: the environment's. A password in it "
+        "is shown to whoever may see connections.",
         {"type": ["string", "null"], "section": _NETWORK, "examples": ["http://proxy.example.com:3128"]},
         _proxy,
     ),

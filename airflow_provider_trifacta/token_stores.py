@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
+from urllib.parse import unquote, urlsplit
 
 from airflow.providers.common.compat.sdk import Variable, mask_secret, redact
 
@@ -70,13 +71,16 @@ def store_of(connection: AirflowConnection, *, airflow_api: AirflowApi | None = 
 
 
 def read_token(connection: AirflowConnection) -> str:
-    """Return the token of a connection from where it is kept, masked in logs from now on.
+    """Return the token of a connection from where it is kept. All secrets of it are masked in logs from now on.
 
     :raises TrifactaConfigurationError: it is none that could be sent, or the store cannot be used.
     """
     store = store_of(connection)
     token = usable_token(store.read(), connection, _name_of(store))
     mask_secret(token)
+    proxy = urlsplit(extra_of(connection).get("proxy", ""))
+    if proxy.password:
+        mask_secret(unquote(proxy.password))
     return token
 
 

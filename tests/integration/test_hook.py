@@ -109,6 +109,16 @@ def test_the_uri_form(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> No
     assert hook.client.settings.read_timeout == 5
 
 
+def test_all_secrets_of_a_connection_are_masked(
+    emulator: Emulator, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masked: list[str] = []
+    monkeypatch.setattr("airflow_provider_trifacta.token_stores.mask_secret", masked.append)
+    connect(emulator, proxy="http://user:s%2Fcret@127.0.0.1:9")
+    TrifactaHook().read_token()
+    assert masked == [emulator.token, "s/cret"]
+
+
 def test_nothing_is_read_before_the_first_call() -> None:
     TrifactaHook("missing")
 
