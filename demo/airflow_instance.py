@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -85,6 +86,8 @@ class AirflowInstance:
         self.airflow("db", "migrate")
         with contextlib.closing(sqlite3.connect(self.home / "airflow.db")) as database:
             database.execute("pragma journal_mode=wal")
+            _never_reuse_ids_of_triggers(database)
+            database.commit()
         commands = [["scheduler"], ["triggerer"]]
         if IS_AIRFLOW_3:
             commands += [["api-server"], ["dag-processor"]]
@@ -251,6 +254,26 @@ class AirflowInstance:
             return database.execute(query, parameters).fetchall()
         finally:
             database.close()
+
+
+def _never_reuse_ids_of_triggers(database: sqlite3.Connection) -> None:
+    """Make SQLite number triggers as other databases do.
+
+    It gives the id of a deleted row to the next one, and Airflow then hands the event of a task's trigger to
+    whichever task is deferred next.
+    """
+    (table,) = database.execute(
+        "select sql from sqlite_master where type = 'table' and name = 'trigger'"
+    ).fetchone()
+    if "AUTOINCREMENT" in table:
+        return
+    indexes = database.execute("select sql from sqlite_master where type = 'index' and tbl_name = 'trigger'")
+    indexes = [sql for (sql,) in indexes.fetchall() if sql]
+    table = re.sub(r"\bid INTEGER NOT NULL", "id INTEGER PRIMARY KEY AUTOINCREMENT", table)
+    table = re.sub(r",\s*CONSTRAINT \w+ PRIMARY KEY \(id\)", "", table)
+    database.execute("drop table trigger")
+    for sql in (table, *indexes):
+        database.execute(sql)
 
 
 def _kill_session(leader: int) -> None:

@@ -44,6 +44,18 @@ def test_airflow_connections_add(airflow: AirflowInstance, emulator: Emulator, f
     assert len(emulator.calls("getCurrentPerson")) == asked + 1
 
 
+def test_airflow_dags_test(airflow: AirflowInstance, emulator: Emulator) -> None:
+    """Runs the trigger outside a triggerer, with the connection in the database."""
+    known = {row["id"] for row in emulator.job_groups}
+    airflow.airflow("dags", "test", "trifacta_run_and_wait")
+    (job_group,) = [row for row in emulator.job_groups if row["id"] not in known]
+    assert job_group["status"] == "Complete"
+    ((state,),) = airflow.rows(
+        "select state from dag_run where dag_id = 'trifacta_run_and_wait' order by id desc limit 1"
+    )
+    assert state == "success"
+
+
 @pytest.mark.skipif(not IS_AIRFLOW_3, reason="Airflow 2 tests no connection on a worker")
 @pytest.mark.parametrize(
     ("password", "state", "says"),

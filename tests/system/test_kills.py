@@ -72,11 +72,16 @@ def _reads(emulator: Emulator, job_group_id: int) -> int:
     return sum(entry.path == f"/v4/jobGroups/{job_group_id}/status" for entry in emulator.journal)
 
 
-def _started_by(emulator: Emulator, known: set[int]) -> dict[str, Any]:
+def _started_by(
+    airflow: AirflowInstance, emulator: Emulator, known: set[int], dag_id: str, run_id: str
+) -> dict[str, Any]:
     """Return the one new job group, once its task looks at it."""
-    wait_for(lambda: {row["id"] for row in emulator.job_groups} - known, "no job group was started", seconds=90)
-    (row,) = [row for row in emulator.job_groups if row["id"] not in known]
-    wait_for(lambda: _reads(emulator, row["id"]) > 1, "nobody looks at the job group", seconds=60)
+    try:
+        wait_for(lambda: {row["id"] for row in emulator.job_groups} - known, "nothing was started", seconds=90)
+        (row,) = [row for row in emulator.job_groups if row["id"] not in known]
+        wait_for(lambda: _reads(emulator, row["id"]) > 1, "nobody looks at the job group", seconds=90)
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}; the log is:\n{airflow.task_log(dag_id, run_id)}") from None
     return row
 
 
@@ -92,7 +97,7 @@ def test_a_component_that_dies_changes_nothing(
     try:
         known = {row["id"] for row in emulator.job_groups}
         airflow.trigger("any_recipe_deferred", run_id, {"recipe": recipe})
-        row = _started_by(emulator, known)
+        row = _started_by(airflow, emulator, known, "any_recipe_deferred", run_id)
         airflow.stop_component(component, number)
         airflow.start_component(component)
         wait_for(lambda: airflow.run_state("any_recipe_deferred", run_id) == "success", "no success", seconds=150)
@@ -110,7 +115,7 @@ def test_a_person_ends_a_task_that_waits(
 ) -> None:
     known = {row["id"] for row in emulator.job_groups}
     airflow.trigger(dag_id, act)
-    row = _started_by(emulator, known)
+    row = _started_by(airflow, emulator, known, dag_id, act)
     if act == "clear":
         body = {"dry_run": False, "dag_run_id": act, "task_ids": ["run"], "only_failed": False}
         airflow.api("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", body)
@@ -119,7 +124,7 @@ def test_a_person_ends_a_task_that_waits(
     wait_for(lambda: emulator.job_groups and row["status"] == "Canceled", "the job group goes on", seconds=90)
     started = {row["id"] for row in emulator.job_groups} - known
     if act == "clear":
-        second = _started_by(emulator, known | {row["id"]})
+        second = _started_by(airflow, emulator, known | {row["id"]}, dag_id, act)
         assert second["status"] != "Canceled"
         started.add(second["id"])
         _mark_failed(airflow, dag_id, act)
