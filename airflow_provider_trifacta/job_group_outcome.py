@@ -131,10 +131,11 @@ def _why(
     if canceled:
         said = [f"Job group {job_group_id} was canceled, in the application or over the API."]
         failed_jobs = [job for job in failed_jobs if job.message]
-        said += [_sentence("; ".join(map(str, failed_jobs)))] if failed_jobs else []
+    elif failed_jobs:
+        said = [f"Job group {job_group_id} failed:"]
     else:
-        reasons = "; ".join(map(str, failed_jobs)) or "the API does not say which of its jobs, or why"
-        said = [_sentence(f"Job group {job_group_id} failed: {reasons}")]
+        said = [f"Job group {job_group_id} failed: the API does not say which of its jobs, or why."]
+    said += [_sentence(str(job)) for job in failed_jobs]
     if description.recipe_id is not None:
         duration = f" for {spoken(description.seconds)}" if description.seconds is not None else ""
         said.append(f"It ran {description}{duration}.")
