@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_provider_trifacta.api.descriptions import JobGroupDescription, describe_job_group, spoken
-from airflow_provider_trifacta.api.errors import TrifactaApiError
+from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaError
 from airflow_provider_trifacta.api.operations import get_job_group_outputs
 from airflow_provider_trifacta.api.reports import (
     DIAGNOSIS_BUDGET,
@@ -94,9 +94,13 @@ def status_unknown(
 
 def wait_failed(hook: TrifactaHook, job_group_id: int | str, reason: str) -> TrifactaWaitFailed:
     """Return the error for a wait that could not look."""
+    try:
+        see = f" See {link_of(hook, job_group_id)}"
+    except TrifactaError:
+        see = ""  # A connection that cannot be used may be the reason.
     return TrifactaWaitFailed(
         f"The status of job group {job_group_id} could not be read, so it may still be running: "
-        f"{_sentence(reason)} A retry of the task goes on with it. See {link_of(hook, job_group_id)}"
+        f"{_sentence(reason)} A retry of the task goes on with it.{see}"
     )
 
 

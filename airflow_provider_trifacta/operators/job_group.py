@@ -176,17 +176,20 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
             self._conclude(hook, begun.job_group_id, status)
             return begun.job_group_id
 
-    def execute_complete(self, context: Context, event: Any = None, continued: bool = False) -> int:
+    def execute_complete(
+        self, context: Context, event: Any = None, continued: bool = False, job_group_id: int | None = None
+    ) -> int:
         """Go on after the trigger: succeed, or fail with the reason.
 
         :param continued: whether an earlier try had started the job group.
+        :param job_group_id: the job group that the task was deferred for; without it, the XCom tells.
         """
         from airflow_provider_trifacta.api.statuses import is_canceled
         from airflow_provider_trifacta.job_group_attempts import Begun
         from airflow_provider_trifacta.job_group_outcome import deadline_passed, status_unknown, wait_failed
         from airflow_provider_trifacta.triggers.job_group import WaitEvent
 
-        own = self._pushed_job_group_id(context)
+        own = self._pushed_job_group_id(context) if job_group_id is None else job_group_id
         ended = WaitEvent.read(event, own)
         if own is not None and str(ended.job_group_id) != str(own):
             # Of another trigger: SQLite gives the id of one that was deleted to the next.
@@ -378,7 +381,7 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
                 began=self._began,
             ),
             method_name="execute_complete",
-            kwargs={"continued": begun.continued},
+            kwargs={"continued": begun.continued, "job_group_id": begun.job_group_id},
             # Only for when no triggerer is there to keep the deadline.
             timeout=self.execution_timeout + _BACKSTOP if self.execution_timeout else None,
         )

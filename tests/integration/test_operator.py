@@ -141,12 +141,14 @@ def test_an_event_of_another_job_group_is_not_ours(
     with pytest.raises(TaskDeferred):
         operator.execute(context)
     own = emulator.job_groups[0]["id"]
+    event = {"job_group_id": own - 1, "outcome": "final", "status": status}
     with pytest.raises(TaskDeferred) as again:
-        operator.execute_complete(context, {"job_group_id": own - 1, "outcome": "final", "status": status})
+        operator.execute_complete(context, event, job_group_id=own)
     assert again.value.trigger.serialize()[1]["job_group_id"] == own
-    assert (
-        operator.execute_complete(context, {"job_group_id": own, "outcome": "final", "status": "Complete"}) == own
-    )
+    with pytest.raises(TaskDeferred):
+        operator.execute_complete(context, event)  # as those of before this argument were deferred
+    event = {"job_group_id": own, "outcome": "final", "status": "Complete"}
+    assert operator.execute_complete(context, event, job_group_id=own) == own
 
 
 @pytest.mark.parametrize("cancel_on_kill", [True, False])
@@ -264,6 +266,15 @@ def test_a_wait_that_cannot_look_says_that_the_job_may_run(
     emulator.order("getJobGroupStatus", "status", call=None, status=503)
     with pytest.raises(TrifactaWaitFailed, match=r"may still be running.*503"):
         run(context, retry_budget=0)
+
+
+def test_a_connection_that_broke_while_waiting_is_the_reason(
+    context: dict[str, Any], emulator: Emulator, connect: Connect
+) -> None:
+    connect(emulator, read_timeout="soon")
+    event = {"job_group_id": 5, "outcome": "error", "message": "extra read_timeout: 'soon' is not a number"}
+    with pytest.raises(TrifactaWaitFailed, match=r"may still be running: extra read_timeout.*goes on with it\.$"):
+        _operator().execute_complete(context, event, job_group_id=5)
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,9 @@ class MortalOperator(TrifactaRunJobGroupOperator):
         self._arm(context)
         return super().execute(context)
 
-    def execute_complete(self, context, event=None, continued=False):
+    def execute_complete(self, context, event=None, **kwargs):
         self._arm(context)
-        returned = super().execute_complete(context, event, continued)
+        returned = super().execute_complete(context, event, **kwargs)
         self._die_at("after_last_poll")
         return returned
 
