@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -31,14 +32,20 @@ def _check_names(operator: type, given: Iterable[str]) -> None:
 
     :raises TypeError: names the argument that is meant.
     """
-    known = {
+    known = _argument_names(operator)
+    for name in given:
+        meant = [] if name in known or name.startswith("_") else get_close_matches(name, known, n=1)
+        if meant:
+            raise TypeError(f"{operator.__name__} has no argument {name!r}: did you mean {meant[0]!r}?")
+
+
+@functools.cache  # DAG files make thousands of tasks
+def _argument_names(operator: type) -> frozenset[str]:
+    """Return every argument that an operator and its base classes name."""
+    return frozenset(
         name
         for cls in operator.__mro__
         if "__init__" in vars(cls)
         for name, parameter in inspect.signature(cls.__init__).parameters.items()  # type: ignore[misc]
         if parameter.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    }
-    for name in given:
-        meant = [] if name in known or name.startswith("_") else get_close_matches(name, known, n=1)
-        if meant:
-            raise TypeError(f"{operator.__name__} has no argument {name!r}: did you mean {meant[0]!r}?")
+    )
