@@ -158,14 +158,16 @@ def test_the_deadline_cancels_in_synchronous_mode_too(
     from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
     def timed_out(*_: Any) -> None:
-        raise AirflowTaskTimeout("Timeout")
+        if emulator.calls("getJobGroupStatus"):
+            raise AirflowTaskTimeout("Timeout")
+        signal.setitimer(signal.ITIMER_REAL, 0.1)  # not yet waiting
 
     connect(emulator)
     operator = _operator(
         wrangled_dataset_id=9, execution_timeout=timedelta(seconds=90), cancel_on_kill=cancel_on_kill
     )
     with (
-        _signal_after(0.5, timed_out),
+        _signal_after(0.1, timed_out),
         pytest.raises(TrifactaJobGroupTimeout, match=r"execution_timeout of 0:01:30; it was canceled.*/jobs/"),
     ):
         operator.execute(context)
