@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_trifacta.api.errors import (
     TrifactaApiError,
+    TrifactaDuplicateExecution,
     TrifactaSubmitOutcomeUnknown,
     TrifactaUnauthorized,
     is_permanent_refusal,
@@ -179,6 +180,8 @@ class JobGroupAttempts:
                 reason="an earlier try may have started one, and several could be it",
                 candidates=[run.id for run in good],
             )
+        if not good and bad and self._series.was_cleared:
+            return self._start_first_missing(len(bad), tuple(not_ours))
         if not good:
             return self._start(number, tuple(not_ours))
         (run,) = good
@@ -186,6 +189,24 @@ class JobGroupAttempts:
         self._write(replace(self._note(number, tuple(not_ours)), job_group_id=int(run.id)))
         self._log.warning("Adopted job group %s, which an earlier try started: nothing new was started", run.id)
         return Begun(int(run.id), continued=True)
+
+    def _start_first_missing(self, at_most: int, not_ours: tuple[int, ...]) -> Begun:
+        """Start the first attempt that was not submitted, when it is not known how many were.
+
+        Of the job groups that ended badly, some are of before the clear and some are attempts of this series. The
+        server knows: it refuses an execution id that it has seen. The job group behind a refused one is waited for
+        as long as lists may lag; one that does not show then is among those that ended.
+
+        :param at_most: how many attempts there may have been.
+        """
+        for number in range(1, at_most + 1):
+            try:
+                return self._submit(self._note(number, not_ours), since=self._series.began, sent_before=True)
+            except TrifactaSubmitOutcomeUnknown as error:
+                if not isinstance(error.__cause__, TrifactaDuplicateExecution):
+                    raise
+                self._log.info("Attempt %d was submitted before and has ended: going on to the next", number)
+        return self._start(at_most + 1, not_ours)
 
     # ------------------------------------------------------------------------------------------ earlier job groups
 

@@ -453,6 +453,47 @@ def test_clearing_a_succeeded_task_starts_a_new_job(make_task: MakeTask, emulato
     assert task.returned == ids(emulator)[1] != first
 
 
+@pytest.fixture
+def failing(emulator: Emulator) -> Iterator[None]:
+    """Recipe 7 fails."""
+    recipe = emulator.state.get("wrangledDatasets", 7)
+    recipe["_behaviour"] = "fail-wrangle"
+    yield
+    recipe["_behaviour"] = "complete"
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_failed_job_of_before_a_clear_is_not_counted_as_an_attempt(
+    make_task: MakeTask, emulator: Emulator
+) -> None:
+    task = make_task(clear_keeps_store=False, retries=3)
+    task.run_try()
+    task.clock.sleep(60)
+    task.clear()
+    emulator.change_settings(library_lag=5)
+    task.run_try(Process(kill_waiting=True))
+    task.run_try(Process(kill_waiting=True))  # no list shows yet what the killed one started
+    assert statuses(emulator)[0] == "Failed"
+    assert len(ids(emulator)) == 2
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_retry_after_a_clear_starts_anew_when_its_own_job_failed(
+    make_task: MakeTask, emulator: Emulator
+) -> None:
+    task = make_task(clear_keeps_store=False, retries=3)
+    task.run_try()
+    task.clock.sleep(60)
+    task.clear()
+    task.run_try()
+    task.run_try()
+    assert statuses(emulator) == ["Failed"] * 3
+    assert (
+        len({entry.headers["x-execution-id"] for entry in emulator.calls("runJobGroup") if entry.status == 201})
+        == 3
+    )
+
+
 @pytest.mark.parametrize("keeps", [True, False], ids=["3.3", "3.4"])
 @pytest.mark.parametrize("kill_at", range(1, 20, 2))
 def test_a_kill_after_a_clear_never_takes_the_job_of_before(
