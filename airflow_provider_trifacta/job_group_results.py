@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -136,7 +137,7 @@ def save(fetch: Callable[[Path], object], target: Path | ObjectStoragePath) -> N
             fetch(file)
             os.replace(file, target)
         return
-    with _scratch(None) as file:
+    with _scratch(Path(tempfile.gettempdir())) as file:
         fetch(file)
         with contextlib.suppress(NotImplementedError):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -145,13 +146,12 @@ def save(fetch: Callable[[Path], object], target: Path | ObjectStoragePath) -> N
 
 
 @contextlib.contextmanager
-def _scratch(folder: Path | None) -> Iterator[Path]:
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".trifacta-")
-    os.close(handle)
+def _scratch(folder: Path) -> Iterator[Path]:
+    file = folder / f".trifacta-{uuid.uuid4().hex}"
     try:
-        yield Path(name)
+        yield file
     finally:
-        Path(name).unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import socket
 import ssl
-import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -162,15 +161,14 @@ class TrifactaClient(BoundOperations):
         target = Path(path)
 
         def fetch(request: Request) -> Path:
-            handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+            # Not one of tempfile: those may be read by their owner only.
+            part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
             try:
-                with os.fdopen(handle, "wb") as file:
+                with part.open("xb") as file:
                     self._exchange(request, file.write)
-                os.replace(name, target)
-            except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(name)
-                raise
+                os.replace(part, target)
+            finally:
+                part.unlink(missing_ok=True)
             return target
 
         streamed: Operation[Path] = replace(operation, decode=lambda answer: target)

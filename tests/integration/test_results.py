@@ -69,6 +69,8 @@ def test_paths_may_be_objects_and_replace_what_is_there(run: Any, tmp_path: Path
     assert pdf.read_bytes().startswith(b"%PDF")
     assert "files" in json.loads((tmp_path / "outputs.json").read_text())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["outputs.json", "profile.pdf"]
+    (tmp_path / "usual").touch()
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1, "readable by whoever may read new files"
 
 
 @pytest.mark.parametrize("name", ["profile_pdf_path", "profile_json_path"])
