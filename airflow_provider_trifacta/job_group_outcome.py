@@ -24,6 +24,7 @@ from airflow_provider_trifacta.exceptions import (
     TrifactaJobGroupTimeout,
     TrifactaWaitFailed,
 )
+from airflow_provider_trifacta.log_without_stack import log_without_stack
 
 if TYPE_CHECKING:
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
@@ -61,10 +62,10 @@ def conclude(hook: TrifactaHook, job_group_id: int | str, status: str, log: Log,
     canceled = is_canceled(status)
     failed_jobs = hook.run(explain_failure(job_group_id))
     why = _why(job_group_id, description, failed_jobs, canceled=canceled, own=own, link=link)
-    # Airflow logs every exception on one line, with its stack, which explains nothing here: the reason comes
-    # first, in lines that fit on a screen.
+    # Airflow logs an error on one line: here it is in lines that fit on a screen.
     for sentence in why:
         log.error("%s", sentence)
+    log_without_stack(TrifactaJobGroupError)
     raise (TrifactaJobGroupCanceled if canceled else TrifactaJobGroupFailed)(
         " ".join(why),
         job_group_id=job_group_id,
@@ -81,6 +82,7 @@ def status_unknown(
 
     :param own: whether the task started the job group, or only waits for it.
     """
+    log_without_stack(TrifactaJobGroupError)
     link = link_of(hook, job_group_id)
     go_on = "A retry of the task" if own else "Clearing the task"
     return TrifactaJobGroupStatusUnknown(
@@ -112,6 +114,7 @@ def deadline_passed(
     :param limit: the ``execution_timeout``.
     :param canceled: how canceling it went.
     """
+    log_without_stack(TrifactaJobGroupError)
     link = link_of(hook, job_group_id)
     return TrifactaJobGroupTimeout(
         f"Job group {job_group_id} did not end within the execution_timeout of {limit}; {_sentence(canceled)} "

@@ -60,6 +60,9 @@ def test_a_failure_says_why_in_the_task_log(airflow: AirflowInstance) -> None:
     log = airflow.task_log("fails", "test")
     assert "Column 'order_date' not found in the source" in log
     assert "/jobs/" in log
+    assert "Task failed with exception TrifactaJobGroupFailed: Job group" in log
+    assert "Traceback" not in log
+    assert "error_detail" not in log
 
 
 @pytest.mark.parametrize("dag_id", ["deadline_sync", "deadline_deferred"])
