@@ -137,7 +137,6 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
                     )
         self.trifacta_conn_id = trifacta_conn_id
         self.job_group_id: int | None = None
-        self._began: float | None = None
         self._client: TrifactaClient | None = None
         self._killed = False
 
@@ -160,7 +159,6 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
         attempts = self._attempts(hook, launch, context)
         while True:
             begun = attempts.begin()
-            self._began = hook.clock.time()
             self._announce(hook, begun, context)
             hook.warn_before_token_expires()
             if self._killed and self.cancel_on_kill:
@@ -168,7 +166,7 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
             if not self.wait_for_completion:
                 return begun.job_group_id
             if self.deferrable:
-                self._defer(begun, context)
+                self._defer(hook, begun, context)
             status = self._wait(hook, begun.job_group_id)
             if begun.continued and is_canceled(status):
                 self._log_canceled_earlier(begun.job_group_id)
@@ -189,13 +187,13 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
         from airflow_provider_trifacta.job_group_outcome import deadline_passed, status_unknown, wait_failed
         from airflow_provider_trifacta.triggers.job_group import WaitEvent
 
+        hook = self._hook()
         own = self._pushed_job_group_id(context) if job_group_id is None else job_group_id
         ended = WaitEvent.read(event, own)
         if own is not None and str(ended.job_group_id) != str(own):
             # Of another trigger: SQLite gives the id of one that was deleted to the next.
             self.log.warning("Told of job group %s, going on to wait for %s", ended.job_group_id, own)
-            self._defer(Begun(own, continued), context)
-        hook = self._hook()
+            self._defer(hook, Begun(own, continued), context)
         if ended.outcome == "final" and ended.status is not None:
             if continued and is_canceled(ended.status):
                 self._log_canceled_earlier(ended.job_group_id)
@@ -363,7 +361,7 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
             raise status_unknown(hook, job_group_id, ending.status)
         return ending.status
 
-    def _defer(self, begun: Begun, context: Context) -> NoReturn:
+    def _defer(self, hook: TrifactaHook, begun: Begun, context: Context) -> NoReturn:
         from airflow_provider_trifacta.triggers.job_group import TrifactaJobGroupTrigger
 
         started = context["ti"].start_date
@@ -378,7 +376,7 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
                 retry_budget=self.retry_budget,
                 cancel_on_kill=self.cancel_on_kill,
                 cancel_at_deadline=True,
-                began=self._began,
+                began=hook.clock.time(),
             ),
             method_name="execute_complete",
             kwargs={"continued": begun.continued, "job_group_id": begun.job_group_id},

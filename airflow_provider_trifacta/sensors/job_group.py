@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, conf
@@ -147,14 +147,16 @@ class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
     def _changed_at(self, hook: TrifactaHook) -> float | None:
         """Return when the job group changed last, in seconds since the epoch."""
         from airflow_provider_trifacta.api.errors import TrifactaApiError
+        from airflow_provider_trifacta.api.messages import timestamp_of
         from airflow_provider_trifacta.api.operations import get_job_group
 
         self.log.warning("Job group %s has a status that is not known: %r", self.job_group_id, self._last_status)
         try:
             job_group = hook.send(get_job_group(self.job_group_id).within(0))
-            return datetime.fromisoformat(job_group["updatedAt"]).timestamp()
-        except (TrifactaApiError, KeyError, TypeError, ValueError):
+        except TrifactaApiError:
             return None
+        changed = timestamp_of(job_group.get("updatedAt"))
+        return changed.timestamp() if changed else None
 
     def _conclude(self, hook: TrifactaHook, status: str) -> None:
         from airflow_provider_trifacta.exceptions import TrifactaAwaitedJobGroupFailed, TrifactaJobGroupError

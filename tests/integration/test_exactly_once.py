@@ -454,22 +454,22 @@ def test_clearing_a_succeeded_task_starts_a_new_job(make_task: MakeTask, emulato
 
 
 @pytest.fixture
-def failing(emulator: Emulator) -> Iterator[None]:
-    """Recipe 7 fails."""
+def failed_and_cleared(make_task: MakeTask, emulator: Emulator) -> Iterator[SimulatedTask]:
+    """A task whose recipe fails: cleared after its first try."""
     recipe = emulator.state.get("wrangledDatasets", 7)
     recipe["_behaviour"] = "fail-wrangle"
-    yield
-    recipe["_behaviour"] = "complete"
-
-
-@pytest.mark.usefixtures("failing")
-def test_a_failed_job_of_before_a_clear_is_not_counted_as_an_attempt(
-    make_task: MakeTask, emulator: Emulator
-) -> None:
     task = make_task(clear_keeps_store=False, retries=3)
     task.run_try()
     task.clock.sleep(60)
     task.clear()
+    yield task
+    recipe["_behaviour"] = "complete"
+
+
+def test_a_failed_job_of_before_a_clear_is_not_counted_as_an_attempt(
+    failed_and_cleared: SimulatedTask, emulator: Emulator
+) -> None:
+    task = failed_and_cleared
     emulator.change_settings(library_lag=5)
     task.run_try(Process(kill_waiting=True))
     task.run_try(Process(kill_waiting=True))  # no list shows yet what the killed one started
@@ -477,16 +477,11 @@ def test_a_failed_job_of_before_a_clear_is_not_counted_as_an_attempt(
     assert len(ids(emulator)) == 2
 
 
-@pytest.mark.usefixtures("failing")
 def test_a_retry_after_a_clear_starts_anew_when_its_own_job_failed(
-    make_task: MakeTask, emulator: Emulator
+    failed_and_cleared: SimulatedTask, emulator: Emulator
 ) -> None:
-    task = make_task(clear_keeps_store=False, retries=3)
-    task.run_try()
-    task.clock.sleep(60)
-    task.clear()
-    task.run_try()
-    task.run_try()
+    failed_and_cleared.run_try()
+    failed_and_cleared.run_try()
     assert statuses(emulator) == ["Failed"] * 3
     assert (
         len({entry.headers["x-execution-id"] for entry in emulator.calls("runJobGroup") if entry.status == 201})

@@ -73,24 +73,23 @@ def test_links_lead_where_the_connection_says(
     )
 
 
-def test_the_log_tells_the_story(
-    run: Any,
-    context: dict[str, Any],
-    emulator: Emulator,
-    connect: Connect,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    log = logging.getLogger("task")
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """Gives what operator and trigger have logged; Airflow 3 logs past the standard library."""
     for cls in (TrifactaRunJobGroupOperator, TrifactaJobGroupTrigger):
-        monkeypatch.setattr(cls, "log", log)
+        monkeypatch.setattr(cls, "log", logging.getLogger("task"))
     caplog.set_level("INFO", logger="task")
+    return lambda: [record.getMessage() for record in caplog.records if record.name == "task"]
+
+
+def test_the_log_tells_the_story(
+    run: Any, context: dict[str, Any], emulator: Emulator, connect: Connect, logged: Callable[[], list[str]]
+) -> None:
     connect(emulator)
     emulator.change_settings(pace="polls=2")
     identity = run(context)
     link = f"{emulator.url}/jobs/{identity}"
-    said = [record.getMessage() for record in caplog.records if record.name == "task"]
-    assert said == [
+    assert logged() == [
         f'Started job group {identity}, recipe "Orders clean" (7) of flow "Orders nightly" (301): {link}',
         f"Job group {identity} is InProgress",
         f"Job group {identity} is Complete",
@@ -99,18 +98,12 @@ def test_the_log_tells_the_story(
 
 
 def test_many_outputs_are_listed_in_a_group_that_airflow_folds(
-    context: dict[str, Any],
-    emulator: Emulator,
-    connect: Connect,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    context: dict[str, Any], emulator: Emulator, connect: Connect, logged: Callable[[], list[str]]
 ) -> None:
-    monkeypatch.setattr(TrifactaRunJobGroupOperator, "log", logging.getLogger("task"))
-    caplog.set_level("INFO", logger="task")
     connect(emulator)
     settings = [{"path": f"s3://b/{n}.csv", "action": "create", "format": "csv"} for n in range(5)]
     identity = _operator(overrides={"writesettings": settings}).execute(context)
-    said = [record.getMessage() for record in caplog.records if record.name == "task"]
+    said = logged()
     assert "It wrote 5 files. See" in said[-8]
     assert said[-7:] == [
         f"::group::What job group {identity} wrote",
