@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from airflow_provider_trifacta.api.application import check_application_url
+from airflow_provider_trifacta.api.arguments import check_seconds
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.api.retries import RetryPolicy
-from airflow_provider_trifacta.api.settings import ClientSettings, base_url_from, check_seconds
+from airflow_provider_trifacta.api.settings import ClientSettings, base_url_from
 
 CONN_TYPE = "trifacta"
 DEFAULT_CONN_ID = "trifacta_default"

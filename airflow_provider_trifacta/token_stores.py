@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from airflow.providers.common.compat.sdk import Variable, mask_secret, redact
 
+from airflow_provider_trifacta.airflow_support.database import tasks_use_the_database
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.connection import (
     AirflowConnection,
@@ -22,10 +23,9 @@ from airflow_provider_trifacta.connection import (
     of_connection,
     usable_token,
 )
-from airflow_provider_trifacta.database import tasks_use_the_database
 
 if TYPE_CHECKING:
-    from airflow_provider_trifacta.airflow_api import AirflowApi
+    from airflow_provider_trifacta.airflow_support.rest_api import AirflowApi
 
 
 class TokenStore(Protocol):

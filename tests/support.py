@@ -13,7 +13,8 @@ from typing import Any
 
 from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
 from airflow_provider_trifacta.api.client import TrifactaClient
-from airflow_provider_trifacta.api.messages import Listing, Operation
+from airflow_provider_trifacta.api.messages import Operation
+from airflow_provider_trifacta.api.paging import Listing
 from airflow_provider_trifacta.api.retries import RetryPolicy
 from airflow_provider_trifacta.api.settings import ClientSettings
 from airflow_provider_trifacta.emulator import Emulator

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from airflow_provider_trifacta.api.flows import Flow, Pause
-from airflow_provider_trifacta.api.messages import JsonObject, timestamp_of
+from airflow_provider_trifacta.api.messages import JsonObject
 from airflow_provider_trifacta.api.operations import get_current_person, list_api_access_tokens
+from airflow_provider_trifacta.api.procedures import Pause, Procedure
+from airflow_provider_trifacta.api.timestamps import timestamp_of
 
 #: How often it is looked which tokens have just been used, and the seconds between two looks.
 _ROUNDS = 3
@@ -59,7 +60,7 @@ class CurrentToken:
     known_by: Literal["name", "only", "use"]
 
 
-def list_tokens(*, budget: float | None = None) -> Flow[list[AccessToken]]:
+def list_tokens(*, budget: float | None = None) -> Procedure[list[AccessToken]]:
     """List the tokens of the user (``listApiAccessTokens``).
 
     :param budget: seconds to repeat the call for at the most; None takes the client's.
@@ -78,7 +79,7 @@ def current_of(value: str, tokens: Sequence[AccessToken]) -> CurrentToken | None
     return CurrentToken(tokens[0], "only") if len(tokens) == 1 else None
 
 
-def find_current_token(value: str) -> Flow[CurrentToken | None]:
+def find_current_token(value: str) -> Procedure[CurrentToken | None]:
     """Find the token of a value that the client uses (``listApiAccessTokens``, ``getCurrentPerson``).
 
     Where nothing else tells, it is watched for a few seconds which tokens are used.

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from airflow_provider_trifacta.api import operations
-from airflow_provider_trifacta.api.messages import Listing, Operation
+from airflow_provider_trifacta.api.messages import Operation
+from airflow_provider_trifacta.api.paging import Listing
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -20,25 +20,24 @@ from tenacity import Retrying
 from airflow_provider_trifacta.api.bound_operations import BoundOperations
 from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_trifacta.api.credentials import Credential, StaticToken
+from airflow_provider_trifacta.api.error_answers import raise_for_status, redirect_of
 from airflow_provider_trifacta.api.errors import (
     TransportFailure,
     TrifactaApiError,
     TrifactaTransportError,
     TrifactaUnauthorized,
 )
-from airflow_provider_trifacta.api.flows import Flow, Pause
 from airflow_provider_trifacta.api.messages import (
     MAX_REDIRECTS,
     MAX_REPLACED_TOKENS,
     Answer,
     Id,
-    Listing,
     Operation,
     Request,
-    Unseen,
-    redirect_of,
 )
 from airflow_provider_trifacta.api.operations import get_job_group_pdf_results
+from airflow_provider_trifacta.api.paging import Deduplicator, Listing
+from airflow_provider_trifacta.api.procedures import Pause, Procedure
 from airflow_provider_trifacta.api.retries import Repeater
 from airflow_provider_trifacta.api.settings import ClientSettings
 
@@ -115,29 +114,29 @@ class TrifactaClient(BoundOperations):
 
     def iterate(self, listing: Listing[T]) -> Iterator[T]:
         """Give every object of a list, page by page."""
-        unseen = Unseen(listing.limit)
+        unseen = Deduplicator(listing.limit)
         offset: int | None = 0
         while offset is not None and not unseen.enough:
             page = self.send(listing.page(offset))
             yield from unseen.of(page.items)
             offset = page.next_offset
 
-    def run(self, flow: Flow[T]) -> T:
-        """Carry out a flow and return its result."""
+    def run(self, procedure: Procedure[T]) -> T:
+        """Carry out a procedure and return its result."""
         step: Operation[Any] | Pause
         try:
-            step = next(flow)
+            step = next(procedure)
             while True:
                 if isinstance(step, Pause):
                     self._clock.sleep(step.seconds)
-                    step = next(flow)
+                    step = next(procedure)
                     continue
                 try:
                     result = self.send(step)
                 except TrifactaApiError as error:
-                    step = flow.throw(error)
+                    step = procedure.throw(error)
                 else:
-                    step = flow.send(result)
+                    step = procedure.send(result)
         except StopIteration as end:
             value: T = end.value
             return value
@@ -250,7 +249,7 @@ class TrifactaClient(BoundOperations):
                 raise _transport_error(request, error) from error
             target = redirect_of(answer, url)
             if target is None:
-                answer.raise_for_status(now=self._clock.time(), secret=token)
+                raise_for_status(answer, now=self._clock.time(), secret=token)
                 return answer
             url = target
         raise answer.not_understood(f"expected an end after {MAX_REDIRECTS} redirects")

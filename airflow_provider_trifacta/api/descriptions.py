@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaBadRequest
-from airflow_provider_trifacta.api.flows import Flow
-from airflow_provider_trifacta.api.messages import Id, JsonObject, timestamp_of
+from airflow_provider_trifacta.api.messages import Id, JsonObject
 from airflow_provider_trifacta.api.operations import get_job_group
+from airflow_provider_trifacta.api.procedures import Procedure
+from airflow_provider_trifacta.api.timestamps import timestamp_of
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class JobGroupDescription:
         return recipe if self.flow_id is None else f"{recipe} of {_named('flow', self.flow_id, self.flow_name)}"
 
 
-def describe_job_group(job_group_id: Id, *, budget: float) -> Flow[JobGroupDescription]:
+def describe_job_group(job_group_id: Id, *, budget: float) -> Procedure[JobGroupDescription]:
     """Find out what a job group runs (``getJobGroup``). Never fails: what cannot be read is not told.
 
     :param budget: seconds to try for.
@@ -67,18 +68,6 @@ def _description(job_group: JsonObject) -> JobGroupDescription:
         flow_name=_text(flow.get("name")),
         seconds=(updated - created).total_seconds() if created and updated else None,
     )
-
-
-def spoken(seconds: float) -> str:
-    """Return a duration as a person says it: ``31 s``, ``12 min 5 s``, ``3 h 20 min``."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
 def _named(what: str, identity: Id, name: str | None) -> str:

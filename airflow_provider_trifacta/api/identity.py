@@ -7,9 +7,9 @@ from email.utils import parsedate_to_datetime
 
 from airflow_provider_trifacta.api.clock import Clock
 from airflow_provider_trifacta.api.errors import TrifactaApiError
-from airflow_provider_trifacta.api.flows import Flow
 from airflow_provider_trifacta.api.messages import Answer
 from airflow_provider_trifacta.api.operations import get_current_person
+from airflow_provider_trifacta.api.procedures import Procedure
 
 #: Seconds by which the server's clock may differ from ours, where it does not say what time it is.
 _UNKNOWN_CLOCK_ERROR = 60.0
@@ -33,7 +33,7 @@ class Me:
         return since + self.clock_offset - self.clock_error
 
 
-def who_am_i(clock: Clock) -> Flow[Me]:
+def who_am_i(clock: Clock) -> Procedure[Me]:
     """Ask who the token belongs to (``getCurrentPerson``).
 
     :raises TrifactaApiError: no answer. A user who may not ask is one without an id.

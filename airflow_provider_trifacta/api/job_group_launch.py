@@ -10,10 +10,12 @@ from typing import Any
 from airflow_provider_trifacta.api.answers import StartedJobGroup
 from airflow_provider_trifacta.api.descriptions import recipe_of
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
-from airflow_provider_trifacta.api.flows import Flow, read_all
-from airflow_provider_trifacta.api.messages import Id, JsonObject, Operation, timestamp_of
+from airflow_provider_trifacta.api.messages import Id, JsonObject, Operation
 from airflow_provider_trifacta.api.operations import get_job_group, list_job_library, run_job_group
+from airflow_provider_trifacta.api.paging import read_all
+from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.submission import Run
+from airflow_provider_trifacta.api.timestamps import timestamp_of
 
 
 class JobGroupLaunch:
@@ -65,7 +67,7 @@ class JobGroupLaunch:
         except (TypeError, ValueError):
             return None
 
-    def find(self, since: float, person_id: str | None) -> Flow[list[Run]]:
+    def find(self, since: float, person_id: str | None) -> Procedure[list[Run]]:
         """Find the job groups that could be it: recipe, user, source, moment and reference date agree.
 
         The server is asked to filter, and is not relied on to have done it.

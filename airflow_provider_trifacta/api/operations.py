@@ -32,18 +32,12 @@ from airflow_provider_trifacta.api.answers import (
     RanFrom,
     StartedJobGroup,
 )
+from airflow_provider_trifacta.api.arguments import path_segment
 from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaConfigurationError, TrifactaNotFound
-from airflow_provider_trifacta.api.messages import (
-    Answer,
-    Id,
-    JsonObject,
-    Listing,
-    Operation,
-    Request,
-    epoch_milliseconds,
-    path_segment,
-)
+from airflow_provider_trifacta.api.messages import Answer, Id, JsonObject, Operation, Request
+from airflow_provider_trifacta.api.paging import Listing
 from airflow_provider_trifacta.api.run_request import run_job_group_body
+from airflow_provider_trifacta.api.timestamps import epoch_milliseconds
 
 Names = str | Sequence[str] | None
 DateFilter = Mapping[str, Mapping[str, datetime | int]] | None

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from airflow_provider_trifacta.api.errors import TrifactaApiError
-from airflow_provider_trifacta.api.flows import Flow
 from airflow_provider_trifacta.api.messages import Id, JsonObject
 from airflow_provider_trifacta.api.operations import get_job_group, get_jobs_for_job_group
+from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.statuses import RunStatus, is_canceled, is_final
 
 #: Seconds to try for when the answer only explains what is known already.
@@ -67,7 +67,7 @@ def progress_of(jobs: Iterable[JsonObject]) -> Progress:
     return Progress(done, total, int(sum(percents) / total) if percents else None)
 
 
-def explain_failure(job_group_id: Id) -> Flow[list[FailedJob]]:
+def explain_failure(job_group_id: Id) -> Procedure[list[FailedJob]]:
     """Find out which jobs of a job group failed, and why. Never fails: an unknown reason is an empty list."""
     try:
         jobs = yield get_jobs_for_job_group(job_group_id).within(DIAGNOSIS_BUDGET)

@@ -2,42 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from airflow_provider_trifacta.api.arguments import check_id
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
-from airflow_provider_trifacta.api.messages import Id, JsonObject
-
-# The ids of cloud-native workflows, which have an API of their own (api/README.md, section 1).
-_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.IGNORECASE)
-
-
-def check_id(name: str, value: Any) -> Id:
-    """Return an id as it came.
-
-    :param name: the argument, named in the error.
-    :raises TrifactaConfigurationError: empty, not a scalar, or not an id of this API.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise TrifactaConfigurationError(
-            f"{name}: expected an id (an integer or a text), got {type(value).__name__} {value!r}"
-        )
-    text = str(value).strip()
-    if not text:
-        raise TrifactaConfigurationError(f"{name}: is empty")
-    if text in ("None", "null"):
-        raise TrifactaConfigurationError(
-            f"{name}: is {text!r}, which is what a template makes of a missing value. "
-            "Check the task or variable it reads"
-        )
-    if _ULID.fullmatch(text):
-        raise TrifactaConfigurationError(
-            f"{name}: {text!r} is a ULID, the id of a cloud-native workflow. Those are run by another API; "
-            "use the id of a recipe, the number after 'recipe=' in the URL of its flow"
-        )
-    return value if isinstance(value, int) else text
+from airflow_provider_trifacta.api.messages import JsonObject
 
 
 def run_parameters_body(run_parameters: Any, reference_date: Any) -> JsonObject | None:

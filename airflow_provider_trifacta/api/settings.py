@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import re
@@ -12,6 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from airflow_provider_trifacta import __version__
 from airflow_provider_trifacta.api.application import Application
+from airflow_provider_trifacta.api.arguments import check_seconds
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.api.retries import RetryPolicy
 
@@ -118,23 +118,3 @@ class ClientSettings:
         if self.verify is not True:
             return self.verify
         return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-
-
-def check_seconds(name: str, value: object, *, zero: bool = False) -> float:
-    """Return ``value`` as seconds.
-
-    :param name: how the person who gave the value calls it; named in the error.
-    :param zero: whether 0 is allowed.
-    :raises TrifactaConfigurationError: not a finite number, or not positive.
-    """
-    try:
-        if isinstance(value, bool):
-            raise ValueError
-        seconds = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise TrifactaConfigurationError(f"{name}: {value!r} is not a number of seconds") from None
-    if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not zero):
-        raise TrifactaConfigurationError(
-            f"{name}: {value!r} is not a {'non-negative' if zero else 'positive'} number of seconds"
-        )
-    return seconds

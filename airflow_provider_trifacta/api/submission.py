@@ -22,18 +22,18 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from airflow_provider_trifacta.api.clock import Clock
+from airflow_provider_trifacta.api.error_answers import is_permanent_refusal
 from airflow_provider_trifacta.api.errors import (
     TrifactaAnswerNotUnderstood,
     TrifactaApiError,
     TrifactaDuplicateExecution,
     TrifactaSubmitOutcomeUnknown,
-    is_permanent_refusal,
 )
-from airflow_provider_trifacta.api.flows import Flow, Pause
 from airflow_provider_trifacta.api.identity import Me, who_am_i
+from airflow_provider_trifacta.api.logs import Log
 from airflow_provider_trifacta.api.messages import Id, JsonObject, Operation
+from airflow_provider_trifacta.api.procedures import Pause, Procedure
 from airflow_provider_trifacta.api.retries import RetryPolicy, may_have_been_carried_out
-from airflow_provider_trifacta.api.waiting import Log
 
 #: Seconds for which a run that provably exists is looked for: lists may lag.
 _PATIENCE_FOR_EXISTING = 120.0
@@ -76,7 +76,7 @@ class Launch(Protocol):
         """Return the id of the run from the answer to its start, None when there is none."""
         ...
 
-    def find(self, since: float, person_id: str | None) -> Flow[list[Run]]:
+    def find(self, since: float, person_id: str | None) -> Procedure[list[Run]]:
         """Find the runs that could be it.
 
         :param since: when it was started at the earliest, seconds since the epoch on the server's clock.
@@ -115,7 +115,7 @@ def submit_once(
     clock: Clock,
     random_number: Callable[[], float],
     log: Log,
-) -> Flow[Submission]:
+) -> Procedure[Submission]:
     """Start a run, or find the one that an earlier submit with the same execution id started.
 
     :param since: when it may have been submitted first, seconds since the epoch.
@@ -216,7 +216,7 @@ class _Search:
         self._random = random_number
         self._me: Me | None = None
 
-    def run(self, reason: str, patience: float) -> Flow[Run | None]:
+    def run(self, reason: str, patience: float) -> Procedure[Run | None]:
         """Return the run when two looks in a row show it and nothing else; None when none appears.
 
         Two, since a list that lags may show somebody else's run before it shows ours.
@@ -244,7 +244,7 @@ class _Search:
             yield Pause(pause * (0.9 + 0.2 * self._random()))
             pause = min(pause * _GROWTH, _LONGEST_PAUSE)
 
-    def _look(self) -> Flow[list[Run]]:
+    def _look(self) -> Procedure[list[Run]]:
         if self._me is None:
             self._me = yield from who_am_i(self._clock)
         found = yield from self._launch.find(self._me.earliest(self._since - self._margin), self._me.id)
@@ -262,7 +262,7 @@ class _Search:
         )
 
 
-def find_runs(launch: Launch, since: float, clock: Clock) -> Flow[list[Run]]:
+def find_runs(launch: Launch, since: float, clock: Clock) -> Procedure[list[Run]]:
     """Find the runs of this user that could be a launch of ``since`` (seconds since the epoch) or later."""
     me = yield from who_am_i(clock)
     return (yield from launch.find(me.earliest(since - _CLOCK_MARGIN_OF_ANOTHER_MACHINE), me.id))

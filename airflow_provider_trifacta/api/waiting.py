@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 from airflow_provider_trifacta.api.clock import Clock
-from airflow_provider_trifacta.api.descriptions import spoken
 from airflow_provider_trifacta.api.errors import TrifactaApiError
-from airflow_provider_trifacta.api.flows import Flow, Pause
+from airflow_provider_trifacta.api.logs import Log
 from airflow_provider_trifacta.api.messages import Id
 from airflow_provider_trifacta.api.operations import get_job_group_status, get_jobs_for_job_group
+from airflow_provider_trifacta.api.procedures import Pause, Procedure
 from airflow_provider_trifacta.api.reports import progress_of
 from airflow_provider_trifacta.api.statuses import RunStatus, is_final, is_known
+from airflow_provider_trifacta.api.timestamps import spoken
 
 #: Seconds between two looks, once the first ones are over.
 DEFAULT_POLL_INTERVAL = 30.0
@@ -27,22 +28,6 @@ _GROWTH = 1.5
 _PROGRESS_SECONDS = 60.0
 _PROGRESS_LOOKS = 3
 _PROGRESS_LONGEST = 900.0
-
-
-class Log(Protocol):
-    """What is needed of a logger; Airflow's are not all of the standard library."""
-
-    def info(self, event: str, /, *args: Any) -> Any:
-        """Log what a person wants to know."""
-        ...
-
-    def warning(self, event: str, /, *args: Any) -> Any:
-        """Log what a person should look at."""
-        ...
-
-    def error(self, event: str, /, *args: Any) -> Any:
-        """Log why something ended badly."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -90,7 +75,7 @@ def wait_for_job_group(
     clock: Clock,
     random_number: Callable[[], float],
     log: Log,
-) -> Flow[Ending]:
+) -> Procedure[Ending]:
     """Look at a job group until it ends.
 
     :param poll_interval: seconds between two looks, once the first ones are over; jittered by a tenth.
@@ -133,7 +118,7 @@ def wait_for_job_group(
             next_progress = now + progress_every
 
 
-def _progress(job_group_id: Id, status: str) -> Flow[str]:
+def _progress(job_group_id: Id, status: str) -> Procedure[str]:
     """Say how far the jobs are, where they can be."""
     if status != RunStatus.IN_PROGRESS.value:
         return ""

@@ -17,22 +17,21 @@ from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, ObjectStoragePath
 from asgiref.sync import sync_to_async
 
-from airflow_provider_trifacta.airflow_api import AirflowApi
+from airflow_provider_trifacta.airflow_support.rest_api import AirflowApi
 from airflow_provider_trifacta.api.access_tokens import current_of, list_tokens
+from airflow_provider_trifacta.api.arguments import check_seconds
 from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
 from airflow_provider_trifacta.api.bound_operations import BoundOperations
 from airflow_provider_trifacta.api.client import TrifactaClient
 from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK, Clock
-from airflow_provider_trifacta.api.errors import (
-    TrifactaAnswerNotUnderstood,
-    TrifactaError,
-    TrifactaNotFound,
-)
-from airflow_provider_trifacta.api.flows import Flow
+from airflow_provider_trifacta.api.errors import TrifactaAnswerNotUnderstood, TrifactaError, TrifactaNotFound
 from airflow_provider_trifacta.api.job_group_launch import JobGroupLaunch
-from airflow_provider_trifacta.api.messages import Id, Listing, Operation, epoch_milliseconds
-from airflow_provider_trifacta.api.settings import ClientSettings, check_seconds, default_user_agent
+from airflow_provider_trifacta.api.messages import Id, Operation
+from airflow_provider_trifacta.api.paging import Listing
+from airflow_provider_trifacta.api.procedures import Procedure
+from airflow_provider_trifacta.api.settings import ClientSettings, default_user_agent
 from airflow_provider_trifacta.api.submission import Submission, submit_once
+from airflow_provider_trifacta.api.timestamps import epoch_milliseconds
 from airflow_provider_trifacta.connection import (
     CONN_TYPE,
     DEFAULT_CONN_ID,
@@ -48,7 +47,7 @@ from airflow_provider_trifacta.connection import (
     settings_of,
     unknown_extras,
 )
-from airflow_provider_trifacta.job_group_results import save, target_of
+from airflow_provider_trifacta.tasks.results import save, target_of
 from airflow_provider_trifacta.token_stores import TokenStore, read_token, store_of
 
 T = TypeVar("T")
@@ -238,9 +237,9 @@ class TrifactaHook(BoundOperations, BaseHook):
         """Give every object of a list, page by page."""
         return self.client.iterate(listing)
 
-    def run(self, flow: Flow[T]) -> T:
-        """Carry out a flow and return its result."""
-        return self.client.run(flow)
+    def run(self, procedure: Procedure[T]) -> T:
+        """Carry out a procedure and return its result."""
+        return self.client.run(procedure)
 
     def submit_job_group(
         self,
@@ -273,7 +272,7 @@ class TrifactaHook(BoundOperations, BaseHook):
             reference_date=reference_date,
             request_body_extra=request_body_extra,
         )
-        flow = submit_once(
+        procedure = submit_once(
             launch,
             execution_id or str(uuid.uuid4()),
             since=epoch_milliseconds(submitted_since) / 1000 if submitted_since else self.clock.time(),
@@ -283,7 +282,7 @@ class TrifactaHook(BoundOperations, BaseHook):
             random_number=random.random,
             log=self.log,
         )
-        return self.run(flow)
+        return self.run(procedure)
 
     def get_job_group_pdf_results(
         self, job_group_id: Id, path: str | os.PathLike[str] | ObjectStoragePath

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
 
+from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
-from airflow_provider_trifacta.argument_names import SuggestsArgumentNames
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -73,7 +73,7 @@ class TrifactaRotateApiAccessTokenOperator(SuggestsArgumentNames, BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Rotate, or find that there is nothing to do."""
-        from airflow_provider_trifacta.token_rotation import TokenRotation
+        from airflow_provider_trifacta.tokens.rotation import TokenRotation
 
         lifetime = self._lifetime()
         hook = self._hook()

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
+from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
+from airflow_provider_trifacta.api.arguments import check_seconds
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
-from airflow_provider_trifacta.api.settings import check_seconds
-from airflow_provider_trifacta.argument_names import SuggestsArgumentNames
 from airflow_provider_trifacta.links import LINKS
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from airflow_provider_trifacta.api.client import TrifactaClient
     from airflow_provider_trifacta.api.job_group_launch import JobGroupLaunch
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
-    from airflow_provider_trifacta.job_group_attempts import Begun, JobGroupAttempts
-    from airflow_provider_trifacta.job_group_results import ResultPaths
+    from airflow_provider_trifacta.tasks.attempts import Begun, JobGroupAttempts
+    from airflow_provider_trifacta.tasks.results import ResultPaths
 
 # Everything that reads connections and sends requests is imported when a task runs: DAG files are parsed far
 # more often.
@@ -183,8 +183,8 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
         :param job_group_id: the job group that the task was deferred for; without it, the XCom tells.
         """
         from airflow_provider_trifacta.api.statuses import is_canceled
-        from airflow_provider_trifacta.job_group_attempts import Begun
-        from airflow_provider_trifacta.job_group_outcome import deadline_passed, status_unknown, wait_failed
+        from airflow_provider_trifacta.tasks.attempts import Begun
+        from airflow_provider_trifacta.tasks.outcome import deadline_passed, status_unknown, wait_failed
         from airflow_provider_trifacta.triggers.job_group import WaitEvent
 
         hook = self._hook()
@@ -260,7 +260,7 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
         return TrifactaHook(self.trifacta_conn_id, retry_budget=self.retry_budget)
 
     def _result_paths(self) -> ResultPaths:
-        from airflow_provider_trifacta.job_group_results import ResultPaths
+        from airflow_provider_trifacta.tasks.results import ResultPaths
 
         return ResultPaths.check(
             profile_pdf_path=self.profile_pdf_path,
@@ -270,8 +270,8 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
 
     def _conclude(self, hook: TrifactaHook, job_group_id: int | str, status: str) -> None:
         """Succeed and bring the results, or fail with the reason."""
-        from airflow_provider_trifacta.job_group_outcome import conclude
-        from airflow_provider_trifacta.job_group_results import save_results
+        from airflow_provider_trifacta.tasks.outcome import conclude
+        from airflow_provider_trifacta.tasks.results import save_results
 
         conclude(hook, job_group_id, status, self.log)
         save_results(
@@ -279,9 +279,9 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
         )
 
     def _attempts(self, hook: TrifactaHook, launch: JobGroupLaunch, context: Context) -> JobGroupAttempts:
-        from airflow_provider_trifacta.attempt_notes import NoNotes, notes_of
-        from airflow_provider_trifacta.job_group_attempts import JobGroupAttempts
-        from airflow_provider_trifacta.series import series_of, single_try
+        from airflow_provider_trifacta.tasks.attempts import JobGroupAttempts
+        from airflow_provider_trifacta.tasks.notes import NoNotes, notes_of
+        from airflow_provider_trifacta.tasks.series import series_of, single_try
 
         now = hook.clock.time()
         if self.durable:
@@ -321,7 +321,7 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
         self.log.warning("Job group %s of an earlier try was canceled: starting a new one", job_group_id)
 
     def _announce(self, hook: TrifactaHook, begun: Begun, context: Context) -> None:
-        from airflow_provider_trifacta.announcing import announce
+        from airflow_provider_trifacta.tasks.announce import announce
 
         try:
             context["ti"].xcom_push(key="job_group_id", value=begun.job_group_id)
@@ -340,9 +340,9 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
 
         from airflow_provider_trifacta.api.errors import TrifactaApiError
         from airflow_provider_trifacta.api.waiting import wait_for_job_group
-        from airflow_provider_trifacta.job_group_outcome import deadline_passed, status_unknown, wait_failed
+        from airflow_provider_trifacta.tasks.outcome import deadline_passed, status_unknown, wait_failed
 
-        flow = wait_for_job_group(
+        procedure = wait_for_job_group(
             job_group_id,
             poll_interval=self.poll_interval,
             unknown_status_timeout=self.unknown_status_timeout,
@@ -351,7 +351,7 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
             log=self.log,
         )
         try:
-            ending = hook.run(flow)
+            ending = hook.run(procedure)
         except TrifactaApiError as error:
             raise wait_failed(hook, job_group_id, str(error)) from error
         except AirflowTaskTimeout:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, conf
 
-from airflow_provider_trifacta.api.settings import check_seconds
-from airflow_provider_trifacta.argument_names import SuggestsArgumentNames
+from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
+from airflow_provider_trifacta.api.arguments import check_seconds
 from airflow_provider_trifacta.links import LINKS
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
 
         :raises TrifactaAwaitedJobGroupFailed: the job group ended, but is not ``Complete``.
         """
+        from airflow_provider_trifacta.api.arguments import check_id
         from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK
-        from airflow_provider_trifacta.api.run_request import check_id
         from airflow_provider_trifacta.api.statuses import is_final, is_known
         from airflow_provider_trifacta.api.waiting import UnknownStatusPatience
 
@@ -103,7 +103,7 @@ class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> None:
         """Go on after the trigger: succeed, or fail with the reason."""
-        from airflow_provider_trifacta.job_group_outcome import link_of, wait_failed
+        from airflow_provider_trifacta.tasks.outcome import link_of, wait_failed
         from airflow_provider_trifacta.triggers.job_group import WaitEvent
 
         ended = WaitEvent.read(event, self.job_group_id)
@@ -135,8 +135,8 @@ class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
         return TrifactaHook(self.trifacta_conn_id, retry_budget=self.retry_budget)
 
     def _announce(self, hook: TrifactaHook, status: str, context: Context) -> None:
-        from airflow_provider_trifacta.announcing import announce, push_job_group_link
         from airflow_provider_trifacta.api.statuses import is_final
+        from airflow_provider_trifacta.tasks.announce import announce, push_job_group_link
 
         if self.reschedule and not is_final(status):
             # Airflow forgets the buttons at every look, and asking for the names would double what a look costs.
@@ -147,8 +147,8 @@ class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
     def _changed_at(self, hook: TrifactaHook) -> float | None:
         """Return when the job group changed last, in seconds since the epoch."""
         from airflow_provider_trifacta.api.errors import TrifactaApiError
-        from airflow_provider_trifacta.api.messages import timestamp_of
         from airflow_provider_trifacta.api.operations import get_job_group
+        from airflow_provider_trifacta.api.timestamps import timestamp_of
 
         self.log.warning("Job group %s has a status that is not known: %r", self.job_group_id, self._last_status)
         try:
@@ -160,7 +160,7 @@ class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
 
     def _conclude(self, hook: TrifactaHook, status: str) -> None:
         from airflow_provider_trifacta.exceptions import TrifactaAwaitedJobGroupFailed, TrifactaJobGroupError
-        from airflow_provider_trifacta.job_group_outcome import conclude
+        from airflow_provider_trifacta.tasks.outcome import conclude
 
         try:
             conclude(hook, self.job_group_id, status, self.log, own=False)
@@ -175,7 +175,7 @@ class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
 
     def _fail_as_unknown(self, hook: TrifactaHook, status: str | None) -> None:
         from airflow_provider_trifacta.exceptions import TrifactaAwaitedJobGroupFailed
-        from airflow_provider_trifacta.job_group_outcome import status_unknown
+        from airflow_provider_trifacta.tasks.outcome import status_unknown
 
         error = status_unknown(hook, self.job_group_id, status, own=False)
         raise TrifactaAwaitedJobGroupFailed(

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_trifacta.airflow_support.task_state import is_still_deferred
 from airflow_provider_trifacta.api.errors import TrifactaError
 from airflow_provider_trifacta.api.operations import cancel_job_group, get_job_group_status
 from airflow_provider_trifacta.api.statuses import is_final
@@ -20,7 +21,6 @@ from airflow_provider_trifacta.api.waiting import (
 )
 from airflow_provider_trifacta.connection import DEFAULT_CONN_ID
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
-from airflow_provider_trifacta.triggers.task_state import is_still_deferred
 
 #: Seconds that the last look at the deadline, reading the state of the task, and cancelling may each take. Airflow
 #: gives ``on_kill`` thirty.
@@ -141,7 +141,7 @@ class TrifactaJobGroupTrigger(BaseTrigger):
 
     async def _wait(self) -> WaitEvent:
         hook = self._hook()
-        flow = wait_for_job_group(
+        procedure = wait_for_job_group(
             self.job_group_id,
             poll_interval=self.poll_interval,
             unknown_status_timeout=self.unknown_status_timeout,
@@ -153,7 +153,7 @@ class TrifactaJobGroupTrigger(BaseTrigger):
         remaining = None if self.deadline is None else self.deadline - hook.clock.time()
         try:
             async with asyncio.timeout(remaining), hook.async_client() as client:
-                ending = await client.run(flow)
+                ending = await client.run(procedure)
         except TimeoutError:
             return await self._look_at_deadline()
         return WaitEvent(self.job_group_id, ending.kind, ending.status)

@@ -21,7 +21,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from simulated_airflow import Killed, Process, let_operators_run_in_this_thread
 from support import EmulatorClock
 
-from airflow_provider_trifacta import token_rotation, token_stores
+from airflow_provider_trifacta import token_stores
 from airflow_provider_trifacta.api.client import TrifactaClient
 from airflow_provider_trifacta.emulator import Emulator, world
 from airflow_provider_trifacta.emulator.clock import Clock
@@ -34,6 +34,7 @@ from airflow_provider_trifacta.exceptions import (
 )
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 from airflow_provider_trifacta.operators.access_token import TrifactaRotateApiAccessTokenOperator
+from airflow_provider_trifacta.tokens import rotation
 
 WEEK = 7 * 86400
 
@@ -166,7 +167,7 @@ def emulator(_server: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
         lambda operator: TrifactaHook(operator.trifacta_conn_id, clock=Airflow.present.clock),
     )
     # Airflow's masker slows down with each of the thousands of tokens; and so a test can see what is masked.
-    for module in (token_stores, token_rotation):
+    for module in (token_stores, rotation):
         monkeypatch.setattr(module, "mask_secret", lambda secret: Airflow.present.masked.add(secret))
     return _server
 

@@ -10,10 +10,11 @@ import pytest
 from airflow.triggers.base import BaseTrigger
 from support import drain
 
+from airflow_provider_trifacta.airflow_support import task_state
+from airflow_provider_trifacta.airflow_support.task_state import is_still_deferred
 from airflow_provider_trifacta.emulator import Emulator
-from airflow_provider_trifacta.triggers import job_group, task_state
+from airflow_provider_trifacta.triggers import job_group
 from airflow_provider_trifacta.triggers.job_group import TrifactaJobGroupTrigger
-from airflow_provider_trifacta.triggers.task_state import is_still_deferred
 
 Connect = Callable[..., None]
 

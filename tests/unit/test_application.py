@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_trifacta.api.application import Application, check_application_url
-from airflow_provider_trifacta.api.descriptions import describe_job_group, spoken
+from airflow_provider_trifacta.api.descriptions import describe_job_group
 from airflow_provider_trifacta.api.errors import (
     TrifactaBadRequest,
     TrifactaConfigurationError,
     TrifactaServerError,
 )
+from airflow_provider_trifacta.api.timestamps import spoken
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_trifacta.database import tasks_use_the_database
+from airflow_provider_trifacta.airflow_support.database import tasks_use_the_database
+from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
 from airflow_provider_trifacta.exceptions import TrifactaJobGroupError, TrifactaJobGroupFailed
-from airflow_provider_trifacta.log_without_stack import log_without_stack
 
 
 @pytest.fixture

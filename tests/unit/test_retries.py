@@ -16,7 +16,8 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaTransportError,
     TrifactaUnauthorized,
 )
-from airflow_provider_trifacta.api.retries import RetryPolicy, may_repeat, server_wait
+from airflow_provider_trifacta.api.rate_limits import server_wait
+from airflow_provider_trifacta.api.retries import RetryPolicy, may_repeat
 
 NOW = 1_700_000_000.0
 

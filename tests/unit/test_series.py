@@ -7,7 +7,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from airflow_provider_trifacta.series import Series, series_of
+from airflow_provider_trifacta.tasks.series import Series, series_of
 
 BEGAN = datetime(2024, 3, 1, 6, 0, 0, 123456, UTC)
 

@@ -8,7 +8,7 @@ import pytest
 from support import FakeClock
 
 from airflow_provider_trifacta.api.errors import TrifactaServerError
-from airflow_provider_trifacta.api.flows import Pause
+from airflow_provider_trifacta.api.procedures import Pause
 from airflow_provider_trifacta.api.reports import FailedJob, describe_outputs, explain_failure, progress_of
 from airflow_provider_trifacta.api.waiting import Ending, wait_for_job_group
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from airflow_provider_trifacta.api.descriptions import JobGroupDescription, describe_job_group
-from airflow_provider_trifacta.api.waiting import Log
-from airflow_provider_trifacta.job_group_outcome import link_of
+from airflow_provider_trifacta.api.logs import Log
 from airflow_provider_trifacta.links import PushedLink, TrifactaFlowLink, TrifactaJobGroupLink, TrifactaRecipeLink
+from airflow_provider_trifacta.tasks.outcome import link_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
-from airflow_provider_trifacta.database import tasks_use_the_database
+from airflow_provider_trifacta.airflow_support.database import tasks_use_the_database
 
 
 @functools.cache

@@ -36,7 +36,7 @@ from airflow_provider_trifacta.api.retries import may_have_been_carried_out
 from airflow_provider_trifacta.exceptions import TrifactaRotationError
 
 if TYPE_CHECKING:
-    from airflow_provider_trifacta.api.waiting import Log
+    from airflow_provider_trifacta.api.logs import Log
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
     from airflow_provider_trifacta.token_stores import TokenStore
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_trifacta.airflow_api import AirflowApi, AirflowApiError
+from airflow_provider_trifacta.airflow_support.rest_api import AirflowApi, AirflowApiError
 from airflow_provider_trifacta.exceptions import TrifactaConfigurationError
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_trifacta.api.descriptions import JobGroupDescription, describe_job_group, spoken
+from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
+from airflow_provider_trifacta.api.descriptions import JobGroupDescription, describe_job_group
 from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaError
+from airflow_provider_trifacta.api.logs import Log
 from airflow_provider_trifacta.api.operations import get_job_group_outputs
 from airflow_provider_trifacta.api.reports import (
     DIAGNOSIS_BUDGET,
@@ -15,7 +17,7 @@ from airflow_provider_trifacta.api.reports import (
     explain_failure,
 )
 from airflow_provider_trifacta.api.statuses import is_canceled, is_success
-from airflow_provider_trifacta.api.waiting import Log
+from airflow_provider_trifacta.api.timestamps import spoken
 from airflow_provider_trifacta.exceptions import (
     TrifactaJobGroupCanceled,
     TrifactaJobGroupError,
@@ -24,7 +26,6 @@ from airflow_provider_trifacta.exceptions import (
     TrifactaJobGroupTimeout,
     TrifactaWaitFailed,
 )
-from airflow_provider_trifacta.log_without_stack import log_without_stack
 
 if TYPE_CHECKING:
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from airflow_provider_trifacta.database import tasks_use_the_database
+from airflow_provider_trifacta.airflow_support.database import tasks_use_the_database
 
 log = logging.getLogger(__name__)
 

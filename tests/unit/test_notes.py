@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_trifacta.attempt_notes import KEY, AttemptNote, NoNotes, TaskStateNotes, notes_of
+from airflow_provider_trifacta.tasks.notes import KEY, AttemptNote, NoNotes, TaskStateNotes, notes_of
 
 NOTE = AttemptNote("series", 2, "execution", 1.5, 3, None, (5,))
 

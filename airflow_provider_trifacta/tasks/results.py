@@ -16,17 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_trifacta.api.errors import (
-    TrifactaApiError,
-    TrifactaConfigurationError,
-    says_not_profiled,
-)
+from airflow_provider_trifacta.api.error_answers import says_not_profiled
+from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaConfigurationError
+from airflow_provider_trifacta.api.logs import Log
 from airflow_provider_trifacta.api.messages import Operation
 from airflow_provider_trifacta.api.operations import (
     get_job_group_pdf_results,
     get_profiling_information_for_job_group_consistent,
 )
-from airflow_provider_trifacta.api.waiting import Log
 from airflow_provider_trifacta.exceptions import TrifactaProfileMissing, TrifactaResultsNotSaved
 
 if TYPE_CHECKING:

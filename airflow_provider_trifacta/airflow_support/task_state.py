@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import XCom
 from asgiref.sync import sync_to_async
 
-from airflow_provider_trifacta.database import tasks_use_the_database
+from airflow_provider_trifacta.airflow_support.database import tasks_use_the_database
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger

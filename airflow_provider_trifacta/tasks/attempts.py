@@ -8,26 +8,25 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from airflow_provider_trifacta.api.error_answers import is_permanent_refusal, says_gone
 from airflow_provider_trifacta.api.errors import (
     TrifactaApiError,
     TrifactaDuplicateExecution,
     TrifactaSubmitOutcomeUnknown,
     TrifactaUnauthorized,
-    is_permanent_refusal,
-    says_gone,
 )
-from airflow_provider_trifacta.api.flows import Flow, Pause
 from airflow_provider_trifacta.api.operations import cancel_job_group, get_job_group_status
+from airflow_provider_trifacta.api.procedures import Pause, Procedure
 from airflow_provider_trifacta.api.statuses import is_bad_end, is_final, is_success
 from airflow_provider_trifacta.api.submission import Run, find_runs, submit_once
-from airflow_provider_trifacta.attempt_notes import AttemptNote, AttemptNotes
 from airflow_provider_trifacta.exceptions import TrifactaJobGroupError, TrifactaSubmitRefused, TrifactaWaitFailed
+from airflow_provider_trifacta.tasks.notes import AttemptNote, AttemptNotes
 
 if TYPE_CHECKING:
     from airflow_provider_trifacta.api.job_group_launch import JobGroupLaunch
-    from airflow_provider_trifacta.api.waiting import Log
+    from airflow_provider_trifacta.api.logs import Log
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
-    from airflow_provider_trifacta.series import Series
+    from airflow_provider_trifacta.tasks.series import Series
 
 #: Seconds that the job group of before a clear may take to stop.
 _STOP_PATIENCE = 300.0
@@ -124,7 +123,7 @@ class JobGroupAttempts:
     def _submit(self, note: AttemptNote, *, since: float, sent_before: bool = False) -> Begun:
         # Written before the submit: no note means that nothing was sent, wherever notes are kept.
         self._write(note)
-        flow = submit_once(
+        procedure = submit_once(
             self._launch,
             note.execution_id,
             since=since,
@@ -136,7 +135,7 @@ class JobGroupAttempts:
             log=self._log,
         )
         try:
-            submission = self._hook.run(flow)
+            submission = self._hook.run(procedure)
         except TrifactaApiError as error:
             if is_permanent_refusal(error):
                 raise TrifactaSubmitRefused.because_of(error) from error
@@ -257,7 +256,7 @@ class JobGroupAttempts:
             status=status,
         )
 
-    def _stop(self, job_group_id: int) -> Flow[str | None]:
+    def _stop(self, job_group_id: int) -> Procedure[str | None]:
         """Cancel a job group and wait until it has ended. Give its status, None when it is left alone."""
         status: str = yield get_job_group_status(job_group_id)
         if is_final(status):
@@ -304,7 +303,7 @@ def _is_complete(run: Run) -> bool:
     return run.status is not None and is_success(run.status)
 
 
-def _patient_status(job_group_id: int, budget: float, monotonic: Callable[[], float]) -> Flow[str]:
+def _patient_status(job_group_id: int, budget: float, monotonic: Callable[[], float]) -> Procedure[str]:
     """Read a status, also through a time in which the token is refused: it may be about to be replaced."""
     until = monotonic() + budget
     pause = _FIRST_PAUSE

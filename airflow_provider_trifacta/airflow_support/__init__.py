@@ -1,0 +1,1 @@
+"""What we need of Airflow beyond its SDK."""

@@ -1,0 +1,74 @@
+"""Arguments that users pass in, checked before anything is sent."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+from urllib.parse import quote
+
+from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
+from airflow_provider_trifacta.api.messages import Id
+
+# The ids of cloud-native workflows, which have an API of their own (api/README.md, section 1).
+_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.IGNORECASE)
+
+
+def check_id(name: str, value: Any) -> Id:
+    """Return an id as it came.
+
+    :param name: the argument, named in the error.
+    :raises TrifactaConfigurationError: empty, not a scalar, or not an id of this API.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise TrifactaConfigurationError(
+            f"{name}: expected an id (an integer or a text), got {type(value).__name__} {value!r}"
+        )
+    text = str(value).strip()
+    if not text:
+        raise TrifactaConfigurationError(f"{name}: is empty")
+    if text in ("None", "null"):
+        raise TrifactaConfigurationError(
+            f"{name}: is {text!r}, which is what a template makes of a missing value. "
+            "Check the task or variable it reads"
+        )
+    if _ULID.fullmatch(text):
+        raise TrifactaConfigurationError(
+            f"{name}: {text!r} is a ULID, the id of a cloud-native workflow. Those are run by another API; "
+            "use the id of a recipe, the number after 'recipe=' in the URL of its flow"
+        )
+    return value if isinstance(value, int) else text
+
+
+def path_segment(value: Id, name: str = "id") -> str:
+    """Return an id as one percent-encoded segment of a path.
+
+    :raises TrifactaConfigurationError: not an id, or one that would name another route.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise TrifactaConfigurationError(f"{name}: {value!r} is neither an integer nor a text")
+    text = str(value).strip()
+    # Dots cannot be protected by percent-encoding: HTTP libraries undo it and walk up the path.
+    if text in ("", ".", ".."):
+        raise TrifactaConfigurationError(f"{name}: {value!r} is not an id")
+    return quote(text, safe="")
+
+
+def check_seconds(name: str, value: object, *, zero: bool = False) -> float:
+    """Return ``value`` as seconds.
+
+    :param name: how the person who gave the value calls it; named in the error.
+    :param zero: whether 0 is allowed.
+    :raises TrifactaConfigurationError: not a finite number, or not positive.
+    """
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        seconds = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TrifactaConfigurationError(f"{name}: {value!r} is not a number of seconds") from None
+    if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not zero):
+        raise TrifactaConfigurationError(
+            f"{name}: {value!r} is not a {'non-negative' if zero else 'positive'} number of seconds"
+        )
+    return seconds

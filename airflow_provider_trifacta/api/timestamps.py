@@ -1,0 +1,49 @@
+"""Moments and durations: how the API, HTTP headers and people write them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+#: Years that a timestamp may be of. Beyond them, arithmetic with time zones overflows.
+_YEARS = range(1970, 9999)
+
+
+def timestamp_of(value: Any) -> datetime | None:
+    """Return a timestamp of the API, None when it is none. One without a zone is taken as UTC."""
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    if moment.year not in _YEARS:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def epoch_milliseconds(value: datetime | int) -> int:
+    """Return a moment the way date filters want it. A datetime without a zone is taken as UTC."""
+    if isinstance(value, datetime):
+        return int((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp() * 1000)
+    return value
+
+
+def http_date(text: str | None) -> float | None:
+    """Return the date in a header as seconds since the epoch, None when it is none."""
+    try:
+        moment = parsedate_to_datetime(text) if text else None
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
+    return moment.timestamp() if moment is not None and moment.year in _YEARS else None
+
+
+def spoken(seconds: float) -> str:
+    """Return a duration as people say it: ``31 s``, ``12 min 5 s``, ``3 h 20 min``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"

@@ -1,0 +1,1 @@
+"""How the token of a connection is replaced."""
