@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from airflow_provider_trifacta.api.application import check_application_url
 from airflow_provider_trifacta.api.arguments import check_seconds
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.api.retries import RetryPolicy
-from airflow_provider_trifacta.api.settings import ClientSettings, base_url_from
+from airflow_provider_trifacta.api.settings import ClientSettings
+from airflow_provider_trifacta.api.tls import check_ca_bundle
+from airflow_provider_trifacta.api.urls import base_url_from, check_proxy
 
 CONN_TYPE = "trifacta"
 DEFAULT_CONN_ID = "trifacta_default"
@@ -70,15 +70,11 @@ def _boolean(name: str, value: Any) -> bool:
 
 
 def _file(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not os.path.exists(value):
-        raise TrifactaConfigurationError(f"extra {name}: there is no file or folder {value!r} on this machine")
-    return value
+    return check_ca_bundle(f"extra {name}", value)
 
 
 def _proxy(name: str, value: Any) -> str:
-    if isinstance(value, str) and urlsplit(value).scheme in ("http", "https") and urlsplit(value).hostname:
-        return value
-    raise TrifactaConfigurationError(f"extra {name}: not the URL of a proxy, for example http://proxy:3128")
+    return check_proxy(f"extra {name}", value)
 
 
 def _text(name: str, value: Any) -> str:
@@ -149,7 +145,7 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
     ),
     "read_timeout": ExtraField(
         "Read timeout",
-        "Seconds to wait for data on an open connection. Default: 60.",
+        "Seconds in which an answer must be complete; of a file, each piece of it. Default: 60.",
         {"type": ["number", "null"], "exclusiveMinimum": 0, "default": 60, "section": _PATIENCE},
         _seconds,
     ),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support import Answer, Caller, FakeClock, FakeTaskInstance, ScriptedServer
+from support import Answer, Caller, FakeClock, FakeTaskInstance, RawServer, ScriptedServer
 
 from airflow_provider_trifacta.emulator import Emulator
 
@@ -77,6 +77,19 @@ def scripted() -> Iterator[Callable[[Answer], ScriptedServer]]:
 
     def start(answer: Answer) -> ScriptedServer:
         servers.append(ScriptedServer(answer))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def raw() -> Iterator[Callable[..., RawServer]]:
+    servers: list[RawServer] = []
+
+    def start(respond: Callable[[socket.socket, bytes], bool | None]) -> RawServer:
+        servers.append(RawServer(respond))
         return servers[-1]
 
     yield start

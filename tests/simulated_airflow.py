@@ -22,6 +22,7 @@ from support import EmulatorClock, copy_of, drain
 
 from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
 from airflow_provider_trifacta.api.client import TrifactaClient
+from airflow_provider_trifacta.api.exchange import Transfer
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
@@ -254,19 +255,19 @@ def _watched(process: Process, clock: EmulatorClock) -> Iterator[None]:
     """Tell a process of each request and answer, and give its hooks the emulator's time."""
     transfer, async_transfer = TrifactaClient._transfer, AsyncTrifactaClient._transfer
 
-    def watched(self: Any, request: Any, *arguments: Any) -> Any:
-        process.event(f"before {request.method} {request.path}")
+    def watched(self: Any, step: Transfer) -> Any:
+        process.event(f"before {step.request.method} {step.request.path}")
         try:
-            return transfer(self, request, *arguments)
+            return transfer(self, step)
         finally:
-            process.event(f"after {request.method} {request.path}")
+            process.event(f"after {step.request.method} {step.request.path}")
 
-    async def async_watched(self: Any, request: Any, *arguments: Any) -> Any:
-        process.event(f"before {request.method} {request.path}")
+    async def async_watched(self: Any, step: Transfer) -> Any:
+        process.event(f"before {step.request.method} {step.request.path}")
         try:
-            return await async_transfer(self, request, *arguments)
+            return await async_transfer(self, step)
         finally:
-            process.event(f"after {request.method} {request.path}")
+            process.event(f"after {step.request.method} {step.request.path}")
 
     def hook(self: Any) -> TrifactaHook:
         return TrifactaHook(self.trifacta_conn_id, retry_budget=self.retry_budget, clock=clock)

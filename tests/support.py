@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
@@ -56,6 +58,56 @@ class ScriptedServer:
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class RawServer:
+    """A server that sends whatever bytes a test says.
+
+    :param respond: is given the connection, once a whole request has been read from it, and that request; it
+        sends what it likes. The connection is closed when it returns False.
+    """
+
+    def __init__(self, respond: Callable[[socket.socket, bytes], bool | None]) -> None:
+        self.requests: list[bytes] = []
+        self._respond = respond
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self._connections: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listening.accept()
+                self._connections.append(connection)
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            stream = connection.makefile("rb")
+            while True:
+                request = b""
+                while not request.endswith(b"\r\n\r\n"):
+                    line = stream.readline()
+                    if not line:
+                        return
+                    request += line
+                for header in request.splitlines():
+                    if header.lower().startswith(b"content-length:"):
+                        request += stream.read(int(header.partition(b":")[2]))
+                self.requests.append(request)
+                if self._respond(connection, request) is False:
+                    return
+
+    def stop(self) -> None:
+        # close() alone does not wake the thread that accepts.
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
 
 
 class FakeClock:

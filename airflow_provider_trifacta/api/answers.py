@@ -1,13 +1,16 @@
-"""The objects in the API's answers, for editors and type checkers: plain dicts, as they came.
+"""The objects in the API's answers: plain dicts, as they came.
 
-Only ``id`` can be relied on everywhere. Whatever else an object has depends on release, edition and what was asked
-to be embedded; what the vendor does not document has no key here, and is in the dict all the same.
+Only what is required here can be relied on. Whatever else an object has depends on release, edition and what was
+asked to be embedded; what the vendor does not document has no key here, and is in the dict all the same. Answers
+are checked against these types where they are read (:mod:`airflow_provider_trifacta.api.shapes`): a member of
+another type than its key has here is left out, a row without what is required is skipped.
 """
 
 from __future__ import annotations
 
 from typing import Any, Literal, Required, TypedDict
 
+from airflow_provider_trifacta.api.ids import ObjectId
 from airflow_provider_trifacta.api.messages import Id
 
 #: Who or what starts job groups, and what for.
@@ -24,11 +27,11 @@ class Reference(TypedDict, total=False):
 class Job(TypedDict, total=False):
     """A job of a job group (``getJobsForJobGroup``)."""
 
-    id: Required[int]
+    id: Required[ObjectId]
     #: A word of :class:`~airflow_provider_trifacta.api.statuses.RunStatus`, or one that nobody knows.
     status: Required[str]
-    jobType: Required[str]
-    percentComplete: int | None
+    jobType: str
+    percentComplete: float | None
     errorMessage: dict[str, Any] | str | None
     executionLanguage: str | None
     cpJobId: str | None
@@ -47,7 +50,7 @@ class JobList(TypedDict, total=False):
 class JobGroup(TypedDict, total=False):
     """A run of a recipe (``getJobGroup``, ``listJobLibrary``)."""
 
-    id: Required[int]
+    id: Required[ObjectId]
     name: str | None
     description: str | None
     status: str
@@ -68,7 +71,7 @@ class JobGroup(TypedDict, total=False):
 class StartedJobGroup(TypedDict, total=False):
     """The answer to ``runJobGroup``; without ``id`` when it was only a test (``testMode``)."""
 
-    id: int
+    id: ObjectId
     reason: str
     sessionId: str
     jobs: dict[str, Any]
@@ -78,8 +81,8 @@ class StartedJobGroup(TypedDict, total=False):
 class CanceledJobGroup(TypedDict, total=False):
     """The answer to ``cancelJobGroup``."""
 
-    jobgroupId: int
-    jobIds: list[int]
+    jobgroupId: ObjectId
+    jobIds: list[ObjectId]
 
 
 class OutputFile(TypedDict, total=False):
@@ -106,6 +109,12 @@ class JobGroupOutputs(TypedDict):
 
     files: list[OutputFile]
     tables: list[Table]
+
+
+class Count(TypedDict):
+    """How many there are (``countJobLibrary``)."""
+
+    count: int
 
 
 class JobGroupInput(TypedDict):

@@ -7,6 +7,9 @@ from urllib.parse import quote, urlsplit
 
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.api.messages import Id
+from airflow_provider_trifacta.api.redaction import redact_userinfo
+from airflow_provider_trifacta.api.text import MAX_LINE, is_line
+from airflow_provider_trifacta.api.urls import SCHEMES, is_host
 
 # Dataprep serves its API from a host of its own. The others have both on one host.
 _APPLICATION_OF = {"https://api.clouddataprep.com": "https://clouddataprep.com"}
@@ -54,12 +57,13 @@ def check_application_url(name: str, value: object) -> str:
     url = value.strip() if isinstance(value, str) else ""
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        usable = parts.scheme in SCHEMES and is_host(parts) and parts.port != 0 and is_line(url, MAX_LINE)
     except ValueError:
         usable = False
     if not usable or parts.fragment or parts.username is not None:
         raise TrifactaConfigurationError(
-            f"{name}: {value!r} is not the address of the web application, for example https://clouddataprep.com"
+            f"{name}: {redact_userinfo(str(value))!r} is not the address of the web application, for example "
+            "https://clouddataprep.com"
         )
     return url
 

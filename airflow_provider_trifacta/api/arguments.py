@@ -12,6 +12,8 @@ from airflow_provider_trifacta.api.messages import Id
 
 # The ids of cloud-native workflows, which have an API of their own (api/README.md, section 1).
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.IGNORECASE)
+#: Ten years: what sleeps and timers can count.
+_LONGEST = 10 * 365 * 86400.0
 
 
 def check_id(name: str, value: Any) -> Id:
@@ -51,24 +53,30 @@ def path_segment(value: Id, name: str = "id") -> str:
     # Dots cannot be protected by percent-encoding: HTTP libraries undo it and walk up the path.
     if text in ("", ".", ".."):
         raise TrifactaConfigurationError(f"{name}: {value!r} is not an id")
-    return quote(text, safe="")
+    try:
+        return quote(text, safe="")
+    except UnicodeEncodeError:
+        raise TrifactaConfigurationError(f"{name}: {value!r} cannot be encoded as UTF-8") from None
 
 
-def check_seconds(name: str, value: object, *, zero: bool = False) -> float:
+def check_seconds(name: str, value: object, *, zero: bool = False, most: float = _LONGEST) -> float:
     """Return ``value`` as seconds.
 
     :param name: how the person who gave the value calls it; named in the error.
     :param zero: whether 0 is allowed.
-    :raises TrifactaConfigurationError: not a finite number, or not positive.
+    :param most: the largest number allowed.
+    :raises TrifactaConfigurationError: not a finite number, not positive, or too large.
     """
     try:
         if isinstance(value, bool):
             raise ValueError
         seconds = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TrifactaConfigurationError(f"{name}: {value!r} is not a number of seconds") from None
     if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not zero):
         raise TrifactaConfigurationError(
             f"{name}: {value!r} is not a {'non-negative' if zero else 'positive'} number of seconds"
         )
+    if seconds > most:
+        raise TrifactaConfigurationError(f"{name}: {value!r} is more than {most:.0f} seconds")
     return seconds

@@ -1,13 +1,13 @@
-"""What answers that are not a success mean."""
+"""What answers that are not a success mean, and calls that had no answer."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from airflow_provider_trifacta.api.errors import (
+    TransportFailure,
     TrifactaAnswerNotUnderstood,
     TrifactaApiError,
     TrifactaBadRequest,
@@ -18,11 +18,14 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaNotFound,
     TrifactaRateLimited,
     TrifactaServerError,
+    TrifactaTransportError,
     TrifactaUnauthorized,
     TrifactaUnsupportedMediaType,
 )
-from airflow_provider_trifacta.api.messages import Answer, excerpt
+from airflow_provider_trifacta.api.messages import Answer, Request
 from airflow_provider_trifacta.api.rate_limits import server_wait
+from airflow_provider_trifacta.api.redaction import Redactor, redact_opaque, redact_userinfo
+from airflow_provider_trifacta.api.text import MAX_LINE, line
 
 _BY_STATUS: dict[int, type[TrifactaApiError]] = {
     304: TrifactaDuplicateExecution,
@@ -34,6 +37,9 @@ _BY_STATUS: dict[int, type[TrifactaApiError]] = {
     415: TrifactaUnsupportedMediaType,
     429: TrifactaRateLimited,
 }
+_REDIRECTS = (301, 302, 303, 307, 308)
+#: What a URL may hold, percent signs included: anything else is encoded before it is followed.
+_URL_CHARACTERS = ":/?#[]@!$&'()*+,;=%~"
 
 
 def error_class(status: int, *, name: str | None, path: str) -> type[TrifactaApiError]:
@@ -73,6 +79,26 @@ def says_not_profiled(error: BaseException | None) -> bool:
     return isinstance(error, TrifactaBadRequest) and "ProfilingDataNotFound" in (error.name or "")
 
 
+def raise_for_status(answer: Answer, *, now: float) -> None:
+    """Raise the typed error unless the answer is a success.
+
+    :param now: seconds since the epoch, to read dates in headers with.
+    """
+    if 200 <= answer.status < 300:
+        return
+    name, message, details = _envelope(answer)
+    raise error_class(answer.status, name=name, path=answer.request.path)(
+        method=answer.request.method,
+        path=answer.redactor.redact(answer.request.path),
+        status=answer.status,
+        name=name,
+        message=message or _without_envelope(answer),
+        details=details,
+        request_id=answer.request_id,
+        retry_after=server_wait(answer.headers, now),
+    )
+
+
 def redirect_of(answer: Answer, url: str) -> str | None:
     """Return the URL to read instead, None when the answer is no redirect.
 
@@ -80,90 +106,84 @@ def redirect_of(answer: Answer, url: str) -> str | None:
     and never turns a POST into a GET.
 
     :param url: the URL that was asked.
-    :raises TrifactaAnswerNotUnderstood: the redirect leads elsewhere.
+    :raises TrifactaAnswerNotUnderstood: the redirect leads elsewhere, or is no URL.
     """
-    if answer.status not in (301, 302, 303, 307, 308):
+    if answer.status not in _REDIRECTS:
         return None
-    target = urljoin(url, answer.headers.get("location", ""))
-    if answer.request.method == "GET" and _origin(target) == _origin(url) and target != url:
+    location = answer.headers.get("location", "").strip()
+    try:
+        target = quote(urljoin(url, location), safe=_URL_CHARACTERS)
+        same_origin = _origin(target) == _origin(url)
+    except ValueError:
+        target, same_origin = "", False
+    if answer.request.method == "GET" and same_origin and target != url:
         return target
-    where = urlsplit(target)
-    raise TrifactaAnswerNotUnderstood(
-        method=answer.request.method,
-        path=answer.request.path,
-        status=answer.status,
-        message=(
-            f"the server redirects to {where.scheme}://{where.netloc}{where.path}, which is not followed. "
-            "If that is the right server, put it in the host of the Airflow connection"
-        ),
-        request_id=answer.request_id,
+    where = answer.line(redact_userinfo(location.partition("?")[0]), 200)
+    raise answer.unusable(
+        f"the server redirects to {where or 'itself'}, which is not followed. "
+        "If that is the right server, put it in the host of the Airflow connection"
     )
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+def no_answer(
+    request: Request, failure: TransportFailure, reason: str, *, sent: bool, redactor: Redactor
+) -> TrifactaTransportError:
+    """Return the error for a call that had no answer.
 
-
-def raise_for_status(answer: Answer, *, now: float, secret: str) -> None:
-    """Raise the typed error unless the answer is a success.
-
-    :param now: seconds since the epoch, to read dates in headers with.
-    :param secret: the token that was sent; taken out of texts that quote it.
+    :param reason: what the HTTP library says.
     """
-    if 200 <= answer.status < 300:
-        return
-    name, message, details = _envelope(answer.body)
-    scrub = _scrubber(secret)
-    raise error_class(answer.status, name=name, path=answer.request.path)(
-        method=answer.request.method,
-        path=answer.request.path,
-        status=answer.status,
-        name=name,
-        message=scrub(message or _without_envelope(answer)),
-        details=scrub(details),
-        request_id=answer.request_id,
-        retry_after=server_wait(answer.headers, now),
+    return TrifactaTransportError(
+        method=request.method,
+        path=redactor.redact(request.path),
+        failure=failure,
+        reason=line(redactor.redact(reason), 500),
+        sent=sent,
     )
 
 
-def _envelope(body: bytes) -> tuple[str | None, str | None, Any]:
+def _envelope(answer: Answer) -> tuple[str | None, str | None, Any]:
     """Return name, message and details of an error answer, as far as it has them."""
     try:
-        value = json.loads(body)
-    except ValueError:
+        value = answer.json()
+    except TrifactaAnswerNotUnderstood:
         return None, None, None
     if not isinstance(value, dict):
         return None, None, None
     exception = value.get("exception")
     if isinstance(exception, dict):
-        return _text(exception.get("name")), _text(exception.get("message")), exception.get("details")
-    # The "/svc-*" services and the token endpoint speak differently (api/README.md, section 1).
-    return (
-        _text(value.get("kind") or value.get("error")),
-        _text(value.get("message") or value.get("error_description")),
-        value.get("errors"),
-    )
+        name, message, details = exception.get("name"), exception.get("message"), exception.get("details")
+    else:
+        # The "/svc-*" services and the token endpoint speak differently (api/README.md, section 1).
+        name, message = (
+            value.get("kind") or value.get("error"),
+            value.get("message") or value.get("error_description"),
+        )
+        details = value.get("errors")
+    return _line(answer, name, 200), _line(answer, message), _details(answer, details)
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+def _line(answer: Answer, value: Any, limit: int = MAX_LINE) -> str | None:
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value)
+    return answer.line(redact_opaque(text) if answer.request.confidential else text, limit)
+
+
+def _details(answer: Answer, value: Any) -> Any:
+    """Return details as they came, or as the beginning of their text when that is long."""
+    if isinstance(value, str) or answer.request.confidential:
+        return _line(answer, value)
+    value = answer.redactor.redact_value(value)
+    text = json.dumps(value)
+    return value if len(text) <= MAX_LINE else answer.line(text)
 
 
 def _without_envelope(answer: Answer) -> str:
-    if answer.status == 304:
+    if answer.status == 304 and "x-execution-id" in (answer.request.headers or {}):
         return "this x-execution-id already started something"
-    return excerpt(answer.body) or "no body"
+    return answer.excerpt() or "no body"
 
 
-def _scrubber(secret: str) -> Callable[[Any], Any]:
-    def scrub(value: Any) -> Any:
-        if isinstance(value, str):
-            return value.replace(secret, "***") if secret else value
-        if isinstance(value, dict):
-            return {key: scrub(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [scrub(item) for item in value]
-        return value
-
-    return scrub
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)

@@ -225,7 +225,7 @@ class TransportFailure(Enum):
     CONNECT_TIMEOUT = "no connection within the connect timeout"
     TLS = "TLS failed"
     PROXY = "the proxy could not be reached or refused"
-    READ_TIMEOUT = "no data within the read timeout"
+    READ_TIMEOUT = "not complete within the read timeout"
     LOST = "connection failed or was lost"
 
 
@@ -253,15 +253,13 @@ class TrifactaTransportError(TrifactaApiError):
     """There was no answer.
 
     :param failure: why.
-    :param cause: what the HTTP library says.
+    :param reason: what the HTTP library says.
     :param sent: False when the request provably never reached the server (host not found, connection
         refused, no TLS); True when it may have.
     """
 
-    def __init__(
-        self, *, method: str, path: str, failure: TransportFailure, cause: BaseException, sent: bool
-    ) -> None:
-        message = f"no answer: {failure.value} ({type(cause).__name__}: {cause})"
+    def __init__(self, *, method: str, path: str, failure: TransportFailure, reason: str, sent: bool) -> None:
+        message = f"no answer: {failure.value} ({reason})"
         super().__init__(method=method, path=path, message=message)
         self.failure = failure
         self.hint = _TRANSPORT_HINTS[failure]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
 
 from airflow_provider_trifacta.api.clock import Clock
 from airflow_provider_trifacta.api.errors import TrifactaApiError
 from airflow_provider_trifacta.api.messages import Answer
 from airflow_provider_trifacta.api.operations import get_current_person
 from airflow_provider_trifacta.api.procedures import Procedure
+from airflow_provider_trifacta.api.timestamps import http_date
 
 #: Seconds by which the server's clock may differ from ours, where it does not say what time it is.
 _UNKNOWN_CLOCK_ERROR = 60.0
@@ -40,13 +40,15 @@ def who_am_i(clock: Clock) -> Procedure[Me]:
     """
 
     def decode(answer: Answer) -> Me:
-        identity = answer.json().get("id")
-        me = None if identity is None else str(identity)
-        try:
-            # Too small by up to a second, since the header has whole ones; never too large.
-            return Me(me, parsedate_to_datetime(answer.headers["date"]).timestamp() - clock.time(), 0.0)
-        except (KeyError, ValueError, TypeError):
+        person = answer.json()
+        identity = person.get("id") if isinstance(person, dict) else None
+        known = isinstance(identity, (int, str)) and not isinstance(identity, bool)
+        shown = http_date(answer.headers.get("date"))
+        me = str(identity) if known else None
+        if shown is None:
             return Me(me, 0.0, _UNKNOWN_CLOCK_ERROR)
+        # Too small by up to a second, since the header has whole ones; never too large.
+        return Me(me, shown - clock.time(), 0.0)
 
     try:
         me: Me = yield replace(get_current_person(), decode=decode)  # type: ignore[arg-type]

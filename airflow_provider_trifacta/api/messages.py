@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, NoReturn, TypeVar
 from urllib.parse import quote, urlencode
 
+from airflow_provider_trifacta.api.bodies import ACCEPT_ENCODING
 from airflow_provider_trifacta.api.errors import (
     TrifactaAnswerNotUnderstood,
     TrifactaApiError,
+    TrifactaConfigurationError,
 )
+from airflow_provider_trifacta.api.redaction import Redactor
+from airflow_provider_trifacta.api.text import clean, line
 
 T = TypeVar("T")
 JsonObject = dict[str, Any]
 Id = int | str
 
 IDEMPOTENT_METHODS = frozenset({"GET", "DELETE"})
-MAX_REDIRECTS = 5
-#: How often in a row a token may turn out to have been replaced while it was being used.
-MAX_REPLACED_TOKENS = 5
+#: Bytes of an answer that is kept in memory, decompressed. A page of a hundred job groups has some 100,000.
+MAX_ANSWER = 32 * 1024 * 1024
+#: Bytes of an answer that is saved to a file.
+MAX_DOWNLOAD = 4 * 1024 * 1024 * 1024
 #: How much of an answer that is not JSON goes into an error.
 _EXCERPT = 300
+_DEEPEST = 64
+_NO_JSON = object()
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,8 @@ class Request:
     :param accept: media type asked for.
     :param repeatable: whether sending it twice has the effect of sending it once; decided by the method
         when None.
+    :param confidential: whether its answer may hold a secret that nobody knows yet; it is never quoted.
+    :raises TrifactaConfigurationError: something in it cannot be sent; names it.
     """
 
     method: str
@@ -46,6 +58,16 @@ class Request:
     headers: Mapping[str, str] | None = None
     accept: str = "application/json"
     repeatable: bool | None = None
+    confidential: bool = False
+    #: The bytes of the JSON body, None when there is none.
+    encoded_body: bytes | None = field(init=False, repr=False, compare=False)
+    _query_string: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "encoded_body", _encoded(self.body))
+        object.__setattr__(self, "_query_string", _query_string(self.query or {}))
+        for name, value in (self.headers or {}).items():
+            check_header(name, value)
 
     @property
     def idempotent(self) -> bool:
@@ -54,14 +76,17 @@ class Request:
 
     def url(self, base_url: str) -> str:
         """Return the whole URL. A path prefix of the base URL is kept."""
-        url = base_url + self.path
-        pairs = [(name, _query_value(value)) for name, value in (self.query or {}).items() if value is not None]
-        return f"{url}?{urlencode(pairs, quote_via=quote)}" if pairs else url
+        return f"{base_url}{self.path}{self._query_string}"
 
     def all_headers(self, token: str, user_agent: str) -> dict[str, str]:
-        """Return the headers to send."""
+        """Return the headers to send.
+
+        :raises TrifactaConfigurationError: the token cannot be sent in one.
+        """
+        check_header("token", token)
         headers = {
             "Accept": self.accept,
+            "Accept-Encoding": ACCEPT_ENCODING,
             "Authorization": f"Bearer {token}",
             "User-Agent": user_agent,
             **(self.headers or {}),
@@ -70,15 +95,63 @@ class Request:
             headers["Content-Type"] = "application/json"
         return headers
 
-    def encoded_body(self) -> bytes | None:
-        """Return the bytes of the JSON body, None when there is none."""
-        return None if self.body is None else json.dumps(self.body).encode()
+
+def check_header(name: str, value: object) -> None:
+    """Make sure that a value can stand in a header. It is never quoted: it may be a secret.
+
+    :raises TrifactaConfigurationError: it is not a string of printable ASCII characters.
+    """
+    if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+        raise TrifactaConfigurationError(
+            f"{name}: cannot be sent in a header; use printable ASCII characters, without line breaks"
+        )
 
 
-def _query_value(value: Any) -> str:
+def _encoded(body: Mapping[str, Any] | None) -> bytes | None:
+    if body is None:
+        return None
+    try:
+        return json.dumps(body, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TrifactaConfigurationError(
+            f"{_unsendable(body) or 'request body'}: cannot be sent as JSON ({error})"
+        ) from None
+
+
+def _unsendable(value: Any, path: str = "", depth: int = 0) -> str | None:
+    """Return where in a body something is that JSON does not know, e.g. ``overrides/writesettings/path``."""
+    if depth > _DEEPEST:
+        return path
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if _is_array(value) else None
+    if items is not None:
+        for name, item in items:
+            found = _unsendable(item, f"{path}/{name}" if path else str(name), depth + 1)
+            if found:
+                return found
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return path
+    return None if value is None or isinstance(value, (str, int, float)) else path
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def _query_string(query: Mapping[str, Any]) -> str:
+    pairs = [(name, _query_value(name, value)) for name, value in query.items() if value is not None]
+    try:
+        return f"?{urlencode(pairs, quote_via=quote)}" if pairs else ""
+    except UnicodeEncodeError:
+        raise TrifactaConfigurationError("query: holds characters that cannot be encoded as UTF-8") from None
+
+
+def _query_value(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    if isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return str(value)
+    raise TrifactaConfigurationError(f"{name}: {value!r} is not a string, a number or a boolean")
 
 
 @dataclass(frozen=True)
@@ -86,44 +159,94 @@ class Answer:
     """What came back.
 
     :param headers: names in lower case.
+    :param redactor: knows the secrets that no text of the answer may quote.
     """
 
     request: Request
     status: int
     headers: Mapping[str, str]
     body: bytes
+    redactor: Redactor = field(default_factory=Redactor, repr=False)
 
     @property
     def request_id(self) -> str | None:
         """``x-trifacta-request-id``: support asks for it."""
-        return self.headers.get("x-trifacta-request-id")
+        value = self.headers.get("x-trifacta-request-id")
+        return None if value is None else self.line(value, 200)
 
     def json(self) -> Any:
-        """Return the decoded body.
+        """Return the decoded body. Strings in it can be encoded as UTF-8 and quote no token, numbers are finite.
 
-        :raises TrifactaAnswerNotUnderstood: it is not JSON.
+        :raises TrifactaAnswerNotUnderstood: it is not JSON, or nested too deeply.
         """
+        value = self._json()
+        if value is _NO_JSON:
+            raise self.not_understood("expected JSON")
+        return value
+
+    def _json(self) -> Any:
+        # Errors are not raised from here: the one of the decoder carries the whole body with it.
         try:
-            return json.loads(self.body)
-        except ValueError:
-            raise self.not_understood("expected JSON") from None
+            value = json.loads(self.body, parse_float=_finite, parse_constant=_no_constant, strict=False)
+            return _cleaned(value, self.redactor)
+        except (ValueError, RecursionError):
+            return _NO_JSON
+
+    def line(self, text: str, limit: int | None = None) -> str:
+        """Return a text of the answer as a line for people: without secrets, and of bounded length."""
+        return line(self.redactor.redact(text), *(() if limit is None else (limit,)))
+
+    def excerpt(self) -> str:
+        """Return the beginning of the body, for an error."""
+        if self.request.confidential:
+            return "(not shown: it may hold a token)"
+        value = self._json()
+        if value is _NO_JSON:
+            return self.line(self.body.decode("utf-8", "replace"), _EXCERPT)
+        return self.line(json.dumps(self.redactor.redact_value(value)), _EXCERPT)
 
     def not_understood(self, expected: str) -> TrifactaAnswerNotUnderstood:
         """Return the error for an answer that is not what is documented."""
-        kind = self.headers.get("content-type", "no content type")
+        kind = self.line(self.headers.get("content-type", "no content type"), 100)
+        return self.unusable(f"{expected}, got {len(self.body)} bytes of {kind}: {self.excerpt()!r}")
+
+    def unusable(self, problem: str) -> TrifactaAnswerNotUnderstood:
+        """Return the error for an answer that cannot be read."""
         return TrifactaAnswerNotUnderstood(
             method=self.request.method,
-            path=self.request.path,
+            path=self.redactor.redact(self.request.path),
             status=self.status,
-            message=f"{expected}, got {len(self.body)} bytes of {kind}: {excerpt(self.body)!r}",
+            message=problem,
             request_id=self.request_id,
         )
 
 
-def excerpt(body: bytes) -> str:
-    """Return the beginning of a body, for an error."""
-    text = " ".join(body[: 4 * _EXCERPT].decode("utf-8", "replace").split())
-    return text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}..."
+def answer_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of an answer, names in lower case, values that can be encoded as UTF-8."""
+    return {clean(name).lower(): clean(value) for name, value in headers.items()}
+
+
+def _cleaned(value: Any, redactor: Redactor, depth: int = 0) -> Any:
+    if isinstance(value, str):
+        return redactor.redact_tokens(clean(value))
+    if depth > _DEEPEST:
+        raise ValueError("nested too deeply")
+    if isinstance(value, dict):
+        return {clean(name): _cleaned(item, redactor, depth + 1) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_cleaned(item, redactor, depth + 1) for item in value]
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is too large")
+    return value
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")
 
 
 @dataclass(frozen=True)
@@ -132,16 +255,18 @@ class Operation(Generic[T]):
 
     :param request: what to send.
     :param decode: turns a successful answer into the result.
-    :param instead: what to ask when the call fails like this; None when nothing else helps.
-    :param budget: seconds to repeat it for at the most, where its answer is not worth the client's whole retry
+    :param fallback: gives the operation to send when this one fails like this, None when nothing else helps.
+    :param budget: seconds to repeat it for at most, where its answer is not worth the client's whole retry
         budget.
+    :param secret_of: gives the secret in a result, which no text may quote from then on.
     """
 
     request: Request
     decode: Callable[[Answer], T]
-    instead: Callable[[TrifactaApiError], Operation[T] | None] | None = None
+    fallback: Callable[[TrifactaApiError], Operation[T] | None] | None = None
     budget: float | None = None
+    secret_of: Callable[[T], str] | None = None
 
     def within(self, budget: float) -> Operation[T]:
-        """Return the same operation, repeated for so many seconds at the most."""
+        """Return the same operation, repeated for at most so many seconds."""
         return replace(self, budget=budget)

@@ -14,13 +14,16 @@ API's plural name of the resource (``flows``, ``outputObjects``).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, is_typeddict
 
+from airflow_provider_trifacta.api import shapes
 from airflow_provider_trifacta.api.answers import (
     ApiAccessToken,
     CanceledJobGroup,
+    Count,
     CreatedApiAccessToken,
     Job,
     JobGroup,
@@ -37,21 +40,47 @@ from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaConfi
 from airflow_provider_trifacta.api.messages import Answer, Id, JsonObject, Operation, Request
 from airflow_provider_trifacta.api.paging import Listing
 from airflow_provider_trifacta.api.run_request import run_job_group_body
+from airflow_provider_trifacta.api.text import is_line, line
 from airflow_provider_trifacta.api.timestamps import epoch_milliseconds
 
 Names = str | Sequence[str] | None
 DateFilter = Mapping[str, Mapping[str, datetime | int]] | None
+_LONGEST_STATUS = 100
+_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 FilterType = Literal["fuzzy", "contains", "exact", "exactIgnoreCase"] | None
 
 
 # --------------------------------------------------------------------------------------------- meaning of answers
 
 
-def _object(answer: Answer) -> Any:
-    value = answer.json()
-    if not isinstance(value, dict):
-        raise answer.not_understood("expected an object")
-    return value
+def _object(shape: Any = JsonObject) -> Callable[[Answer], Any]:
+    """Return what reads an object of a type."""
+
+    def decode(answer: Answer) -> Any:
+        value = shapes.read(answer.json(), shape)
+        if value is None:
+            raise answer.not_understood(f"expected {_described(shape)}")
+        return value
+
+    return decode
+
+
+def _rows(shape: Any) -> Callable[[Answer], list[Any]]:
+    """Return what reads ``{"data": [...]}``, objects of a type."""
+
+    def decode(answer: Answer) -> list[Any]:
+        value = answer.json()
+        rows = value.get("data") if isinstance(value, dict) else None
+        if not isinstance(rows, list):
+            raise answer.not_understood('expected a list, {"data": [...]}')
+        return shapes.read_rows(rows, shape, answer.request.path)
+
+    return decode
+
+
+def _described(shape: Any) -> str:
+    required = ", ".join(shapes.required(shape)) if is_typeddict(shape) else ""
+    return f"an object with {required}" if required else "an object"
 
 
 def _any(answer: Answer) -> Any:
@@ -63,28 +92,28 @@ def _nothing(answer: Answer) -> None:
 
 
 def _count(answer: Answer) -> int:
-    count = _object(answer).get("count")
-    if not isinstance(count, int):
-        raise answer.not_understood('expected {"count": <number>}')
+    count: int = _object(Count)(answer)["count"]
     return count
-
-
-def _data(answer: Answer) -> list[Any]:
-    data = _object(answer).get("data")
-    if not isinstance(data, list):
-        raise answer.not_understood('expected a list, {"data": [...]}')
-    return data
 
 
 def _status(answer: Answer) -> str:
     """Read a status word: a bare JSON string, or an object with ``status``.
 
-    What is neither survives as its JSON text, a word that nobody knows.
+    What is neither, or could not be shown as it is, survives as its JSON text: a word that nobody knows.
     """
     value = answer.json()
     if isinstance(value, dict):
         value = value.get("status")
-    return value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, str) and is_line(value, _LONGEST_STATUS):
+        return value
+    return line(json.dumps(value), _LONGEST_STATUS)
+
+
+def _new_token(answer: Answer) -> Any:
+    token = _object(CreatedApiAccessToken)(answer)
+    if not _TOKEN.fullmatch(token["tokenValue"]):
+        raise answer.not_understood("expected a tokenValue of printable ASCII characters")
+    return token
 
 
 # ------------------------------------------------------------------------------------------------ ways to select
@@ -152,7 +181,7 @@ def run_job_group(
         request_body_extra=request_body_extra,
     )
     headers = {"x-execution-id": execution_id} if execution_id is not None else None
-    return Operation(Request("POST", "/v4/jobGroups", body=body, headers=headers), _object)
+    return Operation(Request("POST", "/v4/jobGroups", body=body, headers=headers), _object(StartedJobGroup))
 
 
 def list_job_groups(
@@ -184,7 +213,7 @@ def list_job_groups(
         filter_type=filter_type,
     )
     query |= {"flowNodeId": flow_node_id, "ranfor": ranfor}
-    return Listing(Request("GET", "/v4/jobGroups", query), limit, page_size)
+    return Listing(Request("GET", "/v4/jobGroups", query), limit, page_size, JobGroup)
 
 
 def get_job_group(
@@ -195,7 +224,7 @@ def get_job_group(
     :param embed: associations to include, e.g. ``["jobs", "wrangledDataset"]``.
     """
     query = _selection(embed=embed, fields=fields, include_deleted=include_deleted)
-    return Operation(Request("GET", _job_group(job_group_id), query), _object)
+    return Operation(Request("GET", _job_group(job_group_id), query), _object(JobGroup))
 
 
 def get_job_group_status(job_group_id: Id) -> Operation[str]:
@@ -215,17 +244,17 @@ def get_job_group_status(job_group_id: Id) -> Operation[str]:
 
 def get_jobs_for_job_group(job_group_id: Id) -> Operation[list[Job]]:
     """List the jobs of a job group (``getJobsForJobGroup``)."""
-    return Operation(Request("GET", _job_group(job_group_id, "/jobs")), _data)
+    return Operation(Request("GET", _job_group(job_group_id, "/jobs")), _rows(Job))
 
 
 def get_job_group_inputs(job_group_id: Id) -> Operation[list[JobGroupInput]]:
     """List the datasets a job group read (``getJobGroupInputs``). Some job groups answer 400."""
-    return Operation(Request("GET", _job_group(job_group_id, "/inputs")), _data)
+    return Operation(Request("GET", _job_group(job_group_id, "/inputs")), _rows(JobGroupInput))
 
 
 def get_job_group_outputs(job_group_id: Id) -> Operation[JobGroupOutputs]:
     """Get what a job group wrote, ``{"files": [...], "tables": [...]}`` (``getJobGroupOutputs``)."""
-    return Operation(Request("GET", _job_group(job_group_id, "/outputs")), _object)
+    return Operation(Request("GET", _job_group(job_group_id, "/outputs")), _object(JobGroupOutputs))
 
 
 def get_profiling_information_for_job_group(job_group_id: Id) -> Operation[JsonObject]:
@@ -234,7 +263,7 @@ def get_profiling_information_for_job_group(job_group_id: Id) -> Operation[JsonO
     Prefer :func:`get_profiling_information_for_job_group_consistent`. A job group that ran without profiling
     answers 400.
     """
-    return Operation(Request("GET", _job_group(job_group_id, "/profile")), _object)
+    return Operation(Request("GET", _job_group(job_group_id, "/profile")), _object())
 
 
 def get_profiling_information_for_job_group_consistent(job_group_id: Id) -> Operation[JsonObject]:
@@ -242,7 +271,7 @@ def get_profiling_information_for_job_group_consistent(job_group_id: Id) -> Oper
 
     A job group that ran without profiling answers 400.
     """
-    return Operation(Request("GET", _job_group(job_group_id, "/profileResults")), _object)
+    return Operation(Request("GET", _job_group(job_group_id, "/profileResults")), _object())
 
 
 def get_job_group_pdf_results(job_group_id: Id) -> Operation[bytes]:
@@ -257,7 +286,7 @@ def get_job_group_pdf_results(job_group_id: Id) -> Operation[bytes]:
 
 def get_publications_for_job_group(job_group_id: Id) -> Operation[list[Publication]]:
     """List the publications of a job group (``getPublicationsForJobGroup``)."""
-    return Operation(Request("GET", _job_group(job_group_id, "/publications")), _data)
+    return Operation(Request("GET", _job_group(job_group_id, "/publications")), _rows(Publication))
 
 
 def cancel_job_group(job_group_id: Id) -> Operation[CanceledJobGroup]:
@@ -337,7 +366,7 @@ def list_job_library(
         filter_type=filter_type,
         date_filter=date_filter,
     )
-    return Listing(Request("GET", "/v4/jobLibrary", query | {"sort": sort}), limit, page_size)
+    return Listing(Request("GET", "/v4/jobLibrary", query | {"sort": sort}), limit, page_size, JobGroup)
 
 
 def count_job_library(
@@ -389,12 +418,16 @@ def create_api_access_token(
     body: JsonObject = {"lifetimeSeconds": lifetime_seconds}
     if description is not None:
         body["description"] = description
-    return Operation(Request("POST", "/v4/apiAccessTokens", body=body), _object)
+    return Operation(
+        Request("POST", "/v4/apiAccessTokens", body=body, confidential=True),
+        _new_token,
+        secret_of=lambda created: created["tokenValue"],
+    )
 
 
 def list_api_access_tokens() -> Operation[list[ApiAccessToken]]:
     """List the API access tokens of the user, without their values (``listApiAccessTokens``)."""
-    return Operation(Request("GET", "/v4/apiAccessTokens"), _data)
+    return Operation(Request("GET", "/v4/apiAccessTokens"), _rows(ApiAccessToken))
 
 
 def get_api_access_token(token_id: str) -> Operation[ApiAccessToken]:
@@ -402,7 +435,9 @@ def get_api_access_token(token_id: str) -> Operation[ApiAccessToken]:
 
     :param token_id: the id of the token, not its value.
     """
-    return Operation(Request("GET", f"/v4/apiAccessTokens/{path_segment(token_id, 'token_id')}"), _object)
+    return Operation(
+        Request("GET", f"/v4/apiAccessTokens/{path_segment(token_id, 'token_id')}"), _object(ApiAccessToken)
+    )
 
 
 def delete_api_access_token(token_id: str) -> Operation[None]:
@@ -415,7 +450,7 @@ def delete_api_access_token(token_id: str) -> Operation[None]:
 
 def get_current_person() -> Operation[Person]:
     """Get the user of the token (``getCurrentPerson``): a cheap way to check it."""
-    return Operation(Request("GET", "/v4/people/current"), _object)
+    return Operation(Request("GET", "/v4/people/current"), _object(Person))
 
 
 # ------------------------------------------------------------------------------------------ every other resource
@@ -426,7 +461,7 @@ def create_resource(resource: str, body: Mapping[str, Any]) -> Operation[JsonObj
 
     :param resource: the API's plural name, e.g. ``flows``.
     """
-    return Operation(Request("POST", _route(resource), body=body), _object)
+    return Operation(Request("POST", _route(resource), body=body), _object())
 
 
 def get_resource(
@@ -439,7 +474,7 @@ def get_resource(
 ) -> Operation[JsonObject]:
     """Get an object: ``GET /v4/{resource}/{id}``."""
     query = _selection(embed=embed, fields=fields, include_deleted=include_deleted)
-    return Operation(Request("GET", _route(resource, resource_id), query), _object)
+    return Operation(Request("GET", _route(resource, resource_id), query), _object())
 
 
 def list_resource(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
+from airflow_provider_trifacta.api.errors import TrifactaAnswerNotUnderstood, TrifactaConfigurationError
 from airflow_provider_trifacta.api.messages import Answer, Operation, Request
 from airflow_provider_trifacta.api.procedures import Procedure
+from airflow_provider_trifacta.api.shapes import read_rows
 
 T = TypeVar("T")
+
+#: Pages after which a list is taken for one that never ends: a million objects.
+MAX_PAGES = 10_000
 
 
 @dataclass(frozen=True)
@@ -18,13 +22,17 @@ class Listing(Generic[T]):
     """A list that is read page by page.
 
     :param request: the first page, without ``limit`` and ``offset``.
-    :param limit: how many objects to give at the most; None gives all.
+    :param limit: how many objects to give at most; None gives all.
     :param page_size: how many objects to ask for at a time (the API's ``limit``).
+    :param row: what an object must be; others are skipped.
+    :param max_pages: how many pages to read at most; more are an error.
     """
 
     request: Request
     limit: int | None = None
     page_size: int = 100
+    row: Any = dict[str, Any]
+    max_pages: int = MAX_PAGES
 
     def __post_init__(self) -> None:
         if self.limit is not None and (isinstance(self.limit, bool) or self.limit < 0):
@@ -55,7 +63,8 @@ class Listing(Generic[T]):
             last = not items or seen >= count
         else:
             last = len(items) < self.page_size
-        return Page(items, None if last else seen)
+        rows: list[T] = read_rows(items, self.row, self.request.path)
+        return Page(rows, None if last else seen)
 
 
 @dataclass(frozen=True)
@@ -70,26 +79,46 @@ class Page(Generic[T]):
     next_offset: int | None
 
 
-class Deduplicator:
-    """Passes each object of a list once.
+class PageReader(Generic[T]):
+    """Reads a list: says which page is next, and gives each object of a page once.
 
     While pages are read, new objects push the others down: one that was on the last page is then on the next
     one too.
     """
 
-    def __init__(self, limit: int | None) -> None:
-        self._left = limit
+    def __init__(self, listing: Listing[T]) -> None:
+        self._listing = listing
+        self._left = listing.limit
         self._seen: set[str] = set()
+        self._offset: int | None = 0
+        self._pages = 0
 
-    @property
-    def enough(self) -> bool:
-        """Whether the limit is reached."""
-        return self._left == 0
+    def next_page(self) -> Operation[Page[T]] | None:
+        """Return the call that reads the next page, None when the list is read.
 
-    def of(self, items: Iterable[T]) -> Iterable[T]:
-        """Give the objects not seen before, up to the limit."""
+        :raises TrifactaAnswerNotUnderstood: the list does not end.
+        """
+        if self._offset is None or self._left == 0:
+            return None
+        if self._pages >= self._listing.max_pages:
+            raise TrifactaAnswerNotUnderstood(
+                method=self._listing.request.method,
+                path=self._listing.request.path,
+                message=f"the list has not ended after {self._pages} pages of up to {self._listing.page_size}",
+            )
+        self._pages += 1
+        return self._listing.page(self._offset)
+
+    def take(self, page: Page[T]) -> list[T]:
+        """Return the objects of a page that have not been seen before, up to the limit."""
+        items = list(self._unseen(page.items))
+        # A server that ignores the offset gives the same page for ever.
+        self._offset = page.next_offset if items else None
+        return items
+
+    def _unseen(self, items: Iterable[T]) -> Iterator[T]:
         for item in items:
-            if self.enough:
+            if self._left == 0:
                 return
             identity = item.get("id") if isinstance(item, dict) else None
             if identity is not None:
@@ -103,11 +132,8 @@ class Deduplicator:
 
 def read_all(listing: Listing[T]) -> Procedure[list[T]]:
     """Read every page of a list."""
-    unseen = Deduplicator(listing.limit)
+    reader = PageReader(listing)
     items: list[T] = []
-    offset: int | None = 0
-    while offset is not None and not unseen.enough:
-        page: Page[T] = yield listing.page(offset)
-        items.extend(unseen.of(page.items))
-        offset = page.next_offset
+    while (operation := reader.next_page()) is not None:
+        items.extend(reader.take((yield operation)))
     return items

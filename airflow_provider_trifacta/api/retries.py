@@ -1,33 +1,21 @@
-"""What may be repeated, and when: one decision for both clients, driven by tenacity."""
+"""What may be repeated, and when: one pure decision for both clients."""
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
 
 from airflow_provider_trifacta.api.errors import (
     TrifactaAnswerNotUnderstood,
     TrifactaApiError,
-    TrifactaGone,
-    TrifactaNotFound,
+    TrifactaDuplicateExecution,
     TrifactaRateLimited,
     TrifactaServerError,
     TrifactaTransportError,
 )
 
-if TYPE_CHECKING:
-    from tenacity import RetryCallState
-
-    from airflow_provider_trifacta.api.clock import Clock
-    from airflow_provider_trifacta.api.messages import Request
-
-log = logging.getLogger(__name__)
-
-#: 501 and the like say that repeating is pointless.
-REPEATABLE_SERVER_ERRORS = frozenset({500, 502, 503, 504})
+#: Request Timeout and Too Early: a gateway gave up on the request, or wants it again.
+_TOO_EARLY = (408, 425)
 
 
 @dataclass(frozen=True)
@@ -88,15 +76,17 @@ def may_repeat(*, idempotent: bool, error: BaseException) -> bool:
 
     A refusal by quota (429) did nothing, and a request that never reached the server did nothing either:
     both may be repeated whatever they are. Everything else may have been carried out, so only requests
-    that do no harm when done twice are repeated.
+    that do no harm when done twice are repeated: after a lost answer, and after a 304 that makes no sense.
     """
     if isinstance(error, TrifactaRateLimited):
         return True
     if isinstance(error, TrifactaTransportError) and not error.sent:
         return True
-    if isinstance(error, TrifactaServerError) and error.status not in REPEATABLE_SERVER_ERRORS:
-        return False
-    return idempotent and isinstance(error, TrifactaApiError) and may_have_been_carried_out(error)
+    return (
+        idempotent
+        and isinstance(error, TrifactaApiError)
+        and (may_have_been_carried_out(error) or isinstance(error, TrifactaDuplicateExecution))
+    )
 
 
 def may_have_been_carried_out(error: TrifactaApiError) -> bool:
@@ -106,82 +96,4 @@ def may_have_been_carried_out(error: TrifactaApiError) -> bool:
     if isinstance(error, TrifactaAnswerNotUnderstood):
         # A success that was cut short, or a proxy's page in its place. A redirect did nothing.
         return error.status is not None and 200 <= error.status < 300
-    return isinstance(error, TrifactaServerError)
-
-
-class Repeater:
-    """Gives tenacity one policy's decisions about one request, and logs each repeat.
-
-    tenacity costs about as much as a call itself, so only requests whose first sending failed go through it:
-    it is told of that failure as its first attempt.
-    """
-
-    def __init__(
-        self,
-        policy: RetryPolicy,
-        request: Request,
-        *,
-        started: float,
-        first_failure: TrifactaApiError,
-        clock: Clock,
-        random_number: Callable[[], float],
-    ) -> None:
-        self._policy = policy
-        self._request = request
-        self._started = started
-        self._first_failure: TrifactaApiError | None = first_failure
-        self._clock = clock
-        self._random = random_number
-        self._wait = 0.0
-        #: How often the request was sent.
-        self.sent = 1
-
-    @property
-    def tenacity_options(self) -> dict[str, Any]:
-        """Keyword arguments that ``Retrying`` and ``AsyncRetrying`` share."""
-        return {
-            "retry": self._decide,
-            "wait": lambda _: self._wait,
-            "before_sleep": self._log,
-            "reraise": True,
-        }
-
-    def count(self) -> None:
-        """Count a sending. The first one has happened: it fails again as it did."""
-        failure, self._first_failure = self._first_failure, None
-        if failure is not None:
-            raise failure
-        self.sent += 1
-
-    def already_deleted(self, error: TrifactaApiError) -> bool:
-        """Return whether a deletion is refused because it was carried out before, and its answer lost."""
-        return (
-            self._request.method == "DELETE"
-            and self.sent > 1
-            and isinstance(error, (TrifactaNotFound, TrifactaGone))
-        )
-
-    def _decide(self, state: RetryCallState) -> bool:
-        error = state.outcome.exception() if state.outcome else None
-        if error is None:
-            return False
-        wait = self._policy.wait(
-            idempotent=self._request.idempotent,
-            error=error,
-            attempt=state.attempt_number,
-            elapsed=self._clock.monotonic() - self._started,
-            jitter=self._random(),
-        )
-        self._wait = wait or 0.0
-        return wait is not None
-
-    def _log(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        log.warning(
-            "%s %s: attempt %d failed, next one in %.1f s. Reason: %s",
-            self._request.method,
-            self._request.path,
-            state.attempt_number,
-            self._wait,
-            error,
-        )
+    return isinstance(error, TrifactaServerError) or error.status in _TOO_EARLY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -88,10 +89,10 @@ def _key(key: Any) -> str:
 def _scalar(key: str, value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, (str, int, float)):
+    if isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
         return str(value)
     raise TrifactaConfigurationError(
-        f"run_parameters: the value of {key!r} must be a text, a number or a boolean, got {type(value).__name__}"
+        f"run_parameters: the value of {key!r} must be a string, a finite number or a boolean, got {value!r}"
     )
 
 

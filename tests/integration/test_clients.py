@@ -99,7 +99,7 @@ def test_lists_give_everything(call: Caller, emulator: Emulator) -> None:
 def test_a_page_shortened_by_the_server_does_not_end_a_list(call: Caller, scripted: Any) -> None:
     def answer(path: str) -> bytes:
         offset = int(path.split("offset=")[1].split("&")[0])
-        items = ",".join(f'{{"id": {i}}}' for i in range(offset, min(offset + 25, 60)))
+        items = ",".join(f'{{"id": {i}}}' for i in range(offset + 1, min(offset + 25, 60) + 1))
         return f'{{"data": [{items}], "count": 60}}'.encode()
 
     server = scripted(lambda request: (200, {"content-type": "application/json"}, answer(request)))

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
-from support import FakeTaskInstance, run_deferred
+from support import FakeTaskInstance, RawServer, run_deferred
 
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.exceptions import TrifactaError
@@ -150,6 +150,45 @@ def _refused(world: World) -> Any:
     return world.run()
 
 
+@case("The server redirects to another address")
+def _redirect(world: World) -> Any:
+    def elsewhere(connection: Any, _: bytes) -> None:
+        connection.sendall(
+            b"HTTP/1.1 302 Found\r\nlocation: https://login.example.com/sso?from=/v4\r\ncontent-length: 0\r\n\r\n"
+        )
+
+    server = RawServer(elsewhere)
+    try:
+        world.connect(server.url, token="eyJtoken")
+        return world.run()
+    finally:
+        server.stop()
+
+
+@case("An answer does not end")
+def _endless(world: World) -> Any:
+    def endless(connection: Any, request: bytes) -> None:
+        if b"/status" not in request:
+            connection.sendall(b'HTTP/1.1 201 Created\r\ncontent-length: 11\r\n\r\n{"id":1018}')
+            return
+        connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        while True:
+            connection.sendall(b"10000\r\n" + b" " * 65536 + b"\r\n")
+
+    server = RawServer(endless)
+    try:
+        world.connect(server.url, token="eyJtoken", retry_budget=0)
+        return world.run()
+    finally:
+        server.stop()
+
+
+@case("A setting of the connection cannot be used")
+def _setting(world: World) -> Any:
+    world.connect(world.emulator, ca_bundle="/etc/ssl/certs")
+    return world.run()
+
+
 @case("The recipe fails")
 def _failed_wrangle(world: World) -> Any:
     return world.run(wrangled_dataset_id=8)
@@ -220,7 +259,7 @@ def test_every_text_says_what_to_do() -> None:
 
 def _section(title: str, error: BaseException, emulator: Emulator) -> str:
     """Return the section of a failure in the page, without what differs from run to run."""
-    text = str(error).replace(emulator.url, "https://trifacta.example.com")
+    text = re.sub(r"http://127\.0\.0\.1:\d+", "https://trifacta.example.com", str(error))
     for pattern, shown in {
         r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": "2f6c1f0e-4a52-4c8e-9d1f-0c2f7a9b3e41",
         r"host='127.0.0.1', port=\d+": "host='trifacta.example.com', port=443",

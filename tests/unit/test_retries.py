@@ -9,6 +9,7 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaAnswerNotUnderstood,
     TrifactaApiError,
     TrifactaBadRequest,
+    TrifactaDuplicateExecution,
     TrifactaForbidden,
     TrifactaNotFound,
     TrifactaRateLimited,
@@ -30,7 +31,7 @@ def _error(
 
 def _lost(*, sent: bool) -> TrifactaTransportError:
     return TrifactaTransportError(
-        method="GET", path="/v4/x", failure=TransportFailure.LOST, cause=OSError("gone"), sent=sent
+        method="GET", path="/v4/x", failure=TransportFailure.LOST, reason="gone", sent=sent
     )
 
 
@@ -44,7 +45,10 @@ def _lost(*, sent: bool) -> TrifactaTransportError:
         (_error(TrifactaServerError, 502), True, False),
         (_error(TrifactaServerError, 503), True, False),
         (_error(TrifactaServerError, 504), True, False),
-        (_error(TrifactaServerError, 501), False, False),
+        (_error(TrifactaServerError, 501), True, False),
+        (_error(TrifactaServerError, 529), True, False),
+        (_error(TrifactaApiError, 408), True, False),
+        (_error(TrifactaDuplicateExecution, 304), True, False),
         (_error(TrifactaAnswerNotUnderstood, 200), True, False),
         (_error(TrifactaAnswerNotUnderstood, 302), False, False),
         (_error(TrifactaBadRequest, 400), False, False),

@@ -4,10 +4,14 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
+import certifi
 import pytest
+from support import Caller, FakeClock
 
+from airflow_provider_trifacta.api import operations as ops
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
-from airflow_provider_trifacta.api.settings import ClientSettings, base_url_from
+from airflow_provider_trifacta.api.settings import ClientSettings
+from airflow_provider_trifacta.api.urls import base_url_from
 from airflow_provider_trifacta.connection import settings_of, unknown_extras, usable_token
 
 
@@ -44,12 +48,27 @@ def test_base_url(host: str, schema: str | None, port: int | None, expected: str
         ("https://", None, None, "holds no usable host name"),
         ("https://exa mple.com", None, None, "host"),
         ("https://example.com:port", None, None, "host"),
+        ("https://user:secret@example.com:port", None, None, "host"),
+        ("user:secret@exam ple.com", None, None, "host"),
+        ("https://user:se@cret@[::1", None, None, "host"),
+        ("https://" + "a" * 64 + ".com", None, None, "host: .* holds no usable host name"),
+        ("https://" + "a." * 130 + "com", None, None, "host: .* holds no usable host name"),
+        ("https://a..b", None, None, "host: .* holds no usable host name"),
+        ("https://999.1.1.1", None, None, "host: .* holds no usable host name"),
+        ("https://bücher.example", None, None, "xn--"),
+        ("https://ho|st", None, None, "host: .* holds no usable host name"),
+        ("https://ho\nst", None, None, "host: .* holds no usable host name"),
+        ("https://[fe80::1%25eth0]", None, None, "host: .* holds no usable host name"),
+        ("https://example.com:0", None, None, "host: .* holds no usable host name"),
+        ("https://example.com/a/../b", None, None, r"holds '.' or '..'"),
+        ("https://example.com/\ud800", None, None, "host: .* is not a URL"),
     ],
 )
 def test_a_host_that_cannot_be_used(host: str | None, schema: str | None, port: int | None, names: str) -> None:
     with pytest.raises(TrifactaConfigurationError, match=names) as caught:
         base_url_from(host, schema=schema, port=port)
     assert "secret" not in str(caught.value)
+    assert "cret@" not in str(caught.value)
 
 
 def _connection(extra: Any = None, **fields: Any) -> Any:
@@ -65,20 +84,19 @@ def test_defaults() -> None:
     assert (settings.retries.budget, settings.verify, settings.proxy) == (900, True, None)
 
 
-def test_extras_are_read_with_their_types_also_from_text(tmp_path: Any) -> None:
-    bundle = tmp_path / "ca.pem"
-    bundle.touch()
+def test_extras_are_read_with_their_types_also_from_text() -> None:
+    bundle = certifi.where()
     extra = {
         "connect_timeout": "2.5",
         "read_timeout": 7,
         "retry_budget": "0",
         "verify": "true",
-        "ca_bundle": str(bundle),
+        "ca_bundle": bundle,
         "proxy": "http://proxy.example.com:3128",
     }
     settings = settings_of(_connection(extra), user_agent="x")
     assert (settings.connect_timeout, settings.read_timeout, settings.retries.budget) == (2.5, 7, 0)
-    assert (settings.verify, settings.proxy) == (str(bundle), "http://proxy.example.com:3128")
+    assert (settings.verify, settings.proxy) == (bundle, "http://proxy.example.com:3128")
     assert settings_of(_connection({"verify": "False"}), user_agent="x").verify is False
     assert settings_of(_connection({"proxy": "", "read_timeout": None}), user_agent="x").read_timeout == 60
 
@@ -95,8 +113,23 @@ def test_extras_are_read_with_their_types_also_from_text(tmp_path: Any) -> None:
         ({"retry_budget": -1}, "retry_budget"),
         ({"verify": "maybe"}, "verify"),
         ({"ca_bundle": "/nowhere/ca.pem"}, "ca_bundle"),
-        ({"ca_bundle": "/", "verify": False}, "ca_bundle"),
+        ({"ca_bundle": "/"}, "ca_bundle"),
+        ({"ca_bundle": "/dev/null"}, "ca_bundle"),
+        ({"ca_bundle": __file__}, "ca_bundle"),
+        ({"ca_bundle": "a\0b"}, "ca_bundle"),
+        ({"ca_bundle": certifi.where(), "verify": False}, "ca_bundle"),
+        ({"read_timeout": 1e300}, "read_timeout"),
+        ({"connect_timeout": 10**400}, "connect_timeout"),
         ({"proxy": "socks5://proxy"}, "proxy"),
+        ({"proxy": "http://user:secret@proxy:99999"}, "proxy"),
+        ({"proxy": "http://user:secret@pro xy"}, "proxy"),
+        ({"proxy": "http://user:secret@[::1"}, "proxy"),
+        ({"proxy": "http://user:secret@proxy/path"}, "proxy"),
+        ({"proxy": "proxy:3128"}, "proxy"),
+        ({"proxy": 3128}, "proxy"),
+        ({"application_url": "https://user:secret@example.com"}, "application_url"),
+        ({"application_url": "https://user:se@cret@exam ple"}, "application_url"),
+        ({"application_url": "https://ho\tst"}, "application_url"),
     ],
     ids=repr,
 )
@@ -104,6 +137,8 @@ def test_extras_that_cannot_be_used(extra: Any, names: str) -> None:
     with pytest.raises(TrifactaConfigurationError, match=names) as caught:
         settings_of(_connection(extra), user_agent="x")
     assert "'mine'" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "cret@" not in str(caught.value)
 
 
 def test_a_misspelt_extra_is_pointed_at() -> None:
@@ -123,10 +158,50 @@ def test_a_password_that_is_no_token(password: str | None) -> None:
 def test_the_environment_is_asked_for_proxy_and_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:1")
     monkeypatch.setenv("NO_PROXY", "inside.example.com")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ca.pem")
+    bundle = certifi.where()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
     assert ClientSettings("https://outside.example.com").proxy_to_use() == "http://proxy:1"
     assert ClientSettings("https://inside.example.com").proxy_to_use() is None
     assert ClientSettings("https://x", proxy="http://mine:2").proxy_to_use() == "http://mine:2"
-    assert ClientSettings("https://x").verify_to_use() == "/etc/ca.pem"
+    assert ClientSettings("https://x").verify_to_use() == bundle
     assert ClientSettings("https://x", verify=False).verify_to_use() is False
-    assert ClientSettings("https://x", verify="/mine.pem").verify_to_use() == "/mine.pem"
+    assert ClientSettings("https://x", verify=bundle).verify_to_use() == bundle
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("https_proxy", "socks5://proxy:1"),
+        ("https_proxy", "http://user:secret@proxy:99999"),
+        ("REQUESTS_CA_BUNDLE", "/"),
+        ("REQUESTS_CA_BUNDLE", __file__),
+        ("CURL_CA_BUNDLE", "/nowhere"),
+    ],
+)
+@pytest.mark.parametrize("client", ["sync", "async"])
+def test_an_environment_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, client: str, variable: str, value: str
+) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(TrifactaConfigurationError, match=variable) as caught:
+        Caller(client, FakeClock())(ops.get_job_group(5), "https://outside.example.com")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_proxy_of_the_environment_needs_no_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "proxy:3128")
+    assert ClientSettings("https://outside.example.com").proxy_to_use() == "http://proxy:3128"
+
+
+def test_settings_show_no_password() -> None:
+    settings = ClientSettings("https://example.com", proxy="http://user:hidden-pw@proxy:3128")
+    assert "hidden-pw" not in repr(settings)
+    assert "hidden-pw" not in repr(settings.redactor())
+
+
+def test_settings_made_by_hand_are_checked_too() -> None:
+    assert ClientSettings("https://Example.com/v/").base_url == "https://example.com/v"
+    for wrong in ({"base_url": "ftp://x"}, {"verify": "/nowhere"}, {"proxy": "x"}, {"user_agent": "a\nb"}):
+        with pytest.raises(TrifactaConfigurationError):
+            ClientSettings(**{"base_url": "https://x", **wrong})  # type: ignore[arg-type]

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_trifacta import attempt_notes
 from airflow_provider_trifacta.api.client import TrifactaClient
 from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
+from airflow_provider_trifacta.tasks import notes as attempt_notes
 
 POINTS = ["before_submit", "before_note", "after_note", "mid_poll", "after_last_poll"]
 
@@ -45,13 +45,14 @@ class MortalOperator(TrifactaRunJobGroupOperator):
         transfer = TrifactaClient._transfer
         reads = []
 
-        def transferred(client, request, *arguments):
+        def transferred(client, step):
+            request = step.request
             submits = request.method == "POST" and request.path == "/v4/jobGroups"
             if submits:
                 self._die_at("before_submit")
             if request.path.endswith("/outputs"):
                 self._die_at("after_last_poll")
-            answer = transfer(client, request, *arguments)
+            answer = transfer(client, step)
             if submits:
                 self._die_at("before_note")
             if request.path.endswith("/status"):

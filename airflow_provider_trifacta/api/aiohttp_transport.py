@@ -1,0 +1,131 @@
+"""Sends single requests with aiohttp, on one kept session."""
+
+from __future__ import annotations
+
+import aiohttp
+from yarl import URL
+
+from airflow_provider_trifacta.api.bodies import CHUNK, BodyError, BodyReader
+from airflow_provider_trifacta.api.error_answers import no_answer
+from airflow_provider_trifacta.api.errors import (
+    TransportFailure,
+    TrifactaApiError,
+    TrifactaConfigurationError,
+    TrifactaError,
+)
+from airflow_provider_trifacta.api.exchange import Transfer
+from airflow_provider_trifacta.api.messages import MAX_ANSWER, Answer, answer_headers
+from airflow_provider_trifacta.api.settings import ClientSettings
+from airflow_provider_trifacta.api.tls import tls_context
+
+
+class AiohttpTransport:
+    """Sends requests to one server, within one event loop.
+
+    :param settings: the server and how to talk to it. The environment is asked once.
+    """
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self._connect_timeout = settings.connect_timeout
+        self._tls = tls_context(settings.verify_to_use())
+        self._proxy = settings.proxy_to_use()
+        self._session = self._new_session()
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._tls),
+            proxy=self._proxy,
+            # The token says who calls. A cookie might say it is somebody else, or the previous token.
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+        )
+        # aiohttp repeats reads and deletions by itself when a kept connection turns out dead. What is repeated
+        # is decided, counted and logged in one place here; there is no public switch.
+        session._retry_connection = False
+        return session
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def transfer(self, step: Transfer) -> Answer:
+        """Send a request once and return its answer.
+
+        :raises TrifactaTransportError: there was none in time.
+        :raises TrifactaAnswerNotUnderstood: there was one that cannot be read.
+        """
+        try:
+            return await self._transfer(step)
+        except TrifactaError:
+            raise
+        except Exception as error:
+            failure = _failure_of(step, error)
+        raise failure  # not where it would carry the library's own words with it
+
+    async def _transfer(self, step: Transfer) -> Answer:
+        request = step.request
+        async with self._session.request(
+            request.method,
+            URL(step.url, encoded=True),
+            headers=step.headers,
+            data=request.encoded_body,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(
+                total=self._connect_timeout + step.seconds,
+                connect=self._connect_timeout,
+                sock_connect=self._connect_timeout,
+                sock_read=step.seconds,
+            ),
+        ) as response:
+            status, headers = response.status, answer_headers(response.headers)
+            if status < 200:
+                # The connection is back among the kept ones already.
+                await self._session.close()
+                self._session = self._new_session()
+                return Answer(request, status, headers, b"", step.redactor)
+            pieces: list[bytes] = []
+            try:
+                body = BodyReader(headers, MAX_ANSWER)
+                async for data in response.content.iter_chunked(CHUNK):
+                    pieces.extend(body.feed(data))
+                body.finish()
+            except BodyError as error:
+                problem, lost = str(error), error.lost
+            else:
+                return Answer(request, status, headers, b"".join(pieces), step.redactor)
+            response.close()
+        if lost:
+            raise no_answer(request, TransportFailure.LOST, problem, sent=True, redactor=step.redactor)
+        raise Answer(request, status, headers, b"", step.redactor).unusable(problem)
+
+
+def _failure_of(step: Transfer, error: Exception) -> TrifactaApiError | TrifactaConfigurationError:
+    if isinstance(error, aiohttp.InvalidURL):
+        return TrifactaConfigurationError(step.redactor.redact(f"The request cannot be sent: {error}"))
+    name = type(error).__name__
+    return no_answer(
+        step.request,
+        _failure(error),
+        # Of what it makes of an odd answer only the name, since that quotes the answer in parts.
+        f"{name}: {error}" if isinstance(error, OSError) and str(error) else name,
+        # Name, connection, TLS and proxy tunnel come before the first byte of a request.
+        sent=not isinstance(
+            error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
+        ),
+        redactor=step.redactor,
+    )
+
+
+def _failure(error: Exception) -> TransportFailure:
+    known = {
+        aiohttp.ClientConnectorDNSError: TransportFailure.NO_SUCH_HOST,
+        aiohttp.ClientConnectorError: TransportFailure.NOT_CONNECTED,
+        aiohttp.ConnectionTimeoutError: TransportFailure.CONNECT_TIMEOUT,
+        aiohttp.ClientConnectorCertificateError: TransportFailure.TLS,
+        aiohttp.ClientConnectorSSLError: TransportFailure.TLS,
+        aiohttp.ClientProxyConnectionError: TransportFailure.PROXY,
+        aiohttp.ClientHttpProxyError: TransportFailure.PROXY,
+    }.get(type(error))
+    if known is not None:
+        return known
+    return TransportFailure.READ_TIMEOUT if isinstance(error, TimeoutError) else TransportFailure.LOST

@@ -1,0 +1,90 @@
+"""Reading the body of an answer: decompressed, whole, and no larger than allowed."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+
+#: What we ask for, and all that is understood.
+ACCEPT_ENCODING = "gzip"
+#: Bytes that are taken from the wire, and given away, at a time.
+CHUNK = 64 * 1024
+_EITHER_HEADER = 32 + zlib.MAX_WBITS
+
+
+class BodyError(Exception):
+    """A body that cannot be used.
+
+    :param lost: whether a part of it did not arrive; otherwise it is not what was asked for.
+    """
+
+    def __init__(self, problem: str, *, lost: bool = False) -> None:
+        super().__init__(problem)
+        self.lost = lost
+
+
+class BodyReader:
+    """Turns the pieces that arrive into the pieces of a body.
+
+    Nothing larger than a chunk is ever decompressed at once: a megabyte on the wire may be a gigabyte in memory.
+
+    :param headers: of the answer, names in lower case.
+    :param limit: bytes that the body may have, decompressed.
+    :raises BodyError: it is encoded in a way that was not asked for.
+    """
+
+    def __init__(self, headers: Mapping[str, str], limit: int) -> None:
+        self._left = limit
+        self._limit = limit
+        self._received = 0
+        self._declared = _length(headers.get("content-length"))
+        encoding = headers.get("content-encoding", "").strip().lower()
+        if encoding not in ("", "identity", "gzip", "x-gzip"):
+            raise BodyError("the body is encoded in a way that was not asked for")
+        self._gzip = zlib.decompressobj(_EITHER_HEADER) if "gzip" in encoding else None
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Give the pieces of the body in what has arrived.
+
+        :raises BodyError: it cannot be decompressed, or is larger than allowed.
+        """
+        self._received += len(data)
+        for piece in self._decompressed(data):
+            self._left -= len(piece)
+            if self._left < 0:
+                raise BodyError(f"the answer is larger than {self._limit} bytes")
+            if piece:
+                yield piece
+
+    def finish(self) -> None:
+        """Make sure that all of it has arrived.
+
+        :raises BodyError: it has not.
+        """
+        # Neither older urllib3 nor a decompressor notices.
+        cut = self._declared is not None and self._received < self._declared
+        if cut or (self._gzip is not None and self._received and not self._gzip.eof):
+            raise BodyError("the answer is cut short", lost=True)
+
+    def _decompressed(self, data: bytes) -> Iterator[bytes]:
+        if self._gzip is None:
+            yield data
+            return
+        try:
+            while True:
+                piece = self._gzip.decompress(data, CHUNK)
+                yield piece
+                data = self._gzip.unconsumed_tail
+                if self._gzip.eof:
+                    data = self._gzip.unused_data
+                    if not data:
+                        return
+                    self._gzip = zlib.decompressobj(_EITHER_HEADER)  # gzip may consist of several members
+                elif not data and len(piece) < CHUNK:
+                    return
+        except zlib.error:
+            raise BodyError("the body is not the gzip that its header says") from None
+
+
+def _length(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 19 else None

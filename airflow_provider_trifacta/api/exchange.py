@@ -1,0 +1,225 @@
+"""One call of the API from beginning to end: token, redirects, a token replaced meanwhile, repeats, fallback.
+
+Both clients drive the same procedure. It yields what it needs done and decides everything else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from tenacity import RetryCallState, Retrying
+
+from airflow_provider_trifacta.api.clock import Clock
+from airflow_provider_trifacta.api.error_answers import no_answer, raise_for_status, redirect_of
+from airflow_provider_trifacta.api.errors import (
+    TransportFailure,
+    TrifactaApiError,
+    TrifactaError,
+    TrifactaGone,
+    TrifactaNotFound,
+    TrifactaUnauthorized,
+)
+from airflow_provider_trifacta.api.messages import Answer, Operation, Request
+from airflow_provider_trifacta.api.procedures import Pause
+from airflow_provider_trifacta.api.redaction import Redactor
+from airflow_provider_trifacta.api.settings import ClientSettings
+
+T = TypeVar("T")
+Save = Callable[[], Callable[[bytes], Any]]
+log = logging.getLogger(__name__)
+
+MAX_REDIRECTS = 5
+#: How often in a row a token may turn out to have been replaced while it was being used.
+MAX_TOKEN_CHANGES = 5
+#: Seconds that a repeat may take even when less is left of the retry budget.
+_SHORTEST_ATTEMPT = 5.0
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Send a request once and give its answer.
+
+    :param seconds: in which the answer must be complete; of one that is saved, in which each piece must arrive.
+    :param redactor: knows what no error may quote.
+    :param save: is called when an answer begins that is to be saved, and gives what takes the pieces of its body.
+        Without it, the answer holds its body.
+    """
+
+    request: Request
+    url: str
+    headers: dict[str, str]
+    seconds: float
+    redactor: Redactor
+    save: Save | None = None
+
+
+def is_saved(status: int, headers: Mapping[str, str]) -> bool:
+    """Return whether an answer is one that was asked for: the page of a proxy is not."""
+    return status == 200 and "text/html" not in headers.get("content-type", "")
+
+
+@dataclass(frozen=True)
+class Token:
+    """Give the token to send.
+
+    :param reread: whether to read it again from where it is kept, since the present one was refused.
+    """
+
+    reread: bool
+
+
+Exchange = Generator[Transfer | Token | Pause, Any, T]
+
+
+class Exchanger:
+    """Makes the exchanges of one client.
+
+    :param settings: the server and how to talk to it.
+    :param redactor: is told each token that is sent.
+    """
+
+    def __init__(
+        self, settings: ClientSettings, redactor: Redactor, clock: Clock, random_number: Callable[[], float]
+    ) -> None:
+        self._settings = settings
+        self._redactor = redactor
+        self._clock = clock
+        self._random = random_number
+
+    def send(self, operation: Operation[T], save: Save | None = None) -> Exchange[T]:
+        """Send an operation and return its result; repeat it as the retry policy says.
+
+        :raises TrifactaApiError: the last error, as itself.
+        """
+        started = self._clock.monotonic()
+        try:
+            return (yield from self._once(operation, self._settings.read_timeout, save))
+        except TrifactaApiError as error:
+            failure = error
+        try:
+            return (yield from self._again(operation, failure, started, save))
+        except TrifactaApiError as error:
+            alternative = operation.fallback(error) if operation.fallback else None
+            if alternative is None:
+                raise
+        return (yield from self.send(alternative, save))
+
+    def _again(
+        self,
+        operation: Operation[T],
+        first_failure: TrifactaApiError,
+        started: float,
+        save: Save | None,
+    ) -> Exchange[T]:
+        """Go on after a failure. Only then is tenacity worth its cost, which is about that of a call."""
+        policy = self._settings.retries.within(operation.budget)
+        request = operation.request
+        wait: float | None = None
+
+        def may_repeat(state: RetryCallState) -> bool:
+            nonlocal wait
+            error = state.outcome.exception() if state.outcome else None
+            if error is None:
+                return False
+            wait = policy.wait(
+                idempotent=request.idempotent,
+                error=error,
+                attempt=state.attempt_number,
+                elapsed=self._clock.monotonic() - started,
+                jitter=self._random(),
+            )
+            return wait is not None
+
+        # The clients sleep, each in its own way: here it is only noted for how long.
+        pauses: list[float] = []
+        for attempt in Retrying(
+            retry=may_repeat,
+            wait=lambda _: wait or 0.0,
+            sleep=pauses.append,
+            before_sleep=self._log_repeat(request, lambda: wait or 0.0),
+            reraise=True,
+        ):
+            while pauses:
+                yield Pause(pauses.pop())
+            with attempt:
+                number = attempt.retry_state.attempt_number
+                if number == 1:
+                    raise first_failure
+                left = policy.budget - (self._clock.monotonic() - started)
+                seconds = min(self._settings.read_timeout, max(left, _SHORTEST_ATTEMPT))
+                try:
+                    return (yield from self._once(operation, seconds, save))
+                except (TrifactaNotFound, TrifactaGone):
+                    if request.method != "DELETE":
+                        raise
+                    # It was carried out before, and its answer lost.
+                    return operation.decode(Answer(request, 204, {}, b""))
+        raise AssertionError("tenacity returns or raises")
+
+    def _once(self, operation: Operation[T], seconds: float, save: Save | None) -> Exchange[T]:
+        """Send a request once, and again while the server refuses a token that has been replaced since."""
+        token: str = yield Token(reread=False)
+        for _ in range(MAX_TOKEN_CHANGES):
+            try:
+                answer = yield from self._transfer(operation.request, token, seconds, save)
+                return self._decoded(operation, answer)
+            except TrifactaUnauthorized:
+                replaced: str = yield Token(reread=True)
+                if replaced == token:
+                    raise
+                token = replaced
+        return self._decoded(operation, (yield from self._transfer(operation.request, token, seconds, save)))
+
+    def _transfer(self, request: Request, token: str, seconds: float, save: Save | None) -> Exchange[Answer]:
+        """Send a request once with this token, and follow where its answer leads."""
+        self._redactor.add(token)
+        url = request.url(self._settings.base_url)
+        headers = request.all_headers(token, self._settings.user_agent)
+        until = self._clock.monotonic() + seconds
+        for _ in range(MAX_REDIRECTS + 1):
+            answer: Answer = yield Transfer(request, url, headers, seconds, self._redactor, save)
+            if answer.status < 200:
+                # What comes after it on this connection is not an answer to the next call: the clients close it.
+                raise no_answer(
+                    request,
+                    TransportFailure.LOST,
+                    f"the interim answer {answer.status} in place of one",
+                    sent=True,
+                    redactor=self._redactor,
+                )
+            target = redirect_of(answer, url)
+            if target is None:
+                raise_for_status(answer, now=self._clock.time())
+                return answer
+            url, seconds = target, max(0.1, until - self._clock.monotonic())
+        raise answer.unusable(f"the server redirects more than {MAX_REDIRECTS} times")
+
+    def _decoded(self, operation: Operation[T], answer: Answer) -> T:
+        try:
+            result = operation.decode(answer)
+        except TrifactaError:
+            raise
+        except Exception as error:
+            # Of whatever shape it is: an odd answer is one that was not understood.
+            problem = answer.not_understood(f"expected another shape ({type(error).__name__})")
+        else:
+            if operation.secret_of is not None:
+                self._redactor.add(operation.secret_of(result))
+            return result
+        raise problem
+
+    def _log_repeat(self, request: Request, wait: Callable[[], float]) -> Callable[[RetryCallState], None]:
+        def write(state: RetryCallState) -> None:
+            log.warning(
+                "%s %s: attempt %d failed, next one in %.1f s. Reason: %s",
+                request.method,
+                self._redactor.redact(request.path),
+                state.attempt_number,
+                wait(),
+                state.outcome.exception() if state.outcome else None,
+            )
+
+        return write

@@ -1,0 +1,86 @@
+"""Keeping secrets out of texts: whatever quotes a token or a password shows asterisks in its place."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+MASK = "***"
+# A shorter one is only replaced where it stands alone: as part of other words it would tear texts apart.
+_SHORT = 6
+# A token is at least this long. What is shorter may be an ordinary word in the data of an answer.
+_TOKEN = 16
+_OPAQUE = re.compile(r"[A-Za-z0-9_\-+/=.~]{20,}")
+_USERINFO = re.compile(r"^(\s*[a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
+
+
+class Redactor:
+    """Replaces secrets in texts, also where they are percent-encoded, or escaped as in JSON or HTML."""
+
+    def __init__(self, *secrets: str | None) -> None:
+        self._secrets: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+        self._token_pattern: re.Pattern[str] | None = None
+        for secret in secrets:
+            self.add(secret)
+
+    def __repr__(self) -> str:
+        return f"<Redactor of {len(self._secrets)} secrets>"
+
+    def add(self, secret: str | None) -> None:
+        """Redact a secret from now on."""
+        if not secret or secret in self._secrets:
+            return
+        self._secrets.add(secret)
+        self._pattern = _pattern_of(self._secrets)
+        self._token_pattern = _pattern_of(known for known in self._secrets if len(known) >= _TOKEN)
+
+    def redact(self, text: str) -> str:
+        """Return a text without the secrets."""
+        return self._pattern.sub(MASK, text) if self._pattern else text
+
+    def redact_tokens(self, text: str) -> str:
+        """Return a string of an answer without tokens; it is data, in which a short password is only a word."""
+        return self._token_pattern.sub(MASK, text) if self._token_pattern else text
+
+    def redact_value(self, value: Any) -> Any:
+        """Return a JSON value without the secrets, in names and values alike."""
+        if isinstance(value, str):
+            return self.redact(value)
+        if isinstance(value, dict):
+            return {self.redact(str(name)): self.redact_value(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self.redact_value(item) for item in value]
+        return value
+
+
+def redact_opaque(text: str) -> str:
+    """Return a text without anything that could be a token nobody has seen yet."""
+    return _OPAQUE.sub(MASK, text)
+
+
+def redact_userinfo(url: str) -> str:
+    """Return what should be a URL, without user name and password."""
+    return _USERINFO.sub(rf"\g<1>{MASK}@", url) if "@" in url else url
+
+
+def _pattern_of(secrets: Iterable[str]) -> re.Pattern[str] | None:
+    forms = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
+    return re.compile("|".join(map(_matched, forms))) if forms else None
+
+
+def _forms(secret: str) -> set[str]:
+    encoded = {quote(secret), quote(secret, safe=""), quote_plus(secret)}
+    lower = {re.sub("%[0-9A-F]{2}", lambda escape: escape[0].lower(), form) for form in encoded}
+    forms = {secret, html.escape(secret), *encoded, *lower}
+    in_json = {json.dumps(form)[1:-1] for form in forms}
+    return forms | in_json | {form.replace("/", r"\/") for form in in_json}
+
+
+def _matched(form: str) -> str:
+    pattern = re.escape(form)
+    return pattern if len(form) >= _SHORT else rf"(?<![^\W_]){pattern}(?![^\W_])"
