@@ -16,11 +16,14 @@ from typing import Any, Literal
 from airflow_provider_trifacta.api.messages import JsonObject
 from airflow_provider_trifacta.api.operations import get_current_person, list_api_access_tokens
 from airflow_provider_trifacta.api.procedures import Pause, Procedure
+from airflow_provider_trifacta.api.text import is_line
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
 #: How often it is looked which tokens have just been used, and the seconds between two looks.
 _ROUNDS = 3
 _BETWEEN_ROUNDS = 1.0
+#: Characters of an id that is taken for one.
+_LONGEST_ID = 200
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def list_tokens(*, budget: float | None = None) -> Procedure[list[AccessToken]]:
     """
     operation = list_api_access_tokens()
     infos: list[JsonObject] = yield operation if budget is None else operation.within(budget)
-    return [AccessToken.read(info) for info in infos if info.get("tokenId")]
+    return [AccessToken.read(info) for info in infos if info["tokenId"] and is_line(info["tokenId"], _LONGEST_ID)]
 
 
 def current_of(value: str, tokens: Sequence[AccessToken]) -> CurrentToken | None:
@@ -112,10 +115,9 @@ def _texts_in(value: str) -> set[str]:
     for part in value.split("."):
         padded = part + "=" * (-len(part) % 4)
         try:
-            content = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
-        except ValueError:
+            texts |= set(_leaves(json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))))
+        except (ValueError, RecursionError):
             continue
-        texts |= set(_leaves(content))
     return texts
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import aiohttp
 from yarl import URL
 
@@ -70,12 +72,7 @@ class AiohttpTransport:
             headers=step.headers,
             data=request.encoded_body,
             allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(
-                total=self._connect_timeout + step.seconds,
-                connect=self._connect_timeout,
-                sock_connect=self._connect_timeout,
-                sock_read=step.seconds,
-            ),
+            timeout=_timeout(self._connect_timeout, step.seconds),
         ) as response:
             status, headers = response.status, answer_headers(response.headers)
             if status < 200:
@@ -97,6 +94,11 @@ class AiohttpTransport:
         if lost:
             raise no_answer(request, TransportFailure.LOST, problem, sent=True, redactor=step.redactor)
         raise Answer(request, status, headers, b"", step.redactor).unusable(problem)
+
+
+@functools.lru_cache(maxsize=8)
+def _timeout(connect: float, read: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=connect + read, connect=connect, sock_connect=connect, sock_read=read)
 
 
 def _failure_of(step: Transfer, error: Exception) -> TrifactaApiError | TrifactaConfigurationError:

@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaBadRequest
+from airflow_provider_trifacta.api.ids import id_of
 from airflow_provider_trifacta.api.messages import Id, JsonObject
 from airflow_provider_trifacta.api.operations import get_job_group
 from airflow_provider_trifacta.api.procedures import Procedure
+from airflow_provider_trifacta.api.text import line
 from airflow_provider_trifacta.api.timestamps import timestamp_of
+
+#: Characters of the name of something.
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -62,9 +67,9 @@ def _description(job_group: JsonObject) -> JobGroupDescription:
     flow = _mapping(recipe.get("flow"))
     created, updated = timestamp_of(job_group.get("createdAt")), timestamp_of(job_group.get("updatedAt"))
     return JobGroupDescription(
-        recipe_id=recipe.get("id"),
+        recipe_id=id_of(recipe.get("id")),
         recipe_name=_text(recipe.get("name")),
-        flow_id=flow.get("id"),
+        flow_id=id_of(flow.get("id")),
         flow_name=_text(flow.get("name")),
         seconds=(updated - created).total_seconds() if created and updated else None,
     )
@@ -79,4 +84,4 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return line(value, _LONGEST_NAME) or None if isinstance(value, str) else None

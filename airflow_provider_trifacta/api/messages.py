@@ -187,8 +187,7 @@ class Answer:
     def _json(self) -> Any:
         # Errors are not raised from here: the one of the decoder carries the whole body with it.
         try:
-            value = json.loads(self.body, parse_float=_finite, parse_constant=_no_constant, strict=False)
-            return _cleaned(value, self.redactor)
+            return _cleaned(_DECODER.decode(self.body.decode("utf-8-sig", "replace")), self.redactor)
         except (ValueError, RecursionError):
             return _NO_JSON
 
@@ -247,6 +246,9 @@ def _finite(text: str) -> float:
 
 def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant, strict=False)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,12 @@ from airflow_provider_trifacta.api.messages import Id, JsonObject
 from airflow_provider_trifacta.api.operations import get_job_group, get_jobs_for_job_group
 from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.statuses import RunStatus, is_canceled, is_final
+from airflow_provider_trifacta.api.text import line
 
 #: Seconds to try for when the answer only explains what is known already.
 DIAGNOSIS_BUDGET = 60.0
+#: Characters of the name of something.
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def progress_of(jobs: Iterable[JsonObject]) -> Progress:
             done += 1
             percents.append(100.0)
         elif isinstance(percent, (int, float)):
-            percents.append(float(percent))
+            percents.append(min(max(float(percent), 0.0), 100.0))
     return Progress(done, total, int(sum(percents) / total) if percents else None)
 
 
@@ -90,7 +93,12 @@ def explain_failure(job_group_id: Id) -> Procedure[list[FailedJob]]:
 
 def _failed(jobs: list[JsonObject]) -> list[FailedJob]:
     return [
-        FailedJob(str(job.get("id", "?")), str(job.get("jobType", "?")), status, _message(job.get("errorMessage")))
+        FailedJob(
+            str(job.get("id", "?")),
+            line(str(job.get("jobType", "?")), _LONGEST_NAME),
+            status,
+            _message(job.get("errorMessage")),
+        )
         for job in jobs
         if isinstance(job, dict)
         and ((status := str(job.get("status"))) == RunStatus.FAILED.value or is_canceled(status))
@@ -100,7 +108,7 @@ def _failed(jobs: list[JsonObject]) -> list[FailedJob]:
 def _message(value: Any) -> str | None:
     """Read an ``errorMessage``, whose fields nobody documents: every text in it, ids and links aside."""
     if isinstance(value, str):
-        return value.strip() or None
+        return line(value) or None
     if not isinstance(value, Mapping):
         return None
     for key in ("message", "errorMessage", "text", "description", "details", "name"):
@@ -123,9 +131,9 @@ def count_outputs(outputs: Mapping[str, Any]) -> str:
 def describe_outputs(outputs: Mapping[str, Any]) -> list[str]:
     """Return a line for each file and table of ``getJobGroupOutputs``."""
     files, tables = outputs.get("files") or [], outputs.get("tables") or []
-    lines = [f"file {file.get('uri')}" for file in files if isinstance(file, dict)]
+    lines = [line(f"file {file.get('uri')}") for file in files if isinstance(file, dict)]
     for table in tables:
         if isinstance(table, dict):
             name = ".".join(str(part) for part in [*(table.get("relationalPath") or []), table.get("table")])
-            lines.append(f"table {name} ({table.get('vendor')}, {table.get('action')})")
+            lines.append(line(f"table {name} ({table.get('vendor')}, {table.get('action')})"))
     return lines

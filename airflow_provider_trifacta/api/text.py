@@ -20,7 +20,7 @@ _UNFIT_IN_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-
 
 def clean(text: str) -> str:
     """Return text that can be encoded and stored; line breaks and tabs stay."""
-    return _UNFIT.sub("\ufffd", text)
+    return text if text.isprintable() else _UNFIT.sub("\ufffd", text)
 
 
 def line(text: str, limit: int = MAX_LINE) -> str:
