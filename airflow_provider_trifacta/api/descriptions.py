@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaBadRequest
 from airflow_provider_trifacta.api.ids import id_of
+from airflow_provider_trifacta.api.job_group_rows import recipe_of
 from airflow_provider_trifacta.api.messages import Id, JsonObject
 from airflow_provider_trifacta.api.operations import get_job_group
 from airflow_provider_trifacta.api.procedures import Procedure
@@ -54,12 +55,6 @@ def describe_job_group(job_group_id: Id, *, budget: float) -> Procedure[JobGroup
             break
         return _description(job_group)
     return JobGroupDescription()
-
-
-def recipe_of(job_group: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the recipe in a job group, as much of it as there is."""
-    # Objects spell it in camel case or not (api/README.md, section 7).
-    return _mapping(job_group.get("wrangledDataset") or job_group.get("wrangleddataset"))
 
 
 def _description(job_group: JsonObject) -> JobGroupDescription:

@@ -1,19 +1,36 @@
-"""Ids of runs and other objects, as the API's database has them."""
+"""Ids in answers: which of the ways to write one are an id, and which are not."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 _LARGEST = 2**63 - 1
+#: Nineteen digits hold the largest one; ``\d`` would also match digits that are not ASCII.
+_DIGITS = re.compile(r"[1-9][0-9]{0,18}")
 #: Marks the type of an id, for :mod:`airflow_provider_trifacta.api.shapes`.
 OBJECT_ID = "id of an object"
 ObjectId = Annotated[int, OBJECT_ID]
 
 
 def id_of(value: Any) -> int | None:
-    """Return an id that came as a number or as digits, None for everything else."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 19:
+    """Return an id as an integer, None when the value is none.
+
+    An id is an integer from 1 to 2^63-1, or a string of its ASCII digits. Not ``True``, ``7.9``, ``0``, ``-1``,
+    ``"1_000"``, ``" 7"``, ``"007"``: what is not written like an id is not guessed at.
+    """
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         return None
-    return value if 0 < value <= _LARGEST else None
+    return value if 1 <= value <= _LARGEST else None
+
+
+def same_id(one: str | None, other: str | None) -> bool | None:
+    """Return whether two ids are the same one; None when that cannot be told.
+
+    A number cannot be compared with an id of another kind, such as an e-mail address instead of a user's number.
+    """
+    if one is None or other is None or (id_of(one) is None) is not (id_of(other) is None):
+        return None
+    return one == other

@@ -3,23 +3,47 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from airflow_provider_trifacta.api.answers import StartedJobGroup
-from airflow_provider_trifacta.api.descriptions import recipe_of
-from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
+from airflow_provider_trifacta.api.error_answers import is_permanent_refusal, says_gone
+from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaConfigurationError, TrifactaForbidden
+from airflow_provider_trifacta.api.ids import id_of, same_id
+from airflow_provider_trifacta.api.job_group_rows import JobGroupRow, read_row
 from airflow_provider_trifacta.api.messages import Id, JsonObject, Operation
 from airflow_provider_trifacta.api.operations import get_job_group, list_job_library, run_job_group
-from airflow_provider_trifacta.api.paging import read_all
+from airflow_provider_trifacta.api.paging import Listing, read_all
 from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.submission import Run
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
+#: How many job groups a launch looks up one by one, where lists do not say which recipe they ran.
+_MOST_LOOKED_UP = 50
+#: Pages of a hundred job groups of this user, started since then, after which the search is given up.
+_MOST_PAGES = 50
+#: Words for the source that are documented, or were seen, to mean that somebody else started a job group.
+_OTHER_SOURCES = frozenset({"ui", "schedule", "cli"})
+#: Job groups that are asked for to learn what the server calls those that the API started.
+_EXAMPLES = 10
+#: Seconds by which a reference date may come back changed: some releases may not write milliseconds.
+_REFERENCE_DATE_MARGIN = 1.0
+#: How much of a word that nobody knows is quoted.
+_EXCERPT = 40
+
 
 class JobGroupLaunch:
     """The start of a recipe (``runJobGroup``), and the search for it (``listJobLibrary``).
+
+    Recipe, user, moment and reference date of a row have to agree, as far as the row says them, and it must not be
+    part of a flow run. Where the recipe cannot be found out, or the source is another word than ``api``, the row
+    is given with a *doubt*: it may be the one that was started, so nothing may be started beside it.
+
+    Words that are documented to mean another source (``ui``, ``schedule``) are an exception only where the server
+    shows a job group of this user that it calls ``api``. Until then, it may label with them what the API started;
+    from then on, a schedule must not stop tasks for nothing.
 
     :raises TrifactaConfigurationError: names the argument that cannot be used.
     """
@@ -49,6 +73,10 @@ class JobGroupLaunch:
             )
         self.wrangled_dataset_id = str(body["wrangledDataset"]["id"])
         self._reference_date = timestamp_of((body.get("runParameters") or {}).get("referenceDate"))
+        #: What the source of a job group of this launch may be called; the body may say another one.
+        self._sources = {"api", str(body.get("ranfrom", "api")).lower()}
+        #: What was looked up of job groups whose row does not say the recipe. It does not change.
+        self._looked_up: dict[int, JobGroupRow | None] = {}
 
     @property
     def what(self) -> str:
@@ -61,41 +89,105 @@ class JobGroupLaunch:
 
     def id_of(self, answer: JsonObject) -> int | None:
         """Return the id of the job group, None when the answer holds none."""
-        identity = answer.get("id")
-        try:
-            return None if isinstance(identity, (bool, float)) else int(identity)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            return None
+        return id_of(answer.get("id"))
 
     def find(self, since: float, person_id: str | None) -> Procedure[list[Run]]:
-        """Find the job groups that could be it: recipe, user, source, moment and reference date agree.
+        """Find the job groups that could be it.
 
-        The server is asked to filter, and is not relied on to have done it.
+        The server is asked for those of the user since then, and is not relied on to have filtered. It is not
+        asked for those of the API: a server that calls them something else would hide them.
+
+        :raises TrifactaApiError: a call failed, or too many job groups would have to be looked up one by one.
         """
-        rows = yield from read_all(
-            list_job_library(
-                ranfrom="api", run_by="currentUser", date_filter={"createdAt": {"gte": int(since * 1000)}}
-            )
+        listing = _as_written(
+            list_job_library(run_by="currentUser", date_filter={"createdAt": {"gte": int(since * 1000)}})
         )
-        found = []
-        for row in rows:
-            if not self._may_be(row, since, person_id):
-                continue
-            recipe = recipe_of(row)
-            if "id" not in recipe:
-                recipe = recipe_of((yield get_job_group(row["id"], embed="wrangledDataset")))
-            if str(recipe.get("id")) == self.wrangled_dataset_id:
-                found.append(Run(row["id"], row.get("status")))
-        return found
+        listed = [row for row in map(read_row, (yield from read_all(listing))) if row is not None]
+        rows = yield from self._completed([row for row in listed if self._may_be(row, since, person_id)])
+        rows = [row for row in rows if self._may_be(row, since, person_id)]
+        if any(map(self._names_somebody_else, rows)) and (yield from _server_says_api(listed, person_id)):
+            rows = [row for row in rows if not self._names_somebody_else(row)]
+        return [Run(row.id, row.status, self._doubt(row)) for row in rows]
 
-    def _may_be(self, row: Mapping[str, Any], since: float, person_id: str | None) -> bool:
-        if row.get("id") is None or row.get("ranfrom") not in (None, "api") or row.get("flowrun"):
+    def _may_be(self, row: JobGroupRow, since: float, person_id: str | None) -> bool:
+        """Return whether nothing that a row says speaks against it, its source apart."""
+        if row.flow_run_id is not None or same_id(row.recipe_id, self.wrangled_dataset_id) is False:
             return False
-        creator = (row.get("creator") or {}).get("id")
-        if person_id is not None and creator is not None and str(creator) != person_id:
+        if same_id(row.creator_id, person_id) is False:
             return False
-        created = timestamp_of(row.get("createdAt"))
-        if created is not None and created.timestamp() < since:
+        if row.created_at is not None and row.created_at.timestamp() < since:
             return False
-        reference_date = timestamp_of(row.get("runParameterReferenceDate"))
-        return self._reference_date is None or reference_date in (None, self._reference_date)
+        if row.reference_date is None or self._reference_date is None:
+            return True
+        return abs((row.reference_date - self._reference_date).total_seconds()) < _REFERENCE_DATE_MARGIN
+
+    def _names_our_source(self, row: JobGroupRow) -> bool:
+        return row.source is None or row.source.lower() in self._sources
+
+    def _names_somebody_else(self, row: JobGroupRow) -> bool:
+        return not self._names_our_source(row) and str(row.source).lower() in _OTHER_SOURCES
+
+    def _doubt(self, row: JobGroupRow) -> str | None:
+        if same_id(row.recipe_id, self.wrangled_dataset_id) is None:
+            return "which recipe it ran cannot be read"
+        if not self._names_our_source(row):
+            return f"the list says that {str(row.source)[:_EXCERPT]!r} started it, not the API"
+        return None
+
+    # ---------------------------------------------------------------------------------------- rows that say little
+
+    def _completed(self, rows: list[JobGroupRow]) -> Procedure[list[JobGroupRow]]:
+        """Look up what rows do not say, where they do not say the recipe; leave out those that are gone."""
+        missing = [row for row in rows if same_id(row.recipe_id, self.wrangled_dataset_id) is None]
+        new = [row for row in missing if row.id not in self._looked_up]
+        if len(self._looked_up) + len(new) > _MOST_LOOKED_UP:
+            raise TrifactaApiError(
+                method="GET",
+                path="/v4/jobLibrary",
+                message=(
+                    f"{len(missing)} job groups could be it and do not say which recipe they ran; "
+                    f"at most {_MOST_LOOKED_UP} are looked up"
+                ),
+            )
+        for row in new:
+            self._looked_up[row.id] = yield from self._look_up(row)
+        found = {row.id: self._looked_up[row.id] for row in missing}
+        completed = ((row, found.get(row.id, row)) for row in rows)
+        return [row.completed_by(more) for row, more in completed if more is not None]
+
+    def _look_up(self, row: JobGroupRow) -> Procedure[JobGroupRow | None]:
+        """Return what the job group itself says; None when it does not exist any more."""
+        try:
+            job_group = yield get_job_group(row.id, embed="wrangledDataset")
+        except TrifactaApiError as error:
+            if says_gone(error):
+                return None
+            if is_permanent_refusal(error) or isinstance(error, TrifactaForbidden):
+                return row
+            raise
+        return read_row({**job_group, "id": row.id})
+
+
+def _as_written(listing: Listing[Any]) -> Listing[Any]:
+    """Return a list whose rows are given as the server writes them: :func:`read_row` reads every spelling."""
+    return replace(listing, row=dict[str, Any], max_pages=_MOST_PAGES)
+
+
+def _server_says_api(listed: Iterable[JobGroupRow], person_id: str | None) -> Procedure[bool]:
+    """Return whether the server calls the source of a job group that this user started by the API ``api``.
+
+    :param listed: the job groups of this user that are known; when none of them shows it, earlier ones are read.
+    """
+
+    def shows_it(row: JobGroupRow) -> bool:
+        # What is part of a flow run may be labeled by another rule.
+        by_itself = row.flow_run_id is None and same_id(row.creator_id, person_id) is not False
+        return by_itself and row.source is not None and row.source.lower() == "api"
+
+    if any(map(shows_it, listed)):
+        return True
+    listing = list_job_library(
+        ranfrom="api", run_by="currentUser", sort="-createdAt", limit=_EXAMPLES, page_size=_EXAMPLES
+    )
+    examples = yield from read_all(_as_written(listing))
+    return any(shows_it(row) for row in map(read_row, examples) if row is not None)

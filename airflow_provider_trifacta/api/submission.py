@@ -4,19 +4,21 @@ The API's run routes take an ``x-execution-id``: a second submit with the same o
 what the first one started (api/README.md, section 4). So a submit whose answer was lost is settled like this::
 
     lost answer ──> look for the run ──> exactly one: that is it ("adopted")
-         ^                          ├──> several that could be it: stop, nothing more is started
+         ^                          ├──> several that could be it, or one with a doubt: stop
          │                          └──> none: submit again, with the same execution id
          │                                  ├──> 201: that is it ("started")
-         │                                  ├──> 304: it exists: look until the lists show it, or stop
+         │                                  ├──> 304: it exists: look until the lists show it, or stop;
+         │                                  │         one with a doubt is it, when there is no other in the end
          └──────────────────────────────────┴──> lost again
 
-Looking comes before submitting again because older releases ignore the header. What a 304 is taken to mean, and
-how long lists may lag, is decided here and nowhere else.
+Looking comes before submitting again because older releases ignore the header. That is also why a run with a doubt
+stops a submit: lists may write what nobody has documented. What a 304 is taken to mean, and how long lists may
+lag, is decided here and nowhere else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
@@ -31,7 +33,7 @@ from airflow_provider_trifacta.api.errors import (
 )
 from airflow_provider_trifacta.api.identity import Me, who_am_i
 from airflow_provider_trifacta.api.logs import Log
-from airflow_provider_trifacta.api.messages import Id, JsonObject, Operation
+from airflow_provider_trifacta.api.messages import JsonObject, Operation
 from airflow_provider_trifacta.api.procedures import Pause, Procedure
 from airflow_provider_trifacta.api.retries import RetryPolicy, may_have_been_carried_out
 
@@ -54,10 +56,12 @@ class Run:
     """A run that a list shows.
 
     :param status: its status word, None when the list does not say.
+    :param doubt: why it may not be the one that is looked for, for a person; None when nothing speaks against it.
     """
 
-    id: Id
+    id: int
     status: str | None
+    doubt: str | None = None
 
 
 class Launch(Protocol):
@@ -72,7 +76,7 @@ class Launch(Protocol):
         """Return the call that starts it."""
         ...
 
-    def id_of(self, answer: JsonObject) -> Id | None:
+    def id_of(self, answer: JsonObject) -> int | None:
         """Return the id of the run from the answer to its start, None when there is none."""
         ...
 
@@ -94,7 +98,7 @@ class Submission:
     :param outcome: ``started``, or ``adopted``: an earlier submit with the same execution id had started it.
     """
 
-    run_id: Id
+    run_id: int
     execution_id: str
     outcome: Literal["started", "adopted"]
 
@@ -146,7 +150,7 @@ def submit_once(
             failure: TrifactaApiError = _without_id(submit, answer)
         except TrifactaDuplicateExecution as error:
             log.warning("%s was submitted before with execution id %s; looking for it", launch.what, execution_id)
-            run = yield from search.run(str(error), patience)
+            run = yield from search.run(str(error), patience, exists=True)
             if run is not None:
                 return _adopt(run, search, log)
             raise search.unknown(
@@ -178,9 +182,10 @@ def submit_once(
 
 def _adopt(run: Run, search: _Search, log: Log) -> Submission:
     log.warning(
-        "Adopted %s, which an earlier submit with execution id %s had started: nothing new was started",
+        "Adopted %s, which an earlier submit with execution id %s had started: nothing new was started%s",
         run.id,
         search.execution_id,
+        f". It is taken for that one although {run.doubt}" if run.doubt else "",
     )
     return Submission(run.id, search.execution_id, "adopted")
 
@@ -192,6 +197,49 @@ def _without_id(operation: Operation[JsonObject], answer: JsonObject) -> Trifact
         status=200,
         message=f"expected an object with an id, got {str(answer)[:200]}",
     )
+
+
+def without_doubt(runs: Iterable[Run]) -> list[Run]:
+    """Return the runs that nothing speaks against, or all when there are none."""
+    runs = list(runs)
+    return [run for run in runs if run.doubt is None] or runs
+
+
+def why_undecided(candidates: Sequence[Run]) -> str:
+    """Return why none of the runs that could be it is taken for it."""
+    if len(candidates) > 1:
+        return "Several could be it"
+    return f"One could be it, but {candidates[0].doubt or 'it was shown once and not again'}"
+
+
+class _Sightings:
+    """The runs that the looks of one search have shown."""
+
+    def __init__(self) -> None:
+        self._runs: dict[int, Run] = {}
+        self._looks: dict[int, int] = {}
+
+    def add(self, found: Collection[Run], not_ours: Collection[str]) -> None:
+        """Add what one look has shown, and forget what has turned out to be somebody else's."""
+        for run in found:
+            self._runs[run.id] = run
+            self._looks[run.id] = self._looks.get(run.id, 0) + 1
+        self._runs = {identity: run for identity, run in self._runs.items() if str(identity) not in not_ours}
+
+    @property
+    def candidates(self) -> list[Run]:
+        """The runs that could be it."""
+        return without_doubt(self._runs.values())
+
+    @property
+    def only(self) -> Run | None:
+        """The run that could be it, when there is just one."""
+        candidates = self.candidates
+        return candidates[0] if len(candidates) == 1 else None
+
+    def confirmed(self, run: Run) -> bool:
+        """Return whether more than one look has shown a run."""
+        return self._looks[run.id] > 1
 
 
 class _Search:
@@ -216,40 +264,48 @@ class _Search:
         self._random = random_number
         self._me: Me | None = None
 
-    def run(self, reason: str, patience: float) -> Procedure[Run | None]:
-        """Return the run when two looks in a row show it and nothing else; None when none appears.
+    def run(self, reason: str, patience: float, *, exists: bool = False) -> Procedure[Run | None]:
+        """Return the run when two looks show it and none shows another; None when none appears.
 
-        Two, since a list that lags may show somebody else's run before it shows ours.
+        Two, since a list that lags may show somebody else's run before it shows ours. What one look has shown is
+        not forgotten when the next does not show it: several machines may answer for one list.
 
         :param reason: why it is looked for; said when it cannot be told.
         :param patience: seconds to go on looking.
-        :raises TrifactaSubmitOutcomeUnknown: several could be it, or the lists cannot be read.
+        :param exists: whether the server says that it exists. Then the only one that could be it is it, with a
+            doubt too, if none without a doubt has appeared in the end.
+        :raises TrifactaSubmitOutcomeUnknown: several could be it, or one with a doubt, or the lists cannot be
+            read.
         """
         until = self._clock.monotonic() + patience
         pause = _FIRST_PAUSE
-        candidate: Run | None = None
+        shown = _Sightings()
         while True:
             try:
-                found = yield from self._look()
+                found = yield from self._look(shown)
             except TrifactaApiError as error:
                 raise self.unknown(f"{reason}. It could not be looked for: {error}") from error
-            if len(found) == 1 and candidate is not None and found[0].id == candidate.id:
-                return found[0]
-            confirming = len(found) == 1 and candidate is None
-            candidate = found[0] if len(found) == 1 else None
-            if self._clock.monotonic() >= until and not confirming:
-                if found:
-                    raise self.unknown(f"{reason}. Several could be it", found)
+            run = shown.only
+            confirmed = run is not None and shown.confirmed(run)
+            if confirmed and run is not None and run.doubt is None:
+                return run
+            to_be_confirmed = run in found and not confirmed
+            if self._clock.monotonic() >= until and not to_be_confirmed:
+                if confirmed and exists:
+                    return run
+                if shown.candidates:
+                    raise self.unknown(f"{reason}. {why_undecided(shown.candidates)}", shown.candidates)
                 return None
             yield Pause(pause * (0.9 + 0.2 * self._random()))
             pause = min(pause * _GROWTH, _LONGEST_PAUSE)
 
-    def _look(self) -> Procedure[list[Run]]:
+    def _look(self, shown: _Sightings) -> Procedure[list[Run]]:
+        """Look once, and give what this look has shown."""
         if self._me is None:
             self._me = yield from who_am_i(self._clock)
         found = yield from self._launch.find(self._me.earliest(self._since - self._margin), self._me.id)
-        not_ours = set(self._not_ours())
-        return [run for run in found if str(run.id) not in not_ours]
+        shown.add(found, set(self._not_ours()))
+        return found
 
     def unknown(self, reason: str, candidates: Collection[Run] = ()) -> TrifactaSubmitOutcomeUnknown:
         """Return the error that says what is known."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
 
@@ -279,6 +280,8 @@ class Application:
         library_lag: float | None = None,
         opaque_tokens: bool | None = None,
         endless_tokens: bool | None = None,
+        source_word: str | None = None,
+        **writing: Any,
     ) -> None:
         """Change how the server behaves; what is None stays.
 
@@ -286,7 +289,12 @@ class Application:
         :param library_lag: seconds until the job library shows a new job group.
         :param opaque_tokens: whether the values of new tokens do not name them.
         :param endless_tokens: whether tokens that never expire may be made.
-        :raises ValueError: the pace cannot be read.
+        :param source_word: what is noted as the source of runs that the API starts from now on (``ranfrom``):
+            ``api``, or another word; ``null`` notes none.
+        :param writing: how job groups are written, see
+            :class:`~airflow_provider_trifacta.emulator.writing.Writing`.
+        :raises ValueError: the pace cannot be read, or a way of writing is not known.
+        :raises TypeError: there is no such setting.
         """
         if pace is not None:
             self.runs.pace = Pace.parse(pace)
@@ -302,6 +310,9 @@ class Application:
             self.handlers.opaque_tokens = opaque_tokens
         if endless_tokens is not None:
             self.handlers.endless_tokens = endless_tokens
+        if source_word is not None:
+            self.runs.source_word = None if source_word == "null" else source_word
+        self.handlers.writing = replace(self.handlers.writing, **writing)
 
 
 class LostAnswer(Response):

@@ -18,6 +18,7 @@ from airflow_provider_trifacta.emulator.problems import Problem
 from airflow_provider_trifacta.emulator.runs import Runs
 from airflow_provider_trifacta.emulator.selection import listed, matching, with_selection
 from airflow_provider_trifacta.emulator.state import Row, State, shown
+from airflow_provider_trifacta.emulator.writing import Writing
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Handlers:
     :param library_lag: seconds until the job library shows a new job group.
     :param opaque_tokens: whether the values of new tokens do not name them.
     :param endless_tokens: whether tokens that never expire may be made.
+    :param writing: how job groups are written.
     """
 
     def __init__(self, state: State, runs: Runs, contract: Contract) -> None:
@@ -84,6 +86,7 @@ class Handlers:
         self.library_lag = 0.0
         self.opaque_tokens = False
         self.endless_tokens = True
+        self.writing = Writing()
 
     def serves(self, operation: Operation) -> bool:
         """Return whether there is anything behind an operation."""
@@ -157,7 +160,7 @@ def _run_job_group(self: Handlers, call: Call) -> Any:
             call.person,
             overrides=call.body.get("overrides") or {},
             run_parameters=call.body.get("runParameters") or {},
-            ranfrom=call.body.get("ranfrom", "api"),
+            ranfrom=call.body.get("ranfrom"),
         )
         return self.runs.started(job_group)
 
@@ -170,7 +173,12 @@ def _list_job_groups(self: Handlers, call: Call) -> Any:
     rows = list(self.state.rows("jobGroups"))
     if "flowNodeId" in call.query:
         rows = [row for row in rows if str(row["wrangledDataset"]["id"]) == str(call.query["flowNodeId"])]
-    return listed(self.state, "jobGroups", rows, call.query)
+    return _job_groups(self, rows, call.query)
+
+
+def _job_groups(self: Handlers, rows: list[Row], query: Mapping[str, Any]) -> Any:
+    page = listed(self.state, "jobGroups", rows, query)
+    return page | {"data": [self.writing.listed(row) for row in page["data"]]}
 
 
 def _library(self: Handlers, call: Call) -> list[Row]:
@@ -188,7 +196,7 @@ def _library(self: Handlers, call: Call) -> list[Row]:
 
 @_handles("listJobLibrary")
 def _list_job_library(self: Handlers, call: Call) -> Any:
-    return listed(self.state, "jobGroups", _library(self, call), call.query)
+    return _job_groups(self, _library(self, call), call.query)
 
 
 @_handles("countJobLibrary")
@@ -198,7 +206,8 @@ def _count_job_library(self: Handlers, call: Call) -> Any:
 
 @_handles("getJobGroup")
 def _get_job_group(self: Handlers, call: Call) -> Any:
-    return with_selection(self.state, "jobGroups", self.job_group(call, poll=True), call.query)
+    row = with_selection(self.state, "jobGroups", self.job_group(call, poll=True), call.query)
+    return self.writing.alone(row)
 
 
 @_handles("getJobGroupStatus")
@@ -566,7 +575,8 @@ def _get_flow_run_job_groups(self: Handlers, call: Call) -> Any:
     job_groups = self.runs.job_groups_of(self.state.get("flowRuns", call.id))
     for job_group in job_groups:
         self.runs.look(job_group)
-    return {"data": [with_selection(self.state, "jobGroups", row, call.query) for row in job_groups]}
+    rows = [with_selection(self.state, "jobGroups", row, call.query) for row in job_groups]
+    return {"data": [self.writing.listed(row) for row in rows]}
 
 
 @_handles("listPlans", "countPlans")

@@ -53,12 +53,15 @@ class Runs:
     """Starts runs and says how far they are. Nothing happens between two looks: a look finds out.
 
     :param pace: how time passes for runs.
+
+    ``source_word`` is what is noted as the source of runs that the API started: ``api``, another word, or None.
     """
 
     def __init__(self, state: State, clock: Clock, pace: Pace) -> None:
         self._state = state
         self._clock = clock
         self.pace = pace
+        self.source_word: str | None = "api"
 
     # ------------------------------------------------------------------------------------------------- starting
 
@@ -71,10 +74,11 @@ class Runs:
         run_parameters: Mapping[str, Any],
         flow_run: Row | None = None,
         ranfor: str = "recipe",
-        ranfrom: str = "api",
+        ranfrom: str | None = None,
     ) -> Row:
         """Start the output of a recipe.
 
+        :param ranfrom: what the request says to be its source; None says nothing.
         :raises Problem: 400, the recipe has no output object, so there is nothing to run.
         """
         output = next(
@@ -105,7 +109,7 @@ class Runs:
             {
                 "name": None,
                 "description": None,
-                "ranfrom": ranfrom,
+                "ranfrom": ranfrom or self.source_word,
                 "ranfor": ranfor,
                 "status": "Created",
                 "profilingEnabled": profiled,

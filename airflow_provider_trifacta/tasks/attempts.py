@@ -18,7 +18,7 @@ from airflow_provider_trifacta.api.errors import (
 from airflow_provider_trifacta.api.operations import cancel_job_group, get_job_group_status
 from airflow_provider_trifacta.api.procedures import Pause, Procedure
 from airflow_provider_trifacta.api.statuses import is_bad_end, is_final, is_success
-from airflow_provider_trifacta.api.submission import Run, find_runs, submit_once
+from airflow_provider_trifacta.api.submission import Run, find_runs, submit_once, why_undecided, without_doubt
 from airflow_provider_trifacta.exceptions import TrifactaJobGroupError, TrifactaSubmitRefused, TrifactaWaitFailed
 from airflow_provider_trifacta.tasks.notes import AttemptNote, AttemptNotes
 
@@ -140,7 +140,7 @@ class JobGroupAttempts:
             if is_permanent_refusal(error):
                 raise TrifactaSubmitRefused.because_of(error) from error
             raise
-        job_group_id = int(submission.run_id)
+        job_group_id = submission.run_id
         self._on_known(job_group_id)
         self._write(replace(note, job_group_id=job_group_id))
         return Begun(job_group_id, continued=sent_before and submission.outcome == "adopted")
@@ -166,17 +166,18 @@ class JobGroupAttempts:
         bad = [run for run in runs if _ended_badly(run)]
         good = [run for run in runs if not _ended_badly(run)]
         number = len(bad) + 1
-        not_ours = [int(run.id) for run in bad]
+        not_ours = [run.id for run in bad]
         if self._series.was_cleared:
             # One that is Complete may be why the task was cleared.
-            not_ours += [int(run.id) for run in good if _is_complete(run)]
+            not_ours += [run.id for run in good if _is_complete(run)]
             good = [run for run in good if not _is_complete(run)]
-        if len(good) > 1:
+        good = without_doubt(good)
+        if len(good) > 1 or any(run.doubt for run in good):
             raise TrifactaSubmitOutcomeUnknown(
                 what=self._launch.what,
                 execution_id=self._series.execution_id(number),
                 since=datetime.fromtimestamp(since, UTC),
-                reason="an earlier try may have started one, and several could be it",
+                reason=f"an earlier try may have started one. {why_undecided(good)}",
                 candidates=[run.id for run in good],
             )
         if not good and bad and self._series.was_cleared:
@@ -184,10 +185,10 @@ class JobGroupAttempts:
         if not good:
             return self._start(number, tuple(not_ours))
         (run,) = good
-        self._on_known(int(run.id))
-        self._write(replace(self._note(number, tuple(not_ours)), job_group_id=int(run.id)))
+        self._on_known(run.id)
+        self._write(replace(self._note(number, tuple(not_ours)), job_group_id=run.id))
         self._log.warning("Adopted job group %s, which an earlier try started: nothing new was started", run.id)
-        return Begun(int(run.id), continued=True)
+        return Begun(run.id, continued=True)
 
     def _start_first_missing(self, at_most: int, not_ours: tuple[int, ...]) -> Begun:
         """Start the first attempt that was not submitted, when it is not known how many were.

@@ -257,6 +257,44 @@ def test_runs_progress_by_seconds(emulator: Emulator, client: TrifactaClient) ->
     assert {job["percentComplete"] for job in jobs} == {100}
 
 
+def test_job_groups_are_written_as_ordered(emulator: Emulator, client: TrifactaClient) -> None:
+    identity = client.run_job_group(7)["id"]
+    (documented,) = client.list_job_library()
+    assert (documented["id"], documented["ranfrom"], documented["flowrun"]) == (identity, "api", None)
+    emulator.change_settings(field_names="camel", null_references="null-id", ids="string")
+    (row,) = client.list_job_library()
+    assert (row["id"], row["ranFrom"], row["flowRun"]) == (str(identity), "api", {"id": None})
+    assert row["wrangledDataset"] == {"id": "7"}
+    assert client.get_job_group(identity)["flowRun"] == {"id": None}
+    emulator.change_settings(field_names="lower", null_references="absent", references="id-field", ids="number")
+    (row,) = client.list_job_groups()
+    assert (row["wrangleddatasetid"], row["creatorid"], row["createdat"]) == (7, 17, documented["createdAt"])
+    assert not any(name.startswith("flowrun") for name in row)
+    assert client.get_job_group(identity, embed="wrangledDataset")["wrangleddataset"]["name"] == "Orders clean"
+    emulator.change_settings(field_names="documented", references="id", library_recipes=False)
+    (row,) = client.list_job_library()
+    assert row["creator"] == 17
+    assert "wrangledDataset" not in row
+    assert client.get_job_group(identity)["wrangledDataset"] == 7
+
+
+def test_the_source_of_a_job_group_has_the_word_that_was_ordered(
+    emulator: Emulator, client: TrifactaClient
+) -> None:
+    for word in ("api", "rest", "null"):
+        emulator.change_settings(source_word=word)
+        client.run_job_group(7)
+    client.run_job_group(7, request_body_extra={"ranfrom": "schedule"})
+    assert [row["ranfrom"] for row in client.list_job_library()] == ["api", "rest", None, "schedule"]
+    assert len(list(client.list_job_library(ranfrom="api"))) == 1
+
+
+@pytest.mark.parametrize("setting", ["null_references", "references", "field_names", "ids"])
+def test_a_way_to_write_that_is_not_known(emulator: Emulator, setting: str) -> None:
+    with pytest.raises(ValueError, match=f"{setting}: 'odd' is none of"):
+        emulator.change_settings(**{setting: "odd"})
+
+
 @pytest.mark.parametrize("pace", ["", "polls", "polls=0", "seconds=-1", "hours=3", "seconds=nan"])
 def test_a_pace_that_cannot_be_read(emulator: Emulator, pace: str) -> None:
     with pytest.raises(ValueError, match="pace"):

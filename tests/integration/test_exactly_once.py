@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
-from simulated_airflow import Process, SimulatedTask
+from simulated_airflow import Killed, Process, SimulatedTask
+from support import FakeClock, ScriptedServer
 
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.emulator.clock import Clock
+from airflow_provider_trifacta.emulator.writing import Writing
 from airflow_provider_trifacta.exceptions import (
     TrifactaJobGroupCanceled,
     TrifactaJobGroupFailed,
     TrifactaSubmitOutcomeUnknown,
     TrifactaWaitFailed,
 )
+from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
 MakeTask = Callable[..., SimulatedTask]
+WRITTEN = asdict(Writing())
+#: Ways to write job groups in which nothing is said that is not documented somewhere.
+WRITINGS: dict[str, dict[str, Any]] = {
+    "documented": {},
+    "null-id": {"null_references": "null-id"},
+    "empty": {"null_references": "empty"},
+    "absent": {"null_references": "absent"},
+    "camel": {"field_names": "camel"},
+    "camel-null-id": {"field_names": "camel", "null_references": "null-id"},
+    "lower-string-ids": {"field_names": "lower", "ids": "string"},
+    "bare-ids": {"references": "id", "ids": "string"},
+    "id-fields": {"references": "id-field"},
+    "camel-id-fields": {"references": "id-field", "field_names": "camel", "null_references": "absent"},
+    "without-recipes": {"library_recipes": False},
+    "without-recipes-bare": {"library_recipes": False, "references": "id-field", "field_names": "lower"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +64,9 @@ def empty(server: Emulator) -> None:
     server.state.tables.get("jobs", {}).clear()
     server.app.journal.clear()
     server.clock.advance(7200)
-    server.change_settings(pace="seconds=100", honour_execution_id=True, library_lag=0)
+    server.change_settings(
+        pace="seconds=100", honour_execution_id=True, library_lag=0, source_word="api", **WRITTEN
+    )
 
 
 @pytest.fixture(params=[False, True], ids=["sync", "deferred"])
@@ -296,6 +319,290 @@ def test_the_jobs_of_other_mapped_tasks_are_not_adopted(make_task: MakeTask, emu
     task.run_to_the_end()
     assert task.returned == ids(emulator)[3]
     assert len(ids(emulator)) == 4
+
+
+# ------------------------------------------------------------------------------------- lists that write otherwise
+
+
+@pytest.mark.parametrize("honours", [True, False], ids=["honours-execution-id", "ignores-it"])
+@pytest.mark.parametrize("writing", WRITINGS.values(), ids=WRITINGS)
+def test_a_lost_answer_is_found_however_lists_write_things(
+    make_task: MakeTask, emulator: Emulator, writing: dict[str, Any], honours: bool
+) -> None:
+    stranger, _ = emulator.add_person("stranger@example.com")
+    emulator.change_settings(honour_execution_id=honours, **writing)
+    task = make_task(reference_date="2024-03-01T00:00:00Z")
+    foreign = [
+        start_elsewhere(emulator, wrangledDataset={"id": 8}),
+        start_elsewhere(emulator, creator={"id": stranger}),
+        start_elsewhere(emulator, ranfrom="ui"),
+        start_elsewhere(emulator, flowrun={"id": 5}),
+        start_elsewhere(emulator, runParameterReferenceDate="2024-03-02T00:00:00.000Z"),
+    ]
+    emulator.order("runJobGroup", "reset", after=True)
+    task.run_try()
+    assert task.state == "success", task.error
+    assert ids(emulator) == [*(row["id"] for row in foreign), task.returned]
+    assert len(emulator.calls("runJobGroup")) == 1
+
+
+@pytest.mark.parametrize("honours", [True, False], ids=["honours-execution-id", "ignores-it"])
+@pytest.mark.parametrize("writing", WRITINGS.values(), ids=WRITINGS)
+def test_a_kill_after_the_submit_however_lists_write_things(
+    make_task: MakeTask, emulator: Emulator, writing: dict[str, Any], honours: bool
+) -> None:
+    emulator.change_settings(honour_execution_id=honours, **writing)
+    task = make_task()
+    task.run_try(KilledAfterSubmit())
+    task.run_to_the_end()
+    assert_one_job(task)
+
+
+class KilledAfterSubmit(Process):
+    def event(self, name: str) -> None:
+        super().event(name)
+        if name == "after POST /v4/jobGroups":
+            raise Killed(name)
+
+
+@pytest.mark.parametrize("word", ["API", "null"])
+@pytest.mark.parametrize("honours", [True, False], ids=["honours-execution-id", "ignores-it"])
+def test_a_source_that_says_nothing_else_is_ours(
+    make_task: MakeTask, emulator: Emulator, word: str, honours: bool
+) -> None:
+    emulator.change_settings(source_word=word, honour_execution_id=honours)
+    emulator.order("runJobGroup", "reset", after=True)
+    task = make_task()
+    task.run_try()
+    assert_one_job(task)
+
+
+@pytest.mark.parametrize("word", ["schedule", "ui"])
+def test_a_source_that_the_request_says_is_ours(make_task: MakeTask, emulator: Emulator, word: str) -> None:
+    emulator.change_settings(honour_execution_id=False)
+    emulator.order("runJobGroup", "reset", after=True)
+    task = make_task(request_body_extra={"ranfrom": word})
+    task.run_try()
+    assert_one_job(task)
+
+
+OTHER_WORDS = ["rest", "cli", "ui", "schedule", "🚀 v2"]
+
+
+@pytest.mark.parametrize("honours", [True, False], ids=["honours-execution-id", "ignores-it"])
+@pytest.mark.parametrize("word", OTHER_WORDS)
+def test_another_word_for_the_source_without_a_304_is_listed(
+    make_task: MakeTask, emulator: Emulator, word: str, honours: bool
+) -> None:
+    emulator.change_settings(source_word=word, honour_execution_id=honours)
+    emulator.order("runJobGroup", "reset", after=True)
+    task = make_task(retries=2)
+    task.run_try()
+    assert isinstance(task.error, TrifactaSubmitOutcomeUnknown)
+    assert list(task.error.candidates) == ids(emulator)
+    assert repr(word) in str(task.error)
+    task.run_to_the_end()
+    assert (task.state, len(ids(emulator)), len(emulator.calls("runJobGroup"))) == ("failed", 1, 1)
+    assert isinstance(task.error, TrifactaSubmitOutcomeUnknown)
+    assert list(task.error.candidates) == ids(emulator)
+
+
+@pytest.mark.parametrize("word", OTHER_WORDS)
+def test_another_word_for_the_source_after_a_304_is_ours(
+    make_task: MakeTask, emulator: Emulator, word: str
+) -> None:
+    emulator.change_settings(source_word=word, library_lag=20)
+    emulator.order("runJobGroup", "reset", after=True)
+    task = make_task()
+    task.run_try()
+    assert_one_job(task)
+    assert [entry.status for entry in emulator.calls("runJobGroup")] == [None, 304]
+
+
+@pytest.mark.parametrize("word", OTHER_WORDS)
+def test_several_of_another_source_after_a_304_are_listed(
+    make_task: MakeTask, emulator: Emulator, word: str
+) -> None:
+    emulator.change_settings(source_word=word, library_lag=20)
+    emulator.order("runJobGroup", "reset", after=True)
+    task = make_task()
+    task.run_try(At(SUBMIT, lambda: start_elsewhere(emulator)))
+    assert isinstance(task.error, TrifactaSubmitOutcomeUnknown)
+    assert sorted(task.error.candidates) == ids(emulator)
+
+
+@pytest.mark.parametrize("honours", [True, False], ids=["honours-execution-id", "ignores-it"])
+@pytest.mark.parametrize("word", ["rest", "ui"])
+def test_a_kill_at_any_point_where_the_source_has_another_word(
+    make_task: MakeTask, emulator: Emulator, word: str, honours: bool
+) -> None:
+    points = events_of_a_clean_life(make_task())
+    for number, point in enumerate(points, 1):
+        empty(emulator)
+        emulator.change_settings(source_word=word, honour_execution_id=honours)
+        task = make_task()
+        task.run_try(Process(kill_at=number))
+        task.run_to_the_end()
+        assert len(ids(emulator)) == 1, f"killed {point}: {task.error}"
+        if task.state != "success":
+            assert isinstance(task.error, TrifactaSubmitOutcomeUnknown), point
+            assert list(task.error.candidates) == ids(emulator)
+
+
+def test_failed_jobs_of_another_source_are_attempts(make_task: MakeTask, emulator: Emulator) -> None:
+    emulator.change_settings(source_word="rest")
+    task = make_task(wrangled_dataset_id=8, retries=2)
+    task.run_to_the_end()
+    assert isinstance(task.error, TrifactaJobGroupFailed)
+    assert statuses(emulator) == ["Failed"] * 3
+
+
+def test_a_word_that_changes_between_two_attempts(make_task: MakeTask, emulator: Emulator) -> None:
+    emulator.change_settings(honour_execution_id=False)
+    task = make_task(wrangled_dataset_id=8, retries=3)
+    task.run_try()
+    assert statuses(emulator) == ["Failed"]
+    emulator.change_settings(source_word="rest")
+    emulator.state.get("wrangledDatasets", 8)["_behaviour"] = "complete"
+    try:
+        emulator.order("runJobGroup", "reset", after=True)
+        task.run_to_the_end()
+    finally:
+        emulator.state.get("wrangledDatasets", 8)["_behaviour"] = "fail-wrangle"
+    assert isinstance(task.error, TrifactaSubmitOutcomeUnknown)
+    assert (list(task.error.candidates), statuses(emulator)) == (ids(emulator)[1:], ["Failed", "Complete"])
+
+
+@pytest.mark.parametrize("honours", [True, False], ids=["honours-execution-id", "ignores-it"])
+@pytest.mark.parametrize("word", ["ui", "schedule", "cli"])
+def test_where_the_api_is_called_api_the_other_documented_words_are_somebody_else(
+    make_task: MakeTask, emulator: Emulator, word: str, honours: bool
+) -> None:
+    start_elsewhere(emulator)
+    emulator.clock.advance(86400)
+    emulator.change_settings(honour_execution_id=honours)
+    emulator.order("runJobGroup", "reset")  # it never arrives
+    task = make_task()
+    foreign = start_elsewhere(emulator, ranfrom=word)
+    task.run_try()
+    assert task.state == "success", task.error
+    assert task.returned != foreign["id"]
+    assert len(ids(emulator)) == 3
+
+
+@pytest.mark.parametrize("fields", [{"flowrun": {"id": 5}}, {"creator": {"id": 18}}, {"ranfrom": "ui"}])
+def test_only_a_job_group_like_ours_shows_what_the_api_is_called(
+    make_task: MakeTask, emulator: Emulator, fields: dict[str, Any]
+) -> None:
+    start_elsewhere(emulator, **fields)
+    emulator.clock.advance(86400)
+    emulator.change_settings(source_word="ui", honour_execution_id=False)
+    emulator.order("runJobGroup", "reset", after=True)
+    task = make_task()
+    task.run_try()
+    assert isinstance(task.error, TrifactaSubmitOutcomeUnknown)
+    assert list(task.error.candidates) == ids(emulator)[1:]
+
+
+def test_a_scheduled_run_that_a_lagging_list_shows_first_is_not_taken_for_ours(
+    make_task: MakeTask, emulator: Emulator
+) -> None:
+    task = make_task()
+    start_elsewhere(emulator, ranfrom="schedule")
+    emulator.clock.advance(0.5)
+    emulator.change_settings(library_lag=40)
+    emulator.order("runJobGroup", "reset", after=True)
+    task.run_try()
+    assert task.state == "success", task.error
+    assert task.returned == ids(emulator)[1]
+
+
+@pytest.mark.parametrize("number", [49, 60, 200])
+def test_few_rows_are_looked_up_for_their_recipe(make_task: MakeTask, emulator: Emulator, number: int) -> None:
+    emulator.change_settings(library_recipes=False)
+    task = make_task()
+    for _ in range(number):
+        start_elsewhere(emulator, wrangledDataset={"id": 8})
+    emulator.order("runJobGroup", "reset", after=True)
+    task.run_try()
+    assert len(ids(emulator)) == number + 1
+    assert len(emulator.calls("runJobGroup")) == 1
+    assert len(emulator.calls("getJobGroup")) < 60
+    if number < 50:
+        assert task.returned == ids(emulator)[-1]
+    else:
+        assert isinstance(task.error, TrifactaSubmitOutcomeUnknown)
+        assert "do not say which recipe they ran" in str(task.error)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+@pytest.mark.parametrize("honours", [True, False], ids=["honours-execution-id", "ignores-it"])
+def test_a_recipe_that_cannot_be_found_out_may_be_ours(
+    make_task: MakeTask, emulator: Emulator, status: int, honours: bool
+) -> None:
+    emulator.change_settings(library_recipes=False, honour_execution_id=honours)
+    emulator.order("runJobGroup", "reset", after=True)
+    emulator.order("getJobGroup", "html", status=status, call=None)
+    task = make_task()
+    task.run_try()
+    assert isinstance(task.error, TrifactaSubmitOutcomeUnknown)
+    assert list(task.error.candidates) == ids(emulator)
+    assert "which recipe it ran cannot be read" in str(task.error)
+
+
+def test_a_list_that_shows_ours_only_sometimes(make_task: MakeTask, emulator: Emulator) -> None:
+    """Two copies of the library behind one address: every other look is answered by the one that lags."""
+    emulator.change_settings(honour_execution_id=False)
+    emulator.order("runJobGroup", "reset", after=True)
+    task = make_task()
+
+    class TwoCopies(Process):
+        looks = 0
+
+        def event(self, name: str) -> None:
+            super().event(name)
+            if name == "before GET /v4/jobLibrary":
+                self.looks += 1
+                emulator.change_settings(library_lag=1000 * (self.looks % 2))
+
+    task.run_try(TwoCopies())
+    assert_one_job(task)
+
+
+ODD_ROWS: list[Any] = [
+    None, 7, "row", [], {}, {"id": None}, {"id": True}, {"id": 7.9}, {"id": "1_000"}, {"id": -1}, {"id": 2**70},
+    {"id": 91, "wrangledDataset": {"id": 8}, "creator": [], "flowrun": "?", "createdAt": {}, "ranfrom": 5},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "started",
+    [
+        (502, {}, b"<html>"),
+        *((201, {}, json.dumps({"id": odd}).encode()) for odd in (None, True, 7.9, 0, "1_000")),
+    ],
+    ids=lambda answer: answer[2].decode(),
+)
+def test_rows_that_cannot_be_read_are_skipped(
+    scripted: Callable[..., ScriptedServer],
+    connect: Callable[..., None],
+    clock: FakeClock,
+    started: tuple[int, dict[str, str], bytes],
+) -> None:
+    ours = {"id": "90210", "wrangleddataset": 7, "flowRunId": None, "status": "Created"}
+    answers = {
+        "/v4/jobGroups": started,
+        "/v4/people/current": (200, {}, b'{"id": 17}'),
+        "/v4/jobLibrary": (200, {}, json.dumps({"data": [*ODD_ROWS, ours]}).encode()),
+    }
+    server = scripted(lambda path: answers[path.partition("?")[0]])
+    connect(server.url)
+    submission = TrifactaHook(clock=clock).submit_job_group(7)
+    assert (submission.run_id, submission.outcome) == (90210, "adopted")
+    assert server.requests.count("POST /v4/jobGroups") == 1
+
+
+# ------------------------------------------------------------------------------------ submits that do not arrive
 
 
 def test_a_submit_that_never_arrived_is_sent_again(make_task: MakeTask, emulator: Emulator) -> None:

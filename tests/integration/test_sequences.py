@@ -13,6 +13,7 @@ import os
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from simulated_airflow import Process, SimulatedTask
 
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.emulator.clock import Clock, epoch
+from airflow_provider_trifacta.emulator.writing import Writing
 
 FINAL = ("Complete", "Failed", "Canceled")
 FAULTS = st.one_of(
@@ -40,6 +42,20 @@ FAULTS = st.one_of(
 )
 OPERATIONS = st.sampled_from(["runJobGroup", "runJobGroup", "listJobLibrary", "getJobGroupStatus", "*"])
 POINTS = st.integers(1, 24)
+#: How job groups are written; as documented half of the time.
+WRITINGS = st.one_of(
+    st.just(asdict(Writing())),
+    st.fixed_dictionaries(
+        {
+            "null_references": st.sampled_from(["null", "null-id", "empty", "absent"]),
+            "references": st.sampled_from(["object", "id", "id-field"]),
+            "field_names": st.sampled_from(["documented", "camel", "lower"]),
+            "ids": st.sampled_from(["number", "string"]),
+            "library_recipes": st.booleans(),
+        }
+    ),
+)
+SOURCE_WORDS = st.sampled_from(["api", "api", "API", "null", "rest", "ui"])
 
 
 def _machine(emulator: Emulator) -> type[RuleBasedStateMachine]:
@@ -51,8 +67,10 @@ def _machine(emulator: Emulator) -> type[RuleBasedStateMachine]:
             honours=st.booleans(),
             cancel_on_kill=st.sampled_from([True, True, False]),
             lag=st.sampled_from([0, 0, 5, 400]),
+            writing=WRITINGS,
+            word=SOURCE_WORDS,
         )
-        def begin(self, *, honours: bool, lag: float, **options: Any) -> None:
+        def begin(self, *, honours: bool, lag: float, writing: dict[str, Any], word: str, **options: Any) -> None:
             random.seed(0)  # jitter: what happens must follow from the sequence alone
             emulator.clear_faults()
             for table in ("jobGroups", "jobs"):
@@ -62,7 +80,11 @@ def _machine(emulator: Emulator) -> type[RuleBasedStateMachine]:
             emulator.clock.advance(7200 + math.ceil(now) - now)  # a whole second, as in every sequence
             # Where the header is ignored and lists lag, nobody can know that a job runs.
             emulator.change_settings(
-                pace="seconds=2", honour_execution_id=honours, library_lag=lag if honours else 0
+                pace="seconds=2",
+                honour_execution_id=honours,
+                library_lag=lag if honours else 0,
+                source_word=word,
+                **writing,
             )
             self._recipe()["_behaviour"] = "complete"
             self.task = SimulatedTask(emulator, retries=2, retry_budget=300, **options)
