@@ -127,6 +127,7 @@ class TrifactaHook(BoundOperations, BaseHook):
             None if retry_budget is None else check_seconds("retry_budget", retry_budget, zero=True)
         )
         self.clock = clock
+        self._async_access: tuple[ClientSettings, _AsyncStoredToken] | None = None
 
     # -------------------------------------------------------------------------------------------------- clients
 
@@ -148,14 +149,16 @@ class TrifactaHook(BoundOperations, BaseHook):
 
     @asynccontextmanager
     async def async_client(self) -> AsyncIterator[AsyncTrifactaClient]:
-        """Give the asynchronous client, for triggers. Connection and token are read asynchronously.
+        """Give an asynchronous client, for triggers. The first one reads connection and token, asynchronously.
 
         :raises TrifactaConfigurationError: the connection cannot be used; names the field.
         """
-        connection = await self._async_connection()
-        settings = self._settings(connection)
-        token = await _read_token_in_thread(connection)
-        async with AsyncTrifactaClient(settings, _AsyncStoredToken(self, token), clock=self.clock) as client:
+        if self._async_access is None:
+            connection = await self._async_connection()
+            token = await _read_token_in_thread(connection)
+            self._async_access = self._settings(connection), _AsyncStoredToken(self, token)
+        settings, credential = self._async_access
+        async with AsyncTrifactaClient(settings, credential, clock=self.clock) as client:
             yield client
 
     def token_store(self, *, airflow_api_conn_id: str | None = None) -> TokenStore:
