@@ -13,9 +13,8 @@ _going_on: set[asyncio.Task[None]] = set()
 async def outlive_cancellation(work: Coroutine[Any, Any, None]) -> None:
     """Wait until work is done, however often the waiting task is cancelled meanwhile.
 
-    Airflow cancels a trigger again at every sync, about once a second, until it has ended, and may stop waiting for
-    it meanwhile: the work is a task of its own, which goes on all the same. Only the end of the event loop cancels
-    it.
+    Airflow cancels a trigger again at every sync, about once a second, until it has ended, and may stop waiting
+    itself: the work is a task of its own, which goes on all the same. Only the end of the event loop cancels it.
 
     :param work: bounds its own time.
     :raises asyncio.CancelledError: in the end, when the waiting task was cancelled meanwhile; or the work was.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaBadRequest
+from airflow_provider_trifacta.api.errors import TrifactaBadRequest
 from airflow_provider_trifacta.api.messages import Id, JsonObject
 from airflow_provider_trifacta.api.operations import get_job_group
 from airflow_provider_trifacta.api.procedures import Procedure
@@ -35,9 +35,11 @@ class JobGroupDescription:
 
 
 def describe_job_group(job_group_id: Id, *, budget: float) -> Procedure[JobGroupDescription]:
-    """Find out what a job group runs (``getJobGroup``). Never fails: what cannot be read is not told.
+    """Find out what a job group runs (``getJobGroup``).
 
     :param budget: seconds to try for.
+    :raises TrifactaApiError: it could not be read.
+    :raises TypeError: it is described with something else than names and ids.
     """
     # The first association is documented, the path through it is not; what is unknown is answered with 400.
     for association in ("wrangledDataset.flow", "wrangledDataset"):
@@ -45,27 +47,30 @@ def describe_job_group(job_group_id: Id, *, budget: float) -> Procedure[JobGroup
             job_group: JsonObject = yield get_job_group(job_group_id, embed=[association]).within(budget)
         except TrifactaBadRequest:
             continue
-        except TrifactaApiError:
-            break
         return _description(job_group)
     return JobGroupDescription()
 
 
 def recipe_of(job_group: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the recipe in a job group, as much of it as there is."""
+    recipe = _recipe(job_group)
+    return recipe if isinstance(recipe, Mapping) else {}
+
+
+def _recipe(job_group: Mapping[str, Any]) -> Any:
     # Objects spell it in camel case or not (api/README.md, section 7).
-    return _mapping(job_group.get("wrangledDataset") or job_group.get("wrangleddataset"))
+    return job_group.get("wrangledDataset") or job_group.get("wrangleddataset")
 
 
 def _description(job_group: JsonObject) -> JobGroupDescription:
-    recipe = recipe_of(job_group)
-    flow = _mapping(recipe.get("flow"))
+    recipe = _expect(_recipe(job_group), Mapping) or {}
+    flow = _expect(recipe.get("flow"), Mapping) or {}
     created, updated = timestamp_of(job_group.get("createdAt")), timestamp_of(job_group.get("updatedAt"))
     return JobGroupDescription(
-        recipe_id=recipe.get("id"),
-        recipe_name=_text(recipe.get("name")),
-        flow_id=flow.get("id"),
-        flow_name=_text(flow.get("name")),
+        recipe_id=_expect(recipe.get("id"), int, str),
+        recipe_name=_expect(recipe.get("name"), str) or None,
+        flow_id=_expect(flow.get("id"), int, str),
+        flow_name=_expect(flow.get("name"), str) or None,
         seconds=(updated - created).total_seconds() if created and updated else None,
     )
 
@@ -74,9 +79,7 @@ def _named(what: str, identity: Id, name: str | None) -> str:
     return f"{what} {identity}" if name is None else f'{what} "{name}" ({identity})'
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _expect(value: Any, *types: type) -> Any:
+    if value is None or isinstance(value, types):
+        return value
+    raise TypeError(f"expected {' or '.join(kind.__name__ for kind in types)}, got {type(value).__name__}")

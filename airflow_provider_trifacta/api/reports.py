@@ -53,27 +53,30 @@ class Progress:
 
 
 def progress_of(jobs: Iterable[JsonObject]) -> Progress:
-    """Return how far the jobs of a job group are."""
-    done, percents = 0, []
+    """Return how far the jobs of a job group are.
+
+    :raises Exception: they do not say it in numbers.
+    """
+    done = 0
+    percents: list[float] = []
     total = 0
     for job in jobs:
         total += 1
         percent = job.get("percentComplete")
         if is_final(str(job.get("status"))):
             done += 1
-            percents.append(100.0)
-        elif isinstance(percent, (int, float)):
-            percents.append(float(percent))
+            percents.append(100)
+        elif percent is not None:
+            percents.append(percent)
     return Progress(done, total, int(sum(percents) / total) if percents else None)
 
 
 def explain_failure(job_group_id: Id) -> Procedure[list[FailedJob]]:
-    """Find out which jobs of a job group failed, and why. Never fails: an unknown reason is an empty list."""
-    try:
-        jobs = yield get_jobs_for_job_group(job_group_id).within(DIAGNOSIS_BUDGET)
-    except TrifactaApiError:
-        return []
-    failed = _failed(jobs)
+    """Find out which jobs of a job group failed, and why. An unknown reason is an empty list.
+
+    :raises TrifactaApiError: the jobs could not be read.
+    """
+    failed = _failed((yield get_jobs_for_job_group(job_group_id).within(DIAGNOSIS_BUDGET)))
     if failed and not any(job.message for job in failed):
         # The messages may be references only. That they can be embedded is inferred (api/README.md, section 5).
         try:
@@ -111,7 +114,10 @@ def _message(value: Any) -> str | None:
 
 
 def count_outputs(outputs: Mapping[str, Any]) -> str:
-    """Return how many files and tables a job group wrote: ``3 files and 1 table``."""
+    """Return how many files and tables a job group wrote: ``3 files and 1 table``.
+
+    :raises Exception: they are no lists.
+    """
     counts = [
         f"{count} {what}" + ("s" if count > 1 else "")
         for what in ("file", "table")
@@ -121,11 +127,12 @@ def count_outputs(outputs: Mapping[str, Any]) -> str:
 
 
 def describe_outputs(outputs: Mapping[str, Any]) -> list[str]:
-    """Return a line for each file and table of ``getJobGroupOutputs``."""
-    files, tables = outputs.get("files") or [], outputs.get("tables") or []
-    lines = [f"file {file.get('uri')}" for file in files if isinstance(file, dict)]
-    for table in tables:
-        if isinstance(table, dict):
-            name = ".".join(str(part) for part in [*(table.get("relationalPath") or []), table.get("table")])
-            lines.append(f"table {name} ({table.get('vendor')}, {table.get('action')})")
+    """Return a line for each file and table of ``getJobGroupOutputs``.
+
+    :raises Exception: they are no lists of objects.
+    """
+    lines = [f"file {file.get('uri')}" for file in outputs.get("files") or []]
+    for table in outputs.get("tables") or []:
+        name = ".".join(str(part) for part in [*(table.get("relationalPath") or []), table.get("table")])
+        lines.append(f"table {name} ({table.get('vendor')}, {table.get('action')})")
     return lines

@@ -24,7 +24,13 @@ from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
 from airflow_provider_trifacta.api.bound_operations import BoundOperations
 from airflow_provider_trifacta.api.client import TrifactaClient
 from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK, Clock
-from airflow_provider_trifacta.api.errors import TrifactaAnswerNotUnderstood, TrifactaError, TrifactaNotFound
+from airflow_provider_trifacta.api.decoration import decoration
+from airflow_provider_trifacta.api.errors import (
+    TrifactaAnswerNotUnderstood,
+    TrifactaError,
+    TrifactaForbidden,
+    TrifactaNotFound,
+)
 from airflow_provider_trifacta.api.job_group_launch import JobGroupLaunch
 from airflow_provider_trifacta.api.messages import Id, Operation
 from airflow_provider_trifacta.api.paging import Listing
@@ -194,19 +200,20 @@ class TrifactaHook(BoundOperations, BaseHook):
         client = self.client
         if not self._warning_days:
             return
-        try:
-            expires = self._token_expiry(budget=0)
-        except TrifactaError:
-            return  # No task is worse off for a warning that is not given.
-        now = datetime.fromtimestamp(self.clock.time(), UTC)
-        if expires is not None and expires - now < timedelta(days=self._warning_days):
-            self.log.warning(
-                "The API access token of connection %r for %s ends on %s UTC. Replace it before, or let "
-                "TrifactaRotateApiAccessTokenOperator do it",
-                self.trifacta_conn_id,
-                client.settings.base_url,
-                f"{expires.astimezone(UTC):%Y-%m-%d %H:%M}",
-            )
+        with decoration("When the API access token ends could not be read", self.log):
+            try:
+                expires = self._token_expiry(budget=0)
+            except (TrifactaForbidden, TrifactaNotFound):
+                return  # This server has no access tokens, or this user may not list them: no news to anybody.
+            now = datetime.fromtimestamp(self.clock.time(), UTC)
+            if expires is not None and expires - now < timedelta(days=self._warning_days):
+                self.log.warning(
+                    "The API access token of connection %r for %s ends on %s UTC. Replace it before, or let "
+                    "TrifactaRotateApiAccessTokenOperator do it",
+                    self.trifacta_conn_id,
+                    client.settings.base_url,
+                    f"{expires.astimezone(UTC):%Y-%m-%d %H:%M}",
+                )
 
     async def async_read_token(self) -> str:
         """Return the token, read from where it is kept without blocking the event loop."""
