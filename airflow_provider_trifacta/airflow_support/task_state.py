@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import XCom
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
 _DEFERRED = "deferred"
+#: Threads of our own: in those that all triggers share, one that waits for something slow holds up the others.
+_THREADS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="trifacta-task-state")
 
 
 async def is_still_deferred(trigger: BaseTrigger, job_group_id: int | str) -> bool:
@@ -22,7 +25,8 @@ async def is_still_deferred(trigger: BaseTrigger, job_group_id: int | str) -> bo
     state of the task tells these apart. A task that was cleared may be deferred again by now, for the job group of
     its new attempt, which it has pushed as an XCom.
     """
-    return await sync_to_async(_is_still_deferred)(trigger.task_instance, job_group_id)
+    ask = sync_to_async(_is_still_deferred, thread_sensitive=False, executor=_THREADS)
+    return await ask(trigger.task_instance, job_group_id)
 
 
 def _is_still_deferred(ti: Any, job_group_id: int | str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaBadRequest
+from airflow_provider_trifacta.api.errors import TrifactaBadRequest
 from airflow_provider_trifacta.api.ids import id_of
 from airflow_provider_trifacta.api.job_group_rows import recipe_of
 from airflow_provider_trifacta.api.messages import Id, JsonObject
@@ -41,9 +41,10 @@ class JobGroupDescription:
 
 
 def describe_job_group(job_group_id: Id, *, budget: float) -> Procedure[JobGroupDescription]:
-    """Find out what a job group runs (``getJobGroup``). Never fails: what cannot be read is not told.
+    """Find out what a job group runs (``getJobGroup``).
 
     :param budget: seconds to try for.
+    :raises TrifactaApiError: it could not be read.
     """
     # The first association is documented, the path through it is not; what is unknown is answered with 400.
     for association in ("wrangledDataset.flow", "wrangledDataset"):
@@ -51,8 +52,6 @@ def describe_job_group(job_group_id: Id, *, budget: float) -> Procedure[JobGroup
             job_group: JsonObject = yield get_job_group(job_group_id, embed=[association]).within(budget)
         except TrifactaBadRequest:
             continue
-        except TrifactaApiError:
-            break
         return _description(job_group)
     return JobGroupDescription()
 

@@ -56,8 +56,12 @@ class Progress:
 
 
 def progress_of(jobs: Iterable[JsonObject]) -> Progress:
-    """Return how far the jobs of a job group are."""
-    done, percents = 0, []
+    """Return how far the jobs of a job group are.
+
+    :raises Exception: they do not say it in numbers.
+    """
+    done = 0
+    percents: list[float] = []
     total = 0
     for job in jobs:
         total += 1
@@ -71,12 +75,11 @@ def progress_of(jobs: Iterable[JsonObject]) -> Progress:
 
 
 def explain_failure(job_group_id: Id) -> Procedure[list[FailedJob]]:
-    """Find out which jobs of a job group failed, and why. Never fails: an unknown reason is an empty list."""
-    try:
-        jobs = yield get_jobs_for_job_group(job_group_id).within(DIAGNOSIS_BUDGET)
-    except TrifactaApiError:
-        return []
-    failed = _failed(jobs)
+    """Find out which jobs of a job group failed, and why. An unknown reason is an empty list.
+
+    :raises TrifactaApiError: the jobs could not be read.
+    """
+    failed = _failed((yield get_jobs_for_job_group(job_group_id).within(DIAGNOSIS_BUDGET)))
     if failed and not any(job.message for job in failed):
         # The messages may be references only. That they can be embedded is inferred (api/README.md, section 5).
         try:
@@ -119,7 +122,10 @@ def _message(value: Any) -> str | None:
 
 
 def count_outputs(outputs: Mapping[str, Any]) -> str:
-    """Return how many files and tables a job group wrote: ``3 files and 1 table``."""
+    """Return how many files and tables a job group wrote: ``3 files and 1 table``.
+
+    :raises Exception: they are no lists.
+    """
     counts = [
         f"{count} {what}" + ("s" if count > 1 else "")
         for what in ("file", "table")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from airflow_provider_trifacta.api.clock import Clock
-from airflow_provider_trifacta.api.errors import TrifactaApiError
+from airflow_provider_trifacta.api.decoration import decoration
 from airflow_provider_trifacta.api.logs import Log
 from airflow_provider_trifacta.api.messages import Id
 from airflow_provider_trifacta.api.operations import get_job_group_status, get_jobs_for_job_group
@@ -112,17 +112,16 @@ def wait_for_job_group(
         if patience.is_over(status, now):
             return Ending(status, "unknown")
         if now >= next_progress:
-            progress = yield from _progress(job_group_id, status)
+            progress = yield from _progress(job_group_id, status, log)
             log.info("Job group %s is still %s after %s%s", job_group_id, status, spoken(now - started), progress)
             progress_every = max(progress_every, min(2 * progress_every, _PROGRESS_LONGEST))
             next_progress = now + progress_every
 
 
-def _progress(job_group_id: Id, status: str) -> Procedure[str]:
+def _progress(job_group_id: Id, status: str, log: Log) -> Procedure[str]:
     """Say how far the jobs are, where they can be."""
-    if status != RunStatus.IN_PROGRESS.value:
-        return ""
-    try:
-        return f": {progress_of((yield get_jobs_for_job_group(job_group_id).within(0)))}"
-    except TrifactaApiError:
-        return ""  # The next look tells whether there is anything to worry about.
+    progress = ""
+    if status == RunStatus.IN_PROGRESS.value:
+        with decoration(f"The progress of job group {job_group_id} could not be read", log):
+            progress = f": {progress_of((yield get_jobs_for_job_group(job_group_id).within(0)))}"
+    return progress

@@ -24,7 +24,13 @@ from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
 from airflow_provider_trifacta.api.bound_operations import BoundOperations
 from airflow_provider_trifacta.api.client import TrifactaClient
 from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK, Clock
-from airflow_provider_trifacta.api.errors import TrifactaAnswerNotUnderstood, TrifactaError, TrifactaNotFound
+from airflow_provider_trifacta.api.decoration import decoration
+from airflow_provider_trifacta.api.errors import (
+    TrifactaAnswerNotUnderstood,
+    TrifactaError,
+    TrifactaForbidden,
+    TrifactaNotFound,
+)
 from airflow_provider_trifacta.api.job_group_launch import JobGroupLaunch
 from airflow_provider_trifacta.api.messages import Id, Operation
 from airflow_provider_trifacta.api.paging import Listing
@@ -127,6 +133,7 @@ class TrifactaHook(BoundOperations, BaseHook):
             None if retry_budget is None else check_seconds("retry_budget", retry_budget, zero=True)
         )
         self.clock = clock
+        self._async_access: tuple[ClientSettings, _AsyncStoredToken] | None = None
 
     # -------------------------------------------------------------------------------------------------- clients
 
@@ -148,14 +155,16 @@ class TrifactaHook(BoundOperations, BaseHook):
 
     @asynccontextmanager
     async def async_client(self) -> AsyncIterator[AsyncTrifactaClient]:
-        """Give the asynchronous client, for triggers. Connection and token are read asynchronously.
+        """Give an asynchronous client, for triggers. The first one reads connection and token, asynchronously.
 
         :raises TrifactaConfigurationError: the connection cannot be used; names the field.
         """
-        connection = await self._async_connection()
-        settings = self._settings(connection)
-        token = await _read_token_in_thread(connection)
-        async with AsyncTrifactaClient(settings, _AsyncStoredToken(self, token), clock=self.clock) as client:
+        if self._async_access is None:
+            connection = await self._async_connection()
+            token = await _read_token_in_thread(connection)
+            self._async_access = self._settings(connection), _AsyncStoredToken(self, token)
+        settings, credential = self._async_access
+        async with AsyncTrifactaClient(settings, credential, clock=self.clock) as client:
             yield client
 
     def token_store(self, *, airflow_api_conn_id: str | None = None) -> TokenStore:
@@ -191,19 +200,20 @@ class TrifactaHook(BoundOperations, BaseHook):
         client = self.client
         if not self._warning_days:
             return
-        try:
-            expires = self._token_expiry(budget=0)
-        except TrifactaError:
-            return  # No task is worse off for a warning that is not given.
-        now = datetime.fromtimestamp(self.clock.time(), UTC)
-        if expires is not None and expires - now < timedelta(days=self._warning_days):
-            self.log.warning(
-                "The API access token of connection %r for %s ends on %s UTC. Replace it before, or let "
-                "TrifactaRotateApiAccessTokenOperator do it",
-                self.trifacta_conn_id,
-                client.settings.base_url,
-                f"{expires.astimezone(UTC):%Y-%m-%d %H:%M}",
-            )
+        with decoration("When the API access token ends could not be read", self.log):
+            try:
+                expires = self._token_expiry(budget=0)
+            except (TrifactaForbidden, TrifactaNotFound):
+                return  # This server has no access tokens, or this user may not list them: no news to anybody.
+            now = datetime.fromtimestamp(self.clock.time(), UTC)
+            if expires is not None and expires - now < timedelta(days=self._warning_days):
+                self.log.warning(
+                    "The API access token of connection %r for %s ends on %s UTC. Replace it before, or let "
+                    "TrifactaRotateApiAccessTokenOperator do it",
+                    self.trifacta_conn_id,
+                    client.settings.base_url,
+                    f"{expires.astimezone(UTC):%Y-%m-%d %H:%M}",
+                )
 
     async def async_read_token(self) -> str:
         """Return the token, read from where it is kept without blocking the event loop."""

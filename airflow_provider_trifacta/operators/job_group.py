@@ -321,12 +321,11 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
         self.log.warning("Job group %s of an earlier try was canceled: starting a new one", job_group_id)
 
     def _announce(self, hook: TrifactaHook, begun: Begun, context: Context) -> None:
+        from airflow_provider_trifacta.api.decoration import decoration
         from airflow_provider_trifacta.tasks.announce import announce
 
-        try:
+        with decoration(f"Job group {begun.job_group_id} could not be stored as an XCom", self.log):
             context["ti"].xcom_push(key="job_group_id", value=begun.job_group_id)
-        except Exception as error:
-            self.log.warning("Job group %s could not be stored as an XCom: %s", begun.job_group_id, error)
         announce(hook, begun.job_group_id, context, self.log, "Waiting for" if begun.continued else "Started")
 
     def _pushed_job_group_id(self, context: Context) -> int | None:

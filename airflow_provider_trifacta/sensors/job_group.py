@@ -146,16 +146,14 @@ class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
 
     def _changed_at(self, hook: TrifactaHook) -> float | None:
         """Return when the job group changed last, in seconds since the epoch."""
-        from airflow_provider_trifacta.api.errors import TrifactaApiError
+        from airflow_provider_trifacta.api.decoration import decoration
         from airflow_provider_trifacta.api.operations import get_job_group
         from airflow_provider_trifacta.api.timestamps import timestamp_of
 
         self.log.warning("Job group %s has a status that is not known: %r", self.job_group_id, self._last_status)
-        try:
-            job_group = hook.send(get_job_group(self.job_group_id).within(0))
-        except TrifactaApiError:
-            return None
-        changed = timestamp_of(job_group.get("updatedAt"))
+        changed = None
+        with decoration(f"When job group {self.job_group_id} changed last could not be read", self.log):
+            changed = timestamp_of(hook.send(get_job_group(self.job_group_id).within(0)).get("updatedAt"))
         return changed.timestamp() if changed else None
 
     def _conclude(self, hook: TrifactaHook, status: str) -> None:

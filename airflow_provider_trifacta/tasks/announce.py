@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from airflow_provider_trifacta.api.descriptions import JobGroupDescription, describe_job_group
+from airflow_provider_trifacta.api.decoration import decoration
 from airflow_provider_trifacta.api.logs import Log
-from airflow_provider_trifacta.links import PushedLink, TrifactaFlowLink, TrifactaJobGroupLink, TrifactaRecipeLink
-from airflow_provider_trifacta.tasks.outcome import link_of
+from airflow_provider_trifacta.links import TrifactaFlowLink, TrifactaJobGroupLink, TrifactaRecipeLink
+from airflow_provider_trifacta.tasks.outcome import describe, link_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -25,30 +25,21 @@ def announce(hook: TrifactaHook, job_group_id: int | str, context: Context, log:
     :param verb: ``Started`` or ``Waiting for``.
     """
     push_job_group_link(hook, job_group_id, context, log)
-    description = hook.run(describe_job_group(job_group_id, budget=_DESCRIPTION_BUDGET))
+    description = describe(hook, job_group_id, log, budget=_DESCRIPTION_BUDGET)
     log.info("%s job group %s, %s: %s", verb, job_group_id, description, link_of(hook, job_group_id))
-    _push_flow_links(hook, description, context, log)
+    flow_id, recipe_id = description.flow_id, description.recipe_id
+    if flow_id is not None and recipe_id is not None:
+        with _button(job_group_id, log):
+            application = hook.client.settings.application
+            TrifactaFlowLink().push(context, application.flow_url(flow_id))
+            TrifactaRecipeLink().push(context, application.recipe_url(flow_id, recipe_id))
 
 
 def push_job_group_link(hook: TrifactaHook, job_group_id: int | str, context: Context, log: Log) -> None:
     """Make the button of the job group visible. Never fails."""
-    _push([(TrifactaJobGroupLink(), link_of(hook, job_group_id))], context, log)
+    with _button(job_group_id, log):
+        TrifactaJobGroupLink().push(context, link_of(hook, job_group_id))
 
 
-def _push_flow_links(hook: TrifactaHook, description: JobGroupDescription, context: Context, log: Log) -> None:
-    application = hook.client.settings.application
-    flow_id, recipe_id = description.flow_id, description.recipe_id
-    if flow_id is not None and recipe_id is not None:
-        links: list[tuple[PushedLink, str]] = [
-            (TrifactaFlowLink(), application.flow_url(flow_id)),
-            (TrifactaRecipeLink(), application.recipe_url(flow_id, recipe_id)),
-        ]
-        _push(links, context, log)
-
-
-def _push(links: Sequence[tuple[PushedLink, str]], context: Context, log: Log) -> None:
-    try:
-        for link, url in links:
-            link.push(context, url)
-    except Exception as error:
-        log.warning("Links into the application could not be stored: %s", error)
+def _button(job_group_id: int | str, log: Log) -> AbstractContextManager[None]:
+    return decoration(f"A button of job group {job_group_id} could not be stored", log)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
+from airflow_provider_trifacta.api.decoration import decoration
 from airflow_provider_trifacta.api.descriptions import JobGroupDescription, describe_job_group
-from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaError
 from airflow_provider_trifacta.api.logs import Log
 from airflow_provider_trifacta.api.operations import get_job_group_outputs
 from airflow_provider_trifacta.api.reports import (
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 #: So many outputs stand in the summary itself; more are listed in a group that Airflow folds.
 _OUTPUTS_IN_SUMMARY = 3
+_OUTPUTS_LISTED = 500
+#: So many failed jobs are named in an error.
+_JOBS_NAMED = 20
 
 _LOOK_AT_THE_LOG = "The page of the job group has the job's log."
 # api/README.md, section 6: neither overrides nor write settings are validated for runs over the API.
@@ -45,8 +48,22 @@ _NEW_ONE_ELSEWHERE = "This task only waits for it: run what started it again, an
 
 
 def link_of(hook: TrifactaHook, job_group_id: int | str) -> str:
-    """Return the page of a job group in the application."""
-    return hook.client.settings.application.job_group_url(job_group_id)
+    """Return the page of a job group in the application; without a usable connection, words for it."""
+    link = "its page in the application"
+    with decoration(f"The link to job group {job_group_id} is not known", hook.log):
+        link = hook.client.settings.application.job_group_url(job_group_id)
+    return link
+
+
+def describe(hook: TrifactaHook, job_group_id: int | str, log: Log, *, budget: float) -> JobGroupDescription:
+    """Return what a job group runs, nothing when that cannot be read.
+
+    :param budget: seconds to try for.
+    """
+    description = JobGroupDescription()
+    with decoration(f"What job group {job_group_id} runs could not be read", log):
+        description = hook.run(describe_job_group(job_group_id, budget=budget))
+    return description
 
 
 def conclude(hook: TrifactaHook, job_group_id: int | str, status: str, log: Log, *, own: bool = True) -> None:
@@ -56,12 +73,14 @@ def conclude(hook: TrifactaHook, job_group_id: int | str, status: str, log: Log,
     :raises TrifactaJobGroupError: it is not; says which jobs failed, and why.
     """
     link = link_of(hook, job_group_id)
-    description = hook.run(describe_job_group(job_group_id, budget=DIAGNOSIS_BUDGET))
+    description = describe(hook, job_group_id, log, budget=DIAGNOSIS_BUDGET)
     if is_success(status):
         _log_summary(hook, job_group_id, description, link, log)
         return
     canceled = is_canceled(status)
-    failed_jobs = hook.run(explain_failure(job_group_id))
+    failed_jobs: list[FailedJob] = []
+    with decoration(f"Why job group {job_group_id} did not succeed could not be read", log):
+        failed_jobs = hook.run(explain_failure(job_group_id))
     why = _why(job_group_id, description, failed_jobs, canceled=canceled, own=own, link=link)
     # Airflow logs an error on one line: here it is in lines that fit on a screen.
     for sentence in why:
@@ -97,13 +116,9 @@ def status_unknown(
 
 def wait_failed(hook: TrifactaHook, job_group_id: int | str, reason: str) -> TrifactaWaitFailed:
     """Return the error for a wait that could not look."""
-    try:
-        see = f" See {link_of(hook, job_group_id)}"
-    except TrifactaError:
-        see = ""  # A connection that cannot be used may be the reason.
     return TrifactaWaitFailed(
         f"The status of job group {job_group_id} could not be read, so it may still be running: "
-        f"{_sentence(reason)} A retry of the task goes on with it.{see}"
+        f"{_sentence(reason)} A retry of the task goes on with it. See {link_of(hook, job_group_id)}"
     )
 
 
@@ -143,7 +158,9 @@ def _why(
         said = [f"Job group {job_group_id} failed:"]
     else:
         said = [f"Job group {job_group_id} failed: the API does not say which of its jobs, or why."]
-    said += [_sentence(str(job)) for job in failed_jobs]
+    said += [_sentence(str(job)) for job in failed_jobs[:_JOBS_NAMED]]
+    if len(failed_jobs) > _JOBS_NAMED:
+        said.append(f"And {len(failed_jobs) - _JOBS_NAMED} more.")
     if description.recipe_id is not None:
         duration = f" for {spoken(description.seconds)}" if description.seconds is not None else ""
         said.append(f"It ran {description}{duration}.")
@@ -157,19 +174,20 @@ def _log_summary(
     hook: TrifactaHook, job_group_id: int | str, description: JobGroupDescription, link: str, log: Log
 ) -> None:
     after = f" after {spoken(description.seconds)}" if description.seconds is not None else ""
-    try:
+    lines: list[str] = []
+    wrote = ""
+    with decoration(f"What job group {job_group_id} wrote could not be read", log):
         outputs = hook.send(get_job_group_outputs(job_group_id).within(DIAGNOSIS_BUDGET))
-    except TrifactaApiError as error:
-        log.warning("Job group %s is Complete%s. What it wrote could not be read: %s", job_group_id, after, error)
-        return
-    lines = describe_outputs(outputs)
-    few = len(lines) <= _OUTPUTS_IN_SUMMARY
-    wrote = (", ".join(lines) or "nothing") if few else count_outputs(outputs)
-    log.info("Job group %s is Complete%s. It wrote %s. See %s", job_group_id, after, wrote, link)
-    if not few:
+        lines = describe_outputs(outputs)
+        few = len(lines) <= _OUTPUTS_IN_SUMMARY
+        wrote = f" It wrote {(', '.join(lines) or 'nothing') if few else count_outputs(outputs)}."
+    log.info("Job group %s is Complete%s.%s See %s", job_group_id, after, wrote, link)
+    if len(lines) > _OUTPUTS_IN_SUMMARY:
         log.info("::group::What job group %s wrote", job_group_id)
-        for line in lines:
+        for line in lines[:_OUTPUTS_LISTED]:
             log.info("%s", line)
+        if len(lines) > _OUTPUTS_LISTED:
+            log.info("and %d more", len(lines) - _OUTPUTS_LISTED)
         log.info("::endgroup::")
 
 

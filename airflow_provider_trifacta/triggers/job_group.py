@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_trifacta.airflow_support.cancellation import outlive_cancellation
 from airflow_provider_trifacta.airflow_support.task_state import is_still_deferred
+from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
 from airflow_provider_trifacta.api.errors import TrifactaError
 from airflow_provider_trifacta.api.operations import cancel_job_group, get_job_group_status
 from airflow_provider_trifacta.api.statuses import is_final
@@ -22,9 +26,10 @@ from airflow_provider_trifacta.api.waiting import (
 from airflow_provider_trifacta.connection import DEFAULT_CONN_ID
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
-#: Seconds that the last look at the deadline, reading the state of the task, and cancelling may each take. Airflow
-#: gives ``on_kill`` thirty.
+#: Seconds that the last look at the deadline, and cancelling then, may each take.
 _LAST_CALL_TIMEOUT = 12.0
+#: Seconds for all that is done when the task was ended. Airflow gives ``on_kill`` thirty.
+_KILL_TIMEOUT = 25.0
 
 Outcome = Literal["final", "unknown", "deadline", "error"]
 
@@ -102,6 +107,7 @@ class TrifactaJobGroupTrigger(BaseTrigger):
         self.cancel_at_deadline = cancel_at_deadline
         self.began = began
         self._ended = False
+        self._page: str | None = None
         if unknown:
             self.log.warning("Arguments of another version of the provider are ignored: %s", sorted(unknown))
 
@@ -140,7 +146,7 @@ class TrifactaJobGroupTrigger(BaseTrigger):
         yield TriggerEvent(asdict(event))  # type: ignore[no-untyped-call,unused-ignore]
 
     async def _wait(self) -> WaitEvent:
-        hook = self._hook()
+        hook = self._hook
         procedure = wait_for_job_group(
             self.job_group_id,
             poll_interval=self.poll_interval,
@@ -152,7 +158,7 @@ class TrifactaJobGroupTrigger(BaseTrigger):
         )
         remaining = None if self.deadline is None else self.deadline - hook.clock.time()
         try:
-            async with asyncio.timeout(remaining), hook.async_client() as client:
+            async with asyncio.timeout(remaining), self._client() as client:
                 ending = await client.run(procedure)
         except TimeoutError:
             return await self._look_at_deadline()
@@ -162,20 +168,20 @@ class TrifactaJobGroupTrigger(BaseTrigger):
         """Look once more: the job group may have ended while no triggerer was there to see it."""
         status = None
         try:
-            async with asyncio.timeout(_LAST_CALL_TIMEOUT), self._hook().async_client() as client:
+            async with asyncio.timeout(_LAST_CALL_TIMEOUT), self._client() as client:
                 status = await client.send(get_job_group_status(self.job_group_id).within(0))
         except (TrifactaError, TimeoutError) as error:
             self.log.warning("The last look at job group %s failed: %s", self.job_group_id, error)
         if status is not None and is_final(status):
             return WaitEvent(self.job_group_id, "final", status)
-        message = await self._cancel() if self.cancel_at_deadline else None
+        message = await self._cancel_at_deadline() if self.cancel_at_deadline else None
         return WaitEvent(self.job_group_id, "deadline", status, message)
 
-    async def _cancel(self) -> str | None:
+    async def _cancel_at_deadline(self) -> str | None:
         """Cancel the job group; return why that failed."""
         try:
-            async with asyncio.timeout(_LAST_CALL_TIMEOUT), self._hook().async_client() as client:
-                await client.send(cancel_job_group(self.job_group_id).within(_LAST_CALL_TIMEOUT))
+            async with asyncio.timeout(_LAST_CALL_TIMEOUT):
+                await self._cancel(_LAST_CALL_TIMEOUT)
         except (TrifactaError, TimeoutError) as error:
             return f"{type(error).__name__}: {error}"
         return None
@@ -184,24 +190,48 @@ class TrifactaJobGroupTrigger(BaseTrigger):
         """Cancel the job group, if a person ended the task. Called by Airflow 3.3 and later.
 
         Airflow also calls it when another triggerer took over after a late heartbeat, and may call it after the
-        event, so the state of the task decides.
+        event, so the state of the task decides. While it runs Airflow cancels it, again and again.
         """
-        if not self.cancel_on_kill or self._ended:
-            return
+        if self.cancel_on_kill and not self._ended:
+            await outlive_cancellation(self._kill())
+
+    async def _kill(self) -> None:
+        """Cancel the job group unless its task still waits; log what became of it."""
+        step = "the state of its task could not be read"
         try:
-            async with asyncio.timeout(_LAST_CALL_TIMEOUT):
+            async with asyncio.timeout(_KILL_TIMEOUT):
                 if await is_still_deferred(self, self.job_group_id):
                     self.log.info("The task still waits for job group %s: it goes on elsewhere", self.job_group_id)
                     return
-            failure = await self._cancel()
+                step = "it could not be canceled"
+                await self._cancel(_KILL_TIMEOUT)
+        except asyncio.CancelledError:
+            self._log_left_running(f"{step}, since the triggerer stops")
+            raise
+        except TimeoutError:
+            self._log_left_running(f"{step} within {_KILL_TIMEOUT:.0f} s")
         except Exception as error:
-            failure = f"the state of the task could not be read: {error}"
-        if failure is None:
-            self.log.info("Job group %s was canceled, since its task was ended", self.job_group_id)
+            self._log_left_running(f"{step} ({type(error).__name__}: {error})")
         else:
-            self.log.error(
-                "Job group %s was not canceled and may still be running: %s", self.job_group_id, failure
-            )
+            self.log.info("Job group %s was canceled, since its task was ended", self.job_group_id)
 
+    async def _cancel(self, budget: float) -> None:
+        async with self._client() as client:
+            await client.send(cancel_job_group(self.job_group_id).within(budget))
+
+    def _log_left_running(self, reason: str) -> None:
+        where = self._page or f"the server of connection {self.trifacta_conn_id!r}"
+        self.log.error(
+            "Job group %s was not canceled and may still be running: %s. See %s", self.job_group_id, reason, where
+        )
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator[AsyncTrifactaClient]:
+        async with self._hook.async_client() as client:
+            self._page = client.settings.application.job_group_url(self.job_group_id)
+            yield client
+
+    @functools.cached_property
     def _hook(self) -> TrifactaHook:
+        """The hook: it keeps settings and token, so that nothing is read anew when the task is ended."""
         return TrifactaHook(self.trifacta_conn_id, retry_budget=self.retry_budget)

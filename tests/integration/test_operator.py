@@ -268,7 +268,9 @@ def test_a_connection_that_broke_while_waiting_is_the_reason(
 ) -> None:
     connect(emulator, read_timeout="soon")
     event = {"job_group_id": 5, "outcome": "error", "message": "extra read_timeout: 'soon' is not a number"}
-    with pytest.raises(TrifactaWaitFailed, match=r"may still be running: extra read_timeout.*goes on with it\.$"):
+    with pytest.raises(
+        TrifactaWaitFailed, match=r"may still be running: extra read_timeout.*goes on with it\. See"
+    ):
         _operator().execute_complete(context, event, job_group_id=5)
 
 

@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
+import re
+import threading
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.jobs.triggerer_job_runner import TriggerRunner
 from airflow.triggers.base import BaseTrigger
-from support import drain
+from support import Answer, ScriptedServer, drain
 
 from airflow_provider_trifacta.airflow_support import task_state
 from airflow_provider_trifacta.airflow_support.task_state import is_still_deferred
@@ -131,7 +138,7 @@ def test_a_cancel_that_fails_never_raises(
     emulator: Emulator, running: int, monkeypatch: pytest.MonkeyPatch, fault: int
 ) -> None:
     monkeypatch.setattr(job_group, "is_still_deferred", _deferred(False))
-    monkeypatch.setattr(job_group, "_LAST_CALL_TIMEOUT", 0.5)
+    monkeypatch.setattr(job_group, "_KILL_TIMEOUT", 0.5)
     emulator.order("cancelJobGroup", "status", status=fault, call=None)
     asyncio.run(TrifactaJobGroupTrigger(running, cancel_on_kill=True).on_kill())
 
@@ -197,3 +204,296 @@ def test_many_waits_do_not_hold_up_the_loop(emulator: Emulator, connect: Connect
 
     # Airflow logs a trigger that blocks for 0.2 s. Two cores are shared with the server here, hence the margin.
     assert asyncio.run(measure()) < 1.0
+
+
+# ------------------------------------------------------------------------- killed, as Airflow's own runner does it
+
+
+class Triggerer:
+    """Airflow's own runner with one trigger in it, and the cancel that it repeats until the trigger has ended."""
+
+    def __init__(self, trigger: TrifactaJobGroupTrigger) -> None:
+        self.trigger = trigger
+        trigger.trigger_id = 1
+        trigger.task_instance = SimpleNamespace(
+            id=uuid.uuid4(),
+            dag_id="dag",
+            task_id="task",
+            run_id="run",
+            try_number=1,
+            map_index=-1,
+            trigger_timeout=None,
+            context_carrier=None,
+        )
+        self._runner = TriggerRunner()
+        self.task: asyncio.Task[None]
+
+    async def start(self) -> None:
+        details: dict[str, Any] = {"name": "dag/run/task", "events": 0, "is_watcher": False}
+        self._runner.triggers[1] = details  # type: ignore[assignment]
+        self.task = details["task"] = asyncio.create_task(self._runner.run_trigger(1, self.trigger))
+
+    async def sync(self) -> None:
+        """Do once what the runner does about once a second."""
+        self._runner.to_cancel.append(1)
+        await self._runner.cancel_triggers()
+        await asyncio.sleep(0.005)
+
+    async def sync_until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            await self.sync()
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - threads and other tasks make it true
+        await asyncio.sleep(0.005)
+
+
+class Gate:
+    """Holds up whoever passes until it is opened."""
+
+    def __init__(self) -> None:
+        self.reached = 0
+        self._open = threading.Event()
+
+    def pass_through(self) -> None:
+        self.reached += 1
+        assert self._open.wait(30)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+@dataclass
+class Killed:
+    """A server with a running job group, and what a person's act meets on its way: both can be held up."""
+
+    state: Gate
+    cancel: Gate
+    server: ScriptedServer
+    said: Callable[[], list[str]]
+    task_state: list[str | None]
+
+    def says(self, text: str) -> bool:
+        return any(text in line for line in self.said())
+
+    def canceled(self) -> int:
+        return self.server.requests.count("POST /v4/jobGroups/5/cancel")
+
+    def looked(self) -> bool:
+        return "GET /v4/jobGroups/5/status" in self.server.requests
+
+
+@pytest.fixture
+def killed(
+    scripted: Callable[[Answer], ScriptedServer],
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> Iterator[Killed]:
+    state, cancel = Gate(), Gate()
+    task_state_now: list[str | None] = ["failed"]
+
+    def read_state(ti: Any) -> str | None:
+        state.pass_through()
+        if task_state_now == ["unreadable"]:
+            raise RuntimeError("the database is gone")
+        return task_state_now[0]
+
+    def answer(path: str) -> tuple[int, dict[str, str], bytes]:
+        if path.endswith("/cancel"):
+            cancel.pass_through()
+            return 200, {}, b'{"jobgroupId": 5, "jobIds": []}'
+        return 200, {}, b'"InProgress"'
+
+    server = scripted(answer)
+    connect(server.url)
+    monkeypatch.setattr(task_state, "_read_state", read_state)
+    monkeypatch.setattr(task_state.XCom, "get_value", lambda **_: 5)
+    monkeypatch.setattr(TrifactaJobGroupTrigger, "log", logging.getLogger("trigger"))
+    caplog.set_level("INFO", logger="trigger")
+    yield Killed(
+        state,
+        cancel,
+        server,
+        lambda: [f"{r.levelname} {r.getMessage()}" for r in caplog.records if r.name == "trigger"],
+        task_state_now,
+    )
+    state.open()
+    cancel.open()
+
+
+def _trigger(**arguments: Any) -> TrifactaJobGroupTrigger:
+    return TrifactaJobGroupTrigger(5, **{"poll_interval": 0.01, "cancel_on_kill": True, **arguments})
+
+
+@pytest.mark.parametrize("slow", ["state", "cancel", "both"])
+def test_a_kill_outlives_that_airflow_cancels_it_again_and_again(killed: Killed, slow: str) -> None:
+    if slow == "state":
+        killed.cancel.open()
+    if slow == "cancel":
+        killed.state.open()
+
+    async def kill() -> None:
+        triggerer = Triggerer(_trigger())
+        await triggerer.start()
+        await _until(killed.looked)
+        await triggerer.sync()
+        for gate, reached in ((killed.state, lambda: killed.state.reached), (killed.cancel, killed.canceled)):
+            await _until(reached)
+            for _ in range(20):
+                await triggerer.sync()
+            gate.open()
+        await triggerer.sync_until(triggerer.task.done)
+        assert triggerer.task.cancelled()
+        await _until(lambda: killed.says("was canceled"))
+
+    asyncio.run(asyncio.wait_for(kill(), 30))
+    assert killed.canceled() == 1
+    assert killed.said()[-1] == "INFO Job group 5 was canceled, since its task was ended"
+
+
+def test_a_kill_asks_airflow_for_the_state_and_the_server_once(
+    killed: Killed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the wait has used, on_kill does not read again."""
+    killed.state.open()
+    killed.cancel.open()
+
+    async def kill() -> None:
+        triggerer = Triggerer(_trigger())
+        await triggerer.start()
+        await _until(killed.looked)
+        monkeypatch.delenv("AIRFLOW_CONN_TRIFACTA_DEFAULT")
+        killed.server.requests.clear()
+        await triggerer.sync_until(lambda: killed.canceled() > 0)
+        await _until(lambda: killed.says("was canceled"))
+
+    asyncio.run(asyncio.wait_for(kill(), 30))
+    assert killed.state.reached == 1
+    assert [request for request in killed.server.requests if "/status" not in request] == [
+        "POST /v4/jobGroups/5/cancel"
+    ]
+
+
+def test_a_wait_that_goes_on_elsewhere_is_not_canceled_however_often_this_one_is(killed: Killed) -> None:
+    killed.task_state[:] = ["deferred"]
+    killed.cancel.open()
+
+    async def hand_over() -> None:
+        triggerer = Triggerer(_trigger())
+        await triggerer.start()
+        await _until(killed.looked)
+        await triggerer.sync()
+        await _until(lambda: killed.state.reached > 0)
+        for _ in range(20):
+            await triggerer.sync()
+        killed.state.open()
+        await _until(lambda: killed.says("goes on elsewhere"))
+
+    asyncio.run(asyncio.wait_for(hand_over(), 30))
+    assert killed.canceled() == 0
+
+
+def test_a_triggerer_that_stops_cancels_nothing_and_says_nothing(killed: Killed) -> None:
+    killed.task_state[:] = ["deferred"]
+    killed.state.open()
+    killed.cancel.open()
+
+    async def stop() -> None:
+        await Triggerer(_trigger()).start()
+        await _until(killed.looked)
+
+    asyncio.run(asyncio.wait_for(stop(), 30))
+    assert killed.canceled() == 0
+    assert not killed.says("ERROR")
+
+
+@pytest.mark.parametrize("held_up", ["state", "cancel"])
+def test_a_kill_ends_when_the_triggerer_stops_and_says_what_runs_on(killed: Killed, held_up: str) -> None:
+    if held_up == "cancel":
+        killed.state.open()
+
+    async def stop() -> None:
+        triggerer = Triggerer(_trigger())
+        await triggerer.start()
+        await _until(killed.looked)
+        await triggerer.sync()
+        await _until(lambda: killed.state.reached > 0 if held_up == "state" else killed.canceled() > 0)
+        for _ in range(5):
+            await triggerer.sync()
+        # The end of asyncio.run cancels all that is left, once, and waits for it.
+
+    began = time.monotonic()
+    asyncio.run(stop())
+    assert time.monotonic() - began < 10
+    (line,) = [line for line in killed.said() if line.startswith("ERROR")]
+    step = {"state": "the state of its task could not be read", "cancel": "it could not be canceled"}[held_up]
+    assert line == (
+        f"ERROR Job group 5 was not canceled and may still be running: {step}, since the triggerer stops. "
+        f"See {killed.server.url}/jobs/5"
+    )
+
+
+@pytest.mark.parametrize("held_up", ["state", "cancel"])
+def test_a_kill_is_bounded_as_a_whole(killed: Killed, monkeypatch: pytest.MonkeyPatch, held_up: str) -> None:
+    monkeypatch.setattr(job_group, "_KILL_TIMEOUT", 0.3)
+    if held_up == "cancel":
+        killed.state.open()
+
+    async def kill() -> None:
+        triggerer = Triggerer(_trigger())
+        await triggerer.start()
+        await _until(killed.looked)
+        await triggerer.sync()
+        await _until(lambda: killed.state.reached > 0)
+        await triggerer.sync_until(lambda: killed.says("ERROR"))
+        await triggerer.sync_until(triggerer.task.done)
+        assert triggerer.task.cancelled()
+
+    asyncio.run(asyncio.wait_for(kill(), 30))
+    (line,) = [line for line in killed.said() if line.startswith("ERROR")]
+    assert re.search(r"may still be running: .* within 0 s\. See http://\S+/jobs/5$", line)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ("unreadable", r"the state of its task could not be read \(RuntimeError: the database is gone\)"),
+        ("failed", r"it could not be canceled \(TrifactaApiError: .*409.*\)"),
+    ],
+)
+def test_a_job_group_that_is_left_running_is_said_in_one_line(
+    emulator: Emulator, running: int, killed: Killed, connect: Connect, state: str, reason: str
+) -> None:
+    connect(emulator)
+    killed.state.open()
+    killed.task_state[:] = [state]
+    emulator.order("cancelJobGroup", "status", status=409, call=None)
+    asyncio.run(TrifactaJobGroupTrigger(running, cancel_on_kill=True).on_kill())
+    (line,) = killed.said()
+    where = (
+        f"{emulator.url}/jobs/{running}" if state == "failed" else "the server of connection 'trifacta_default'"
+    )
+    assert re.fullmatch(
+        rf"ERROR Job group {running} was not canceled and may still be running: {reason}\. See {re.escape(where)}",
+        line,
+    )
+
+
+def test_the_work_of_a_kill_goes_on_when_airflow_has_stopped_waiting_for_it(killed: Killed) -> None:
+    """As with Python 3.11, whose wait_for leaves at the second cancel."""
+
+    async def kill() -> None:
+        waiting = asyncio.create_task(_trigger().on_kill())
+        await _until(lambda: killed.state.reached > 0)
+        waiting.cancel()
+        await asyncio.sleep(0)
+        del waiting
+        gc.collect()
+        killed.state.open()
+        killed.cancel.open()
+        await _until(lambda: killed.says("was canceled"))
+
+    asyncio.run(asyncio.wait_for(kill(), 30))
+    assert killed.canceled() == 1

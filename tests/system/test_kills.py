@@ -132,6 +132,28 @@ def test_a_person_ends_a_task_that_waits(
     assert {row["id"] for row in emulator.job_groups} - known == started
 
 
+@pytest.mark.skipif(not IS_AIRFLOW_3, reason="through the REST API of Airflow 3")
+def test_many_tasks_that_a_person_ends_together(airflow: AirflowInstance, emulator: Emulator) -> None:
+    """Airflow cancels the triggers again at every sync, which a cancel that takes longer must outlive."""
+    known = {row["id"] for row in emulator.job_groups}
+
+    def started() -> list[dict[str, Any]]:
+        return [row for row in emulator.job_groups if row["id"] not in known]
+
+    airflow.trigger("endless_many", "together")
+    wait_for(lambda: sum(_reads(emulator, row["id"]) > 1 for row in started()) == 10, "not all wait", seconds=120)
+    emulator.order("cancelJobGroup", "delay", seconds=1, call=None)
+    emulator.order("cancelJobGroup", "status", status=503, times=10)
+    try:
+        airflow.api("PATCH", "/api/v2/dags/endless_many/dagRuns/together", {"state": "failed"})
+        wait_for(lambda: all(row["status"] == "Canceled" for row in started()), "", seconds=40)
+    except TimeoutError:
+        left = sum(row["status"] != "Canceled" for row in started())
+        raise TimeoutError(f"{left} of {len(started())} were left running") from None
+    finally:
+        emulator.clear_faults()
+
+
 def _mark_failed(airflow: AirflowInstance, dag_id: str, run_id: str) -> None:
     path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/run"
     airflow.api("PATCH", path, {"new_state": "failed"})

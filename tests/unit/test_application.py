@@ -9,7 +9,6 @@ from airflow_provider_trifacta.api.descriptions import describe_job_group
 from airflow_provider_trifacta.api.errors import (
     TrifactaBadRequest,
     TrifactaConfigurationError,
-    TrifactaServerError,
 )
 from airflow_provider_trifacta.api.timestamps import spoken
 
@@ -82,7 +81,6 @@ FLOW = {"id": 301, "name": "Orders nightly"}
         ({**JOB_GROUP, "wrangleddataset": {"id": 7, "flow": {"id": 301}}}, "recipe 7 of flow 301", 31),
         ({"wrangledDataset": {"id": 7}}, "recipe 7", None),
         ({"wrangledDataset": None, "createdAt": 5, "updatedAt": "soon"}, "a recipe", None),
-        (TrifactaServerError(method="GET", path="/", status=500), "a recipe", None),
     ],
 )
 def test_what_a_job_group_is(answer: Any, said: str, seconds: float | None) -> None:

@@ -177,11 +177,6 @@ def test_a_message_may_have_to_be_embedded(clock: FakeClock) -> None:
     assert found[0].message == "disk full"
 
 
-def test_a_reason_that_cannot_be_read_is_no_reason(clock: FakeClock) -> None:
-    error = TrifactaServerError(method="GET", path="/", status=500)
-    assert _answers(explain_failure(7), clock, lambda path: error) == []
-
-
 def test_outputs_in_words() -> None:
     table = {"vendor": "postgres", "relationalPath": ["crm"], "table": "orders", "action": "create"}
     assert describe_outputs({"files": [{"uri": "s3://b/x.csv"}], "tables": [table]}) == [

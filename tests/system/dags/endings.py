@@ -22,3 +22,8 @@ for name, options in {
     with DAG(dag_id=name, schedule=None, start_date=datetime(2024, 1, 1), catchup=False) as dag:
         TrifactaRunJobGroupOperator(task_id="run", poll_interval=1, **options)
     globals()[name] = dag
+
+with DAG(dag_id="endless_many", schedule=None, start_date=datetime(2024, 1, 1), catchup=False) as endless_many:
+    TrifactaRunJobGroupOperator.partial(task_id="run", poll_interval=1, deferrable=True).expand(
+        wrangled_dataset_id=[9] * 10
+    )

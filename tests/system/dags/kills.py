@@ -8,7 +8,7 @@ from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_trifacta.api.client import TrifactaClient
 from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
-from airflow_provider_trifacta.tasks import notes as attempt_notes
+from airflow_provider_trifacta.tasks.notes import AuditLogNotes, TaskStateNotes
 
 POINTS = ["before_submit", "before_note", "after_note", "mid_poll", "after_last_poll"]
 
@@ -62,7 +62,7 @@ class MortalOperator(TrifactaRunJobGroupOperator):
             return answer
 
         TrifactaClient._transfer = transferred
-        for notes in (attempt_notes.TaskStateNotes, attempt_notes.AuditLogNotes):
+        for notes in (TaskStateNotes, AuditLogNotes):
             write = notes.write
 
             def written(kept, note, write=write):
