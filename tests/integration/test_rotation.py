@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
+import re
 import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -283,6 +285,203 @@ class _KilledAt(Process):
     def event(self, name: str) -> None:
         if name == self._step:
             raise Killed(name)
+
+
+# --------------------------------------------------------------------------- what was superseded, and when it goes
+
+HOUR = timedelta(hours=1)
+KEEPS = (timedelta(0), HOUR, 6 * HOUR)
+
+
+class Expected:
+    """Which tokens live when each goes at the first run after its own time, and at most two are ours."""
+
+    def __init__(self, airflow: Airflow, *, revoke_others: bool) -> None:
+        self._airflow = airflow
+        self._revoke_others = revoke_others
+        (self.stored,) = token_ids(airflow)
+        #: The tokens that were superseded and live, with the moment from which they may go.
+        self.kept: dict[str, datetime] = {}
+        self._made_by_a_person = {self.stored}
+
+    def rotate(self, keep: timedelta) -> None:
+        before, began = self.stored, self._now()
+        result = self._airflow.rotate(keep_previous_for=keep, revoke_others=self._revoke_others)
+        assert (result["rotated"], result["previous_token_id"]) == (True, before)
+        self.stored = result["token_id"]
+        # Ours of before that one go at once.
+        self.kept = {token: until for token, until in self.kept.items() if token in self._made_by_a_person}
+        self.kept[before] = began + keep
+        self._assert_lives(result)
+
+    def find_nothing_to_do(self, keep: timedelta) -> None:
+        result = self._airflow.rotate(
+            keep_previous_for=keep, revoke_others=self._revoke_others, rotate_when_remaining=timedelta(minutes=1)
+        )
+        assert result["rotated"] is False
+        self._assert_lives(result)
+
+    def _assert_lives(self, result: dict[str, Any]) -> None:
+        may_stay = set() if self._revoke_others else self._made_by_a_person
+        self.kept = {
+            token: until for token, until in self.kept.items() if until > self._now() or token in may_stay
+        }
+        assert_tidy(self._airflow)
+        assert set(token_ids(self._airflow)) == {self.stored, *self.kept}
+        assert not {self.stored, *self.kept} & set(result["revoked"])
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._airflow.clock.now, UTC)
+
+
+@pytest.mark.parametrize("idle", [False, True], ids=["rotations", "with-idle-runs"])
+@pytest.mark.parametrize("revoke_others", [False, True], ids=["not-others", "others"])
+@pytest.mark.parametrize("last", [(), (HOUR,), (timedelta(0),)], ids=["three", "four", "four-at-once"])
+def test_each_superseded_token_goes_when_its_own_time_is_over(
+    emulator: Emulator, last: tuple[timedelta, ...], revoke_others: bool, idle: bool
+) -> None:
+    airflow = Airflow(emulator, "own")
+    for keeps in itertools.permutations(KEEPS):
+        for pause in (0.2 * HOUR, 2 * HOUR, 7 * HOUR):
+            airflow.start_over()
+            expected = Expected(airflow, revoke_others=revoke_others)
+            for keep in (*keeps, *last):
+                expected.rotate(keep)
+                airflow.clock.sleep(pause.total_seconds())
+                if idle:
+                    expected.find_nothing_to_do(HOUR)
+            airflow.clock.sleep(7 * 3600)
+            expected.find_nothing_to_do(HOUR)
+
+
+def rotate_often(airflow: Airflow, times: int, **options: Any) -> list[str]:
+    """Rotate an hour after the other, and return the ids of the tokens that were made."""
+    made = []
+    for _ in range(times):
+        made.append(
+            airflow.rotate(**{"revoke_others": True, "keep_previous_for": 6 * HOUR, **options})["token_id"]
+        )
+        airflow.clock.sleep(3600)
+    return made
+
+
+def find_nothing_to_do(airflow: Airflow, **options: Any) -> list[str]:
+    """Run a rotation that finds plenty of life left, and return what it revoked."""
+    result = airflow.rotate(**{"revoke_others": True, "rotate_when_remaining": HOUR, **options})
+    assert result["rotated"] is False
+    revoked: list[str] = result["revoked"]
+    return revoked
+
+
+def test_the_first_token_is_found_where_those_between_are_gone(airflow: Airflow) -> None:
+    (first,) = token_ids(airflow)
+    *between, stored = rotate_often(airflow, 3)
+    for row in tokens(airflow):
+        if row["tokenId"] in between:
+            airflow.emulator.delete_token(row["_value"])
+    assert set(token_ids(airflow)) == {first, stored}
+    assert find_nothing_to_do(airflow) == []
+    airflow.clock.sleep(3 * 3600)
+    assert find_nothing_to_do(airflow, revoke_others=False) == []
+    assert find_nothing_to_do(airflow) == [first]
+    assert token_ids(airflow) == [stored]
+
+
+def test_a_mark_of_before_is_understood(airflow: Airflow) -> None:
+    """It says which token was superseded, not until when that is kept."""
+    (first,) = token_ids(airflow)
+    *_, second, third = rotate_often(airflow, 2)
+    for row in ours(airflow):
+        row["description"] = row["description"].split("]")[0] + "]"
+    assert find_nothing_to_do(airflow, keep_previous_for=3 * HOUR) == []
+    assert find_nothing_to_do(airflow, keep_previous_for=1.5 * HOUR) == [first]
+    airflow.clock.sleep(3600)
+    assert find_nothing_to_do(airflow, keep_previous_for=1.5 * HOUR) == [second]
+    assert token_ids(airflow) == [third]
+
+
+def test_what_versions_of_before_read_of_a_mark_is_as_it_was(airflow: Airflow) -> None:
+    before = token_ids(airflow)
+    for made in rotate_often(airflow, 4):
+        for row in (row for row in tokens(airflow) if row["tokenId"] == made):
+            found = re.search(r"\[airflow-provider-trifacta [0-9a-f]{16} after (\S+)\]", row["description"])
+            assert found is not None
+            assert found[1] == before[-1]
+        before.append(made)
+
+
+def test_what_another_connection_superseded_is_not_ours(emulator: Emulator) -> None:
+    airflow = Airflow(emulator, "own")
+    (first,) = token_ids(airflow)
+    elsewhere = rotate_often(airflow, 2, trifacta_conn_id="elsewhere")
+    airflow.kept["own"] = mine = emulator.add_token()
+    rotate_often(airflow, 2)
+    airflow.clock.sleep(10 * 3600)
+    find_nothing_to_do(airflow)
+    assert {first, *elsewhere} < set(token_ids(airflow))
+    assert mine not in {row["_value"] for row in tokens(airflow)}
+
+
+def test_a_persons_token_in_between_does_not_hide_the_first(airflow: Airflow) -> None:
+    """Ours was used for longer than a rotation takes, so it was stored once."""
+    (first,) = token_ids(airflow)
+    (made,) = rotate_often(airflow, 1)
+    find_nothing_to_do(airflow)
+    airflow.kept[airflow.kind] = airflow.emulator.add_token()
+    revoked = [airflow.rotate(revoke_others=True)["revoked"]]
+    airflow.clock.sleep(6 * 3600)
+    revoked.append(find_nothing_to_do(airflow))
+    assert first in revoked[1]
+    assert made in itertools.chain(*revoked)
+    assert len(token_ids(airflow)) == 1
+
+
+def test_a_token_that_was_never_stored_supersedes_nothing(airflow: Airflow) -> None:
+    """A killed rotation's mark names the token that was stored, and that stays so until a person takes another."""
+    (first,) = token_ids(airflow)
+    with pytest.raises(Killed):
+        airflow.rotate(_KilledAt("before it is stored"), keep_previous_for=timedelta(0), revoke_others=True)
+    airflow.kept[airflow.kind] = airflow.emulator.add_token()
+    airflow.clock.sleep(86400)
+    rotate_often(airflow, 2, keep_previous_for=timedelta(0))
+    assert first in token_ids(airflow)
+
+
+def put_opaque_token(airflow: Airflow) -> None:
+    """Do what a person does who stores a token, where values do not name their tokens."""
+    row = world.add_token(airflow.emulator.state, world.PERSON, opaque=True)
+    airflow.kept["password"] = airflow.kept[airflow.kind] = row["_value"]
+
+
+def test_a_first_token_that_is_only_probable_is_never_revoked(airflow: Airflow) -> None:
+    airflow.emulator.change_settings(opaque_tokens=True)
+    put_opaque_token(airflow)  # beside another of the user
+    before = set(token_ids(airflow))
+    assert len(before) == 2
+    rotate_often(airflow, 3, keep_previous_for=HOUR)
+    airflow.emulator.change_settings(opaque_tokens=False)
+    rotate_often(airflow, 2, keep_previous_for=HOUR)
+    find_nothing_to_do(airflow)
+    assert before < set(token_ids(airflow))
+
+
+def test_the_first_token_goes_where_values_name_no_token(airflow: Airflow) -> None:
+    airflow.emulator.change_settings(opaque_tokens=True)
+    airflow.emulator.delete_token(airflow.stored)
+    put_opaque_token(airflow)
+    (first,) = token_ids(airflow)
+    rotate_often(airflow, 4, keep_previous_for=2 * HOUR)
+    assert first not in token_ids(airflow)
+    assert_tidy(airflow)
+
+
+def test_descriptions_do_not_grow_without_end(airflow: Airflow) -> None:
+    """Each time, a person puts a token of their own in the place of ours."""
+    for _ in range(12):
+        rotate_often(airflow, 2, revoke_others=False)
+        token = airflow.emulator.add_token()
+        airflow.kept[airflow.kind] = token
+    assert max(len(row["description"]) for row in ours(airflow)) <= 255
 
 
 # ---------------------------------------------------------------------------------------------- what goes wrong
