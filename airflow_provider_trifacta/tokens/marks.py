@@ -5,8 +5,8 @@
     [airflow-provider-trifacta <key> after <id>] [keeps <id> until <time>, <id> until <time>]
 
 The first part names the token that was stored before, ``-`` where that was not certain. The second names the
-tokens that are still to be revoked, the one before first: those that people made would be forgotten when the tokens
-whose marks name them are revoked. Older versions wrote and read the first part only.
+tokens that are still to be revoked, the one before first: those that people made would be forgotten when the
+tokens whose marks name them are revoked. Older versions wrote and read the first part only.
 """
 
 from __future__ import annotations

@@ -211,7 +211,12 @@ class TokenRotation:
 
     def _keep_new(self, new: AccessToken, value: str, old: str, me: Me) -> bool:
         """Store the new token. Return False when another rotation has stored one meanwhile, which stays."""
-        if self._hook.read_token() != old:
+        try:
+            still_old = self._hook.read_token() == old
+        except Exception:
+            self._revoke_unstored(new)
+            raise
+        if not still_old:
             self._revoke_unstored(new)
             self._log.warning(
                 "Another rotation stored a token meanwhile, which stays; token %s was revoked", new.id

@@ -32,6 +32,7 @@ from airflow_provider_trifacta.exceptions import (
     TrifactaConfigurationError,
     TrifactaFeatureDisabled,
     TrifactaRotationError,
+    TrifactaTokenUnreadable,
     TrifactaUnauthorized,
 )
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
@@ -76,6 +77,7 @@ class Airflow:
     def _begin(self) -> None:
         self._of_thread = threading.local()
         self.masked: set[str] = set()
+        self.unreadable_until = 0.0
         first = self.emulator.add_token()
         self.kept = {"password": first, "own": first}
         Airflow.present = self
@@ -89,6 +91,11 @@ class Airflow:
         self.process.event("before it is stored")
         self.kept[where] = token
         self.process.event("after it is stored")
+
+    def read_variable(self) -> str | None:
+        if self.clock.now < self.unreadable_until:
+            raise ConnectionError("no answer from Airflow's database")
+        return self.kept.get("variable")
 
     @property
     def stored(self) -> str:
@@ -146,9 +153,9 @@ def emulator(_server: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
     airflow_api.set_password = lambda conn_id, conn_type, token: Airflow.present.keep("password", token)
     monkeypatch.setattr("airflow_provider_trifacta.hooks.trifacta.AirflowApi", lambda connection: airflow_api)
     variables = mock.Mock()
-    variables.get = lambda name, default: Airflow.present.kept.get("variable", default)
     variables.set = lambda name, token: Airflow.present.keep("variable", token)
     monkeypatch.setattr(token_stores, "Variable", variables)
+    monkeypatch.setattr(token_stores, "read_variable", lambda name: Airflow.present.read_variable())
     monkeypatch.setattr(token_stores, "tasks_use_the_database", lambda: False)
     transfer = TrifactaClient._transfer
 
@@ -475,6 +482,23 @@ def test_the_first_token_goes_where_values_name_no_token(airflow: Airflow) -> No
     assert_tidy(airflow)
 
 
+def test_a_kill_between_any_two_steps_forgets_no_token(emulator: Emulator) -> None:
+    airflow = Airflow(emulator, "own")
+    rotate_often(airflow, 1)
+    airflow.rotate(process := Process())
+    for number in range(1, len(process.events) + 1):
+        airflow.start_over()
+        (first,) = token_ids(airflow)
+        rotate_often(airflow, 1)
+        with contextlib.suppress(Killed):
+            airflow.rotate(Process(kill_at=number), revoke_others=True)
+        airflow.clock.sleep(3600)
+        rotate_often(airflow, 2)
+        assert first in token_ids(airflow)
+        airflow.clock.sleep(4 * 3600)
+        assert first in find_nothing_to_do(airflow)
+
+
 def test_descriptions_do_not_grow_without_end(airflow: Airflow) -> None:
     """Each time, a person puts a token of their own in the place of ours."""
     for _ in range(12):
@@ -662,6 +686,43 @@ def test_a_token_that_is_being_stored_is_not_revoked(airflow: Airflow, rotated_b
     assert_tidy(airflow)
 
 
+class _Unreadable(Process):
+    """From one event on, the Variable cannot be read for a while."""
+
+    def __init__(self, airflow: Airflow, at: int, lasts: float) -> None:
+        super().__init__()
+        self._airflow = airflow
+        self._at = at
+        self._lasts = lasts
+
+    def event(self, name: str) -> None:
+        super().event(name)
+        if len(self.events) == self._at:
+            self._airflow.unreadable_until = self._airflow.clock.now + self._lasts
+
+
+@pytest.mark.parametrize("lasts", [20, 4000])
+def test_a_variable_that_cannot_be_read_between_any_two_steps(emulator: Emulator, lasts: float) -> None:
+    options = {"keep_previous_for": timedelta(0)}
+    airflow = Airflow(emulator, "variable")
+    airflow.rotate()
+    airflow.rotate(process := Process(), **options)
+    failures = 0
+    for number in range(1, len(process.events) + 1):
+        airflow.start_over()
+        stranger = airflow.emulator.add_token()
+        airflow.rotate()
+        failure = _failure_of(airflow, _Unreadable(airflow, number, lasts), options)
+        failures += failure is not None
+        assert failure is None or isinstance(failure, TrifactaTokenUnreadable)
+        assert_works(airflow)
+        airflow.clock.sleep(4000)
+        airflow.rotate(**options)
+        assert_tidy(airflow)
+        assert stranger in {row["_value"] for row in tokens(airflow)}
+    assert (failures > 0) == (lasts > 900)
+
+
 class _Kept(dict[str, str]):
     """What is kept, in a file: it outlives the process that wrote it."""
 
@@ -740,6 +801,7 @@ def test_chaos(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
             "lifetime_seconds": 90 * 86400,
             # Always; when it ends soon; never, since there is plenty of life.
             "rotate_when_remaining": chance.choice([None, timedelta(days=89), timedelta(days=1)]),
+            "revoke_others": chance.random() < 0.5,
         }
         for _ in range(chance.randrange(1, 5)):
             airflow.clock.sleep(chance.choice([0.5, 30, 200, 6 * 86400]))
