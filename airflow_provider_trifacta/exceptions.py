@@ -13,6 +13,7 @@ Those of the API are drawn as a tree in :mod:`airflow_provider_trifacta.api.erro
     ├── TrifactaResultsNotSaved              it is Complete, but a result asked for could not be brought
     │   └── TrifactaProfileMissing           it ran without profiling; not retried
     ├── TrifactaRotationError                no token was rotated, or left-overs not revoked; the stored one works
+    ├── TrifactaTokenUnreadable              the token could not be read where it is kept (a TrifactaApiError)
     ├── TrifactaSubmitOutcomeUnknown         it may or may not have been started; nothing more was
     └── TrifactaSubmitRefused                the server will never start it; not retried (also a TrifactaApiError)
 """
@@ -42,6 +43,7 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaUnsupportedMediaType,
 )
 from airflow_provider_trifacta.api.reports import FailedJob
+from airflow_provider_trifacta.api.text import line
 
 __all__ = [
     "TrifactaAnswerNotUnderstood",
@@ -67,6 +69,7 @@ __all__ = [
     "TrifactaServerError",
     "TrifactaSubmitOutcomeUnknown",
     "TrifactaSubmitRefused",
+    "TrifactaTokenUnreadable",
     "TrifactaTransportError",
     "TrifactaUnauthorized",
     "TrifactaUnsupportedMediaType",
@@ -133,6 +136,37 @@ class TrifactaProfileMissing(TrifactaResultsNotSaved, AirflowFailException):
 
 class TrifactaRotationError(TrifactaError):
     """A token was not rotated, or what is left of earlier ones could not be revoked. The stored token works."""
+
+
+#: Characters of what went wrong in reading a token that are quoted.
+_LONGEST_CAUSE = 300
+
+
+class TrifactaTokenUnreadable(TrifactaApiError):
+    """The API access token could not be read from where it is kept, for the whole retry budget.
+
+    Whoever outlives calls that fail outlives this, so it is an error of the API: one without method and path,
+    since no call could be made. Nothing is known to be wrong with the connection, so it is no
+    ``TrifactaConfigurationError``, and a retry of the task may well succeed.
+    """
+
+    hint = (
+        "Nothing else was used in its place, since that may have been revoked long ago. Check Airflow's API "
+        "server, its database, and the secrets backend if there is one; a retry of the task reads it again."
+    )
+
+    @classmethod
+    def because_of(cls, conn_id: str, where: str, cause: Exception) -> TrifactaTokenUnreadable:
+        """Return the error for a token that could not be read.
+
+        :param where: the place it is kept in.
+        """
+        reason = line(f"{type(cause).__name__}: {cause}", _LONGEST_CAUSE)
+        message = f"Airflow connection {conn_id!r}: the API access token could not be read from {where} ({reason})"
+        return cls(method="", path="", message=message)
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.hint}"
 
 
 _CHECK_THE_RECIPE = (

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from airflow.providers.common.compat.sdk import Variable, mask_secret, redact
 
 from airflow_provider_trifacta.airflow_support.database import tasks_use_the_database
+from airflow_provider_trifacta.airflow_support.variables import read_variable
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.connection import (
     AirflowConnection,
@@ -23,6 +24,7 @@ from airflow_provider_trifacta.connection import (
     of_connection,
     usable_token,
 )
+from airflow_provider_trifacta.exceptions import TrifactaTokenUnreadable
 
 if TYPE_CHECKING:
     from airflow_provider_trifacta.airflow_support.rest_api import AirflowApi
@@ -74,6 +76,7 @@ def read_token(connection: AirflowConnection) -> str:
     """Return the token of a connection from where it is kept. All secrets of it are masked in logs from now on.
 
     :raises TrifactaConfigurationError: it is none that could be sent, or the store cannot be used.
+    :raises TrifactaTokenUnreadable: the Variable that keeps it cannot be read.
     """
     store = store_of(connection)
     token = usable_token(store.read(), connection, _name_of(store))
@@ -101,9 +104,16 @@ class VariableTokenStore:
         self._connection = connection
 
     def read(self) -> str:
-        """Return the value of the Variable, or the password."""
-        value = Variable.get(self.name, None)
-        return str(value) if value is not None else self._connection.password or ""
+        """Return the value of the Variable; the password, when it certainly does not exist.
+
+        :raises TrifactaTokenUnreadable: it may exist, and the password may have been revoked long ago.
+        """
+        try:
+            value = read_variable(self.name)
+        except Exception as error:
+            where = f"Variable {self.name!r}"
+            raise TrifactaTokenUnreadable.because_of(self._connection.conn_id, where, error) from error
+        return value if value is not None else self._connection.password or ""
 
     def write(self, token: str) -> None:
         """Set the Variable."""

@@ -111,8 +111,8 @@ def _status(answer: Answer) -> str:
 
 def _new_token(answer: Answer) -> Any:
     token = _object(CreatedApiAccessToken)(answer)
-    if not _TOKEN.fullmatch(token["tokenValue"]):
-        raise answer.not_understood("expected a tokenValue of printable ASCII characters")
+    if not _TOKEN.fullmatch(token["tokenValue"]) or not token["tokenInfo"]["tokenId"]:
+        raise answer.not_understood("expected a tokenValue of printable ASCII characters, and a tokenId")
     return token
 
 

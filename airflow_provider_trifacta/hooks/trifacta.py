@@ -6,7 +6,7 @@ import functools
 import os
 import random
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -35,6 +35,7 @@ from airflow_provider_trifacta.api.job_group_launch import JobGroupLaunch
 from airflow_provider_trifacta.api.messages import Id, Operation
 from airflow_provider_trifacta.api.paging import Listing
 from airflow_provider_trifacta.api.procedures import Procedure
+from airflow_provider_trifacta.api.retries import RetryPolicy
 from airflow_provider_trifacta.api.settings import ClientSettings, default_user_agent
 from airflow_provider_trifacta.api.submission import Submission, submit_once
 from airflow_provider_trifacta.api.timestamps import epoch_milliseconds
@@ -55,6 +56,7 @@ from airflow_provider_trifacta.connection import (
 )
 from airflow_provider_trifacta.tasks.results import save, target_of
 from airflow_provider_trifacta.token_stores import TokenStore, read_token, store_of
+from airflow_provider_trifacta.tokens.patience import ReadingPatience
 
 T = TypeVar("T")
 
@@ -134,6 +136,8 @@ class TrifactaHook(BoundOperations, BaseHook):
         )
         self.clock = clock
         self._async_access: tuple[ClientSettings, _AsyncStoredToken] | None = None
+        self._retries = RetryPolicy() if self._retry_budget is None else RetryPolicy(budget=self._retry_budget)
+        self._token_was_read = False
 
     # -------------------------------------------------------------------------------------------------- clients
 
@@ -141,6 +145,7 @@ class TrifactaHook(BoundOperations, BaseHook):
         """Return the synchronous client, made at the first call.
 
         :raises TrifactaConfigurationError: the connection cannot be used; names the field.
+        :raises TrifactaTokenUnreadable: the token could not be read for the retry budget.
         """
         return self.client
 
@@ -150,19 +155,25 @@ class TrifactaHook(BoundOperations, BaseHook):
         connection = self.get_connection(self.trifacta_conn_id)
         settings = self._settings(connection)
         self._warning_days = extra_of(connection).get("expiry_warning_days", DEFAULT_EXPIRY_WARNING_DAYS)
-        self._credential = _StoredToken(self, read_token(connection))
+        self._credential = _StoredToken(self, self._patiently(lambda: read_token(connection)))
         return TrifactaClient(settings, self._credential, clock=self.clock)
 
     @asynccontextmanager
     async def async_client(self) -> AsyncIterator[AsyncTrifactaClient]:
         """Give an asynchronous client, for triggers. The first one reads connection and token, asynchronously.
 
+        A trigger goes on with what a task began, so the connection was good: whatever goes wrong in reading it is
+        outlived.
+
         :raises TrifactaConfigurationError: the connection cannot be used; names the field.
+        :raises TrifactaTokenUnreadable: it, or the token, could not be read for the retry budget.
         """
         if self._async_access is None:
-            connection = await self._async_connection()
-            token = await _read_token_in_thread(connection)
-            self._async_access = self._settings(connection), _AsyncStoredToken(self, token)
+            self._token_was_read = True
+            connection = await self._async_patiently(self._async_connection)
+            settings = self._settings(connection)
+            token = await self._async_patiently(lambda: _read_token_in_thread(connection))
+            self._async_access = settings, _AsyncStoredToken(self, token)
         settings, credential = self._async_access
         async with AsyncTrifactaClient(settings, credential, clock=self.clock) as client:
             yield client
@@ -178,8 +189,13 @@ class TrifactaHook(BoundOperations, BaseHook):
         return store_of(connection, airflow_api=api)
 
     def read_token(self) -> str:
-        """Return the token, read from where it is kept."""
-        return read_token(self.get_connection(self.trifacta_conn_id))
+        """Return the token, read from where it is kept.
+
+        Once it has been read, failures to read it are outlived for the retry budget.
+
+        :raises TrifactaTokenUnreadable: it could not be read.
+        """
+        return self._patiently(lambda: read_token(self.get_connection(self.trifacta_conn_id)))
 
     def get_token_expiry(self) -> datetime | None:
         """Return when the present token ends (``listApiAccessTokens``).
@@ -216,8 +232,47 @@ class TrifactaHook(BoundOperations, BaseHook):
                 )
 
     async def async_read_token(self) -> str:
-        """Return the token, read from where it is kept without blocking the event loop."""
-        return await _read_token_in_thread(await self._async_connection())
+        """Return the token, read from where it is kept without blocking the event loop.
+
+        :raises TrifactaTokenUnreadable: it could not be read, see :meth:`read_token`.
+        """
+
+        async def read() -> str:
+            return await _read_token_in_thread(await self._async_connection())
+
+        return await self._async_patiently(read)
+
+    def _patiently(self, read: Callable[[], T]) -> T:
+        """Read the token, or what leads to it, and read again after a failure that may pass."""
+        patience = self._patience()
+        while True:
+            try:
+                found = read()
+            except Exception as error:
+                pause = patience.pause_after(error)
+            else:
+                self._token_was_read = True
+                return found
+            self.clock.sleep(pause)
+
+    async def _async_patiently(self, read: Callable[[], Awaitable[T]]) -> T:
+        patience = self._patience()
+        while True:
+            try:
+                return await read()
+            except Exception as error:
+                pause = patience.pause_after(error)
+            await self.clock.async_sleep(pause)
+
+    def _patience(self) -> ReadingPatience:
+        return ReadingPatience(
+            self.trifacta_conn_id,
+            self._retries,
+            read_before=self._token_was_read,
+            clock=self.clock,
+            random_number=random.random,
+            log=self.log,
+        )
 
     async def _async_connection(self) -> AirflowConnection:
         try:
@@ -232,9 +287,10 @@ class TrifactaHook(BoundOperations, BaseHook):
         for warning in unknown_extras(connection):
             self.log.warning(warning)
         settings = settings_of(connection, user_agent=_user_agent())
-        if self._retry_budget is None:
-            return settings
-        return replace(settings, retries=replace(settings.retries, budget=self._retry_budget))
+        if self._retry_budget is not None:
+            settings = replace(settings, retries=replace(settings.retries, budget=self._retry_budget))
+        self._retries = settings.retries
+        return settings
 
     def send(self, operation: Operation[T]) -> T:
         """Send an operation and return its result; repeat it as the retry policy says.

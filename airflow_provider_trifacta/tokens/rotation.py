@@ -11,21 +11,26 @@ a mark in their description. Of these at most two live after a rotation: the sto
 where a person made that, the newest other. The rest was superseded earlier, or is left over from rotations that
 were killed. One that is younger than a rotation can take may be about to be stored by another rotation at this
 moment: nobody revokes it before it is older.
+
+A token that a person made has no mark of its own. Where it was superseded, the marks of ours name it until it is
+revoked, however many rotations that takes.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import conf, mask_secret
+from airflow.providers.common.compat.sdk import mask_secret
 
 from airflow_provider_trifacta.api.access_tokens import AccessToken, CurrentToken, find_current_token, list_tokens
-from airflow_provider_trifacta.api.client import TrifactaClient
-from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaError, TrifactaUnauthorized
+from airflow_provider_trifacta.api.errors import (
+    TrifactaAnswerNotUnderstood,
+    TrifactaApiError,
+    TrifactaError,
+    TrifactaUnauthorized,
+)
 from airflow_provider_trifacta.api.identity import Me, who_am_i
 from airflow_provider_trifacta.api.operations import (
     create_api_access_token,
@@ -33,7 +38,9 @@ from airflow_provider_trifacta.api.operations import (
     get_current_person,
 )
 from airflow_provider_trifacta.api.retries import may_have_been_carried_out
+from airflow_provider_trifacta.api.text import line
 from airflow_provider_trifacta.exceptions import TrifactaRotationError
+from airflow_provider_trifacta.tokens.marks import Mark, later
 
 if TYPE_CHECKING:
     from airflow_provider_trifacta.api.logs import Log
@@ -44,12 +51,6 @@ if TYPE_CHECKING:
 _LONGEST_ROTATION = 60.0
 #: Seconds after which a token that is not stored will not be: the above, and what storing may take.
 _ABANDONED_AFTER = 90.0
-#: Settings of Airflow that differ between installations that share a user. Only their hash leaves.
-_IDENTIFYING_SETTINGS = (
-    ("core", "fernet_key"),
-    ("api", "base_url"),
-    ("core", "execution_api_server_url"),
-)
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class TokenRotation:
         self._keep = keep_previous_for
         self._revoke_others = revoke_others
         self._log = log
-        self._mark = _Mark.of(hook.trifacta_conn_id, hook.client.settings.base_url)
+        self._mark = Mark.of(hook.trifacta_conn_id, hook.client.settings.base_url)
 
     def run(self, *, rotate_when_remaining: timedelta | None) -> RotationResult:
         """Rotate, unless the present token lives longer than ``rotate_when_remaining``.
@@ -148,28 +149,27 @@ class TokenRotation:
         self._log.info("Token %s expires %s: nothing to do", token.id, expires)
         revoked: tuple[str, ...] = ()
         if present.known_by != "use":
-            revoked = self._revoke(self._past_their_time(token, me))
+            revoked = self._revoke(self._left_over(token, me))
         return RotationResult(False, token.id, token.expires_at, None, revoked)
 
     def _create(self, present: CurrentToken | None, me: Me) -> tuple[AccessToken, str]:
         """Create a token and prove that it works. It is revoked again when it does not."""
+        description = self._marked(present, me)
         self._asked_at = self._clock.monotonic()
-        description = self._mark.on(self._description, present.token.id if present else None)
         try:
             answer = self._hook.send(create_api_access_token(self._lifetime, description=description))
         except TrifactaApiError as error:
             if may_have_been_carried_out(error):
                 self._log.warning("If a token was created, it is left over; a later rotation revokes it")
+            if isinstance(error, TrifactaAnswerNotUnderstood):
+                raise TrifactaRotationError(
+                    "The API answered the creation of a token without its value or its id, so it was not stored; "
+                    f"the previous token still works: {error}"
+                ) from error
             raise
-        value, info = answer.get("tokenValue"), answer.get("tokenInfo")
-        if isinstance(value, str) and value:
-            mask_secret(value)
-        if not (isinstance(value, str) and value and isinstance(info, dict) and info.get("tokenId")):
-            raise TrifactaRotationError(
-                "The API answered the creation of a token without its value or its id, so it was not stored; the "
-                "token before still works"
-            )
-        new = AccessToken.read(info)
+        value = answer["tokenValue"]
+        mask_secret(value)
+        new = replace(AccessToken.read(answer["tokenInfo"]), description=description)
         self._log.info("Created token %s", new.id)
         try:
             self._prove(value, me)
@@ -181,19 +181,48 @@ class TokenRotation:
             ) from error
         return new, value
 
+    def _marked(self, present: CurrentToken | None, me: Me) -> str:
+        """Return the description of the new token: it names what it supersedes and what is still to be revoked."""
+        tokens = self._hook.run(list_tokens())
+        before = present.token if present else None
+        kept = self._superseded(before, tokens)
+        living = {token.id for token in tokens if not self._mark.is_on(token)}
+        kept = {name: until for name, until in kept.items() if name in living}
+        # What a person made is revoked only where it is certain that it was the stored one.
+        predecessor = (
+            before if present and (present.known_by != "use" or self._mark.is_on(present.token)) else None
+        )
+        if predecessor is not None:
+            kept = {predecessor.id: later(self._server_time(me), self._keep), **kept}
+        description = self._mark.on(self._description, predecessor.id if predecessor else None, kept)
+        forgotten = [name for name in kept if name not in description]
+        if forgotten:
+            self._log.warning(
+                "No later rotation revokes %s: a shorter description would leave room to name them",
+                ", ".join(forgotten),
+            )
+        return description
+
     def _prove(self, value: str, me: Me) -> None:
         """Make a call with a token.
 
         :raises TrifactaError: it does not work, or belongs to somebody else.
         """
-        with TrifactaClient(self._hook.client.settings, value, clock=self._clock) as client:
+        with self._hook.client.with_token(value) as client:
             person = client.send(get_current_person().within(_LONGEST_ROTATION / 2)).get("id")
         if me.id is not None and str(person) != me.id:
-            raise TrifactaRotationError(f"The new token belongs to user {person}, the stored one to {me.id}")
+            raise TrifactaRotationError(
+                f"The new token belongs to user {line(str(person), 100)}, the stored one to {line(me.id, 100)}"
+            )
 
     def _keep_new(self, new: AccessToken, value: str, old: str, me: Me) -> bool:
         """Store the new token. Return False when another rotation has stored one meanwhile, which stays."""
-        if self._hook.read_token() != old:
+        try:
+            still_old = self._hook.read_token() == old
+        except Exception:
+            self._revoke_unstored(new)
+            raise
+        if not still_old:
             self._revoke_unstored(new)
             self._log.warning(
                 "Another rotation stored a token meanwhile, which stays; token %s was revoked", new.id
@@ -244,11 +273,13 @@ class TokenRotation:
     def _tidy(self, new: AccessToken, value: str, present: CurrentToken | None, me: Me) -> tuple[str, ...]:
         """Revoke what is superseded and past its time, and what killed rotations left."""
         previous = present.token if present and present.token.id != new.id else None
-        superseded = [previous] if previous and not self._keep and self._may_revoke(previous, present) else []
+        tokens = self._hook.run(list_tokens())
+        superseded = self._past_their_time(new, tokens, me)
         spared = {new.id, *([previous.id] if previous else [])}
-        others = [token for token in self._hook.run(list_tokens()) if token.id not in spared]
-        others = sorted(filter(self._mark.is_on, others), key=_created)
-        if others and (superseded or previous is None or not self._mark.is_on(previous)):
+        others = [token for token in tokens if self._mark.is_on(token) and token.id not in spared]
+        others.sort(key=_created)
+        gone = {token.id for token in superseded}
+        if others and (previous is None or previous.id in gone or not self._mark.is_on(previous)):
             # A place is left: for what may be another rotation's, or the token of a moment ago.
             at_least = max(self._keep, timedelta(seconds=_ABANDONED_AFTER))
             if self._server_time(me) - _created(others[-1]) < at_least:
@@ -259,28 +290,54 @@ class TokenRotation:
             return ()
         return self._revoke([*others, *superseded])
 
-    def _past_their_time(self, stored: AccessToken, me: Me) -> list[AccessToken]:
+    def _left_over(self, stored: AccessToken, me: Me) -> list[AccessToken]:
         """Return the tokens that a rotation earlier than this moment superseded or left over."""
         now = self._server_time(me)
-        superseded = self._mark.predecessor_of(stored)
-        kept = stored.created_at is not None and now - stored.created_at < self._keep
-        found = []
-        for token in self._hook.run(list_tokens()):
-            if token.id == stored.id:
-                continue
-            if token.id == superseded:
-                if not kept and (self._mark.is_on(token) or self._revoke_others):
-                    found.append(token)
-            elif self._mark.is_on(token) and self._is_abandoned(token, now):
-                found.append(token)
-        return found
+        tokens = self._hook.run(list_tokens())
+        superseded = self._past_their_time(stored, tokens, me)
+        spared = {stored.id, self._mark.predecessor_of(stored)}
+        others = [token for token in tokens if self._mark.is_on(token) and token.id not in spared]
+        return [*(token for token in others if self._is_abandoned(token, now)), *superseded]
 
     # ---------------------------------------------------------------------------------------------------- revoking
 
-    def _may_revoke(self, token: AccessToken, present: CurrentToken | None) -> bool:
-        """Return whether the token that was stored may be revoked, once it is superseded."""
-        certain = present is not None and present.known_by != "use"
-        return self._mark.is_on(token) or (self._revoke_others and certain)
+    def _past_their_time(self, stored: AccessToken, tokens: list[AccessToken], me: Me) -> list[AccessToken]:
+        """Return the superseded tokens that are no longer kept: the one before, and those that people made."""
+        now = self._server_time(me)
+        kept = self._superseded(stored, tokens)
+        over = [token for token in tokens if token.id in kept and kept[token.id] <= now]
+        before = self._mark.predecessor_of(stored)
+        return [
+            token for token in over if (token.id == before if self._mark.is_on(token) else self._revoke_others)
+        ]
+
+    def _superseded(self, stored: AccessToken | None, tokens: list[AccessToken]) -> dict[str, datetime]:
+        """Return when each token may be revoked that was superseded, by id, as far as the marks say.
+
+        The stored token's mark is believed first, then those of its predecessors, then those of others that were
+        stored once: a person may have put a token in the place of ours. What a killed rotation left says nothing,
+        since it superseded nothing.
+        """
+        by_id = {token.id: token for token in tokens}
+        once_stored = sorted(filter(self._was_stored, tokens), key=_created, reverse=True)
+        kept: dict[str, datetime] = {}
+        seen: set[str] = set()
+        for begin in (stored, *once_stored):
+            token = begin
+            while token is not None and token.id not in seen:
+                seen.add(token.id)
+                for name, until in self._mark.kept_by(token, keep=self._keep).items():
+                    kept.setdefault(name, until)
+                token = by_id.get(self._mark.predecessor_of(token) or "")
+        if stored is not None:
+            kept.pop(stored.id, None)
+        return kept
+
+    def _was_stored(self, token: AccessToken) -> bool:
+        """Return whether a token of ours is known to have been stored: it was used when no rotation proved it."""
+        created, used = token.created_at, token.last_used
+        known = created is not None and used is not None and (used - created).total_seconds() > _ABANDONED_AFTER
+        return known and self._mark.is_on(token)
 
     def _is_abandoned(self, token: AccessToken, now: datetime) -> bool:
         return token.created_at is None or (now - token.created_at).total_seconds() > _ABANDONED_AFTER
@@ -334,31 +391,3 @@ class TokenRotation:
 
 def _created(token: AccessToken) -> datetime:
     return token.created_at or datetime.min.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class _Mark:
-    """What tells the tokens of a connection's rotation apart from all others.
-
-    :param key: a hash of what makes the connection and its Airflow unique. Where that changes, the tokens of
-        before are no longer taken for ours: they stay until they expire.
-    """
-
-    key: str
-
-    @classmethod
-    def of(cls, conn_id: str, base_url: str) -> _Mark:
-        parts = [conn_id, base_url, *(conf.get(*name, fallback="") or "" for name in _IDENTIFYING_SETTINGS)]
-        return cls(hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16])
-
-    def on(self, description: str, predecessor: str | None) -> str:
-        """Return a description with the mark."""
-        return f"{description} [airflow-provider-trifacta {self.key} after {predecessor or '-'}]"
-
-    def is_on(self, token: AccessToken) -> bool:
-        return f"[airflow-provider-trifacta {self.key} " in token.description
-
-    def predecessor_of(self, token: AccessToken) -> str | None:
-        """Return the id of the token that this one superseded, None when it is not said."""
-        found = re.search(rf"\[airflow-provider-trifacta {self.key} after (\S+)\]", token.description)
-        return found[1] if found and found[1] != "-" else None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
+import re
 import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +33,7 @@ from airflow_provider_trifacta.exceptions import (
     TrifactaConfigurationError,
     TrifactaFeatureDisabled,
     TrifactaRotationError,
+    TrifactaTokenUnreadable,
     TrifactaUnauthorized,
 )
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
@@ -75,6 +78,7 @@ class Airflow:
     def _begin(self) -> None:
         self._of_thread = threading.local()
         self.masked: set[str] = set()
+        self.unreadable_until = 0.0
         first = self.emulator.add_token()
         self.kept = {"password": first, "own": first}
         Airflow.present = self
@@ -88,6 +92,11 @@ class Airflow:
         self.process.event("before it is stored")
         self.kept[where] = token
         self.process.event("after it is stored")
+
+    def read_variable(self) -> str | None:
+        if self.clock.now < self.unreadable_until:
+            raise ConnectionError("no answer from Airflow's database")
+        return self.kept.get("variable")
 
     @property
     def stored(self) -> str:
@@ -145,9 +154,9 @@ def emulator(_server: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
     airflow_api.set_password = lambda conn_id, conn_type, token: Airflow.present.keep("password", token)
     monkeypatch.setattr("airflow_provider_trifacta.hooks.trifacta.AirflowApi", lambda connection: airflow_api)
     variables = mock.Mock()
-    variables.get = lambda name, default: Airflow.present.kept.get("variable", default)
     variables.set = lambda name, token: Airflow.present.keep("variable", token)
     monkeypatch.setattr(token_stores, "Variable", variables)
+    monkeypatch.setattr(token_stores, "read_variable", lambda name: Airflow.present.read_variable())
     monkeypatch.setattr(token_stores, "tasks_use_the_database", lambda: False)
     transfer = TrifactaClient._transfer
 
@@ -285,6 +294,220 @@ class _KilledAt(Process):
     def event(self, name: str) -> None:
         if name == self._step:
             raise Killed(name)
+
+
+# --------------------------------------------------------------------------- what was superseded, and when it goes
+
+HOUR = timedelta(hours=1)
+KEEPS = (timedelta(0), HOUR, 6 * HOUR)
+
+
+class Expected:
+    """Which tokens live when each goes at the first run after its own time, and at most two are ours."""
+
+    def __init__(self, airflow: Airflow, *, revoke_others: bool) -> None:
+        self._airflow = airflow
+        self._revoke_others = revoke_others
+        (self.stored,) = token_ids(airflow)
+        #: The tokens that were superseded and live, with the moment from which they may go.
+        self.kept: dict[str, datetime] = {}
+        self._made_by_a_person = {self.stored}
+
+    def rotate(self, keep: timedelta) -> None:
+        before, began = self.stored, self._now()
+        result = self._airflow.rotate(keep_previous_for=keep, revoke_others=self._revoke_others)
+        assert (result["rotated"], result["previous_token_id"]) == (True, before)
+        self.stored = result["token_id"]
+        # Ours of before that one go at once.
+        self.kept = {token: until for token, until in self.kept.items() if token in self._made_by_a_person}
+        self.kept[before] = began + keep
+        self._assert_lives(result)
+
+    def find_nothing_to_do(self, keep: timedelta) -> None:
+        result = self._airflow.rotate(
+            keep_previous_for=keep, revoke_others=self._revoke_others, rotate_when_remaining=timedelta(minutes=1)
+        )
+        assert result["rotated"] is False
+        self._assert_lives(result)
+
+    def _assert_lives(self, result: dict[str, Any]) -> None:
+        may_stay = set() if self._revoke_others else self._made_by_a_person
+        self.kept = {
+            token: until for token, until in self.kept.items() if until > self._now() or token in may_stay
+        }
+        assert_tidy(self._airflow)
+        assert set(token_ids(self._airflow)) == {self.stored, *self.kept}
+        assert not {self.stored, *self.kept} & set(result["revoked"])
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._airflow.clock.now, UTC)
+
+
+@pytest.mark.parametrize("idle", [False, True], ids=["rotations", "with-idle-runs"])
+@pytest.mark.parametrize("revoke_others", [False, True], ids=["not-others", "others"])
+@pytest.mark.parametrize("last", [(), (HOUR,), (timedelta(0),)], ids=["three", "four", "four-at-once"])
+def test_each_superseded_token_goes_when_its_own_time_is_over(
+    emulator: Emulator, last: tuple[timedelta, ...], revoke_others: bool, idle: bool
+) -> None:
+    airflow = Airflow(emulator, "own")
+    for keeps in itertools.permutations(KEEPS):
+        for pause in (0.2 * HOUR, 2 * HOUR, 7 * HOUR):
+            airflow.start_over()
+            expected = Expected(airflow, revoke_others=revoke_others)
+            for keep in (*keeps, *last):
+                expected.rotate(keep)
+                airflow.clock.sleep(pause.total_seconds())
+                if idle:
+                    expected.find_nothing_to_do(HOUR)
+            airflow.clock.sleep(7 * 3600)
+            expected.find_nothing_to_do(HOUR)
+
+
+def rotate_often(airflow: Airflow, times: int, **options: Any) -> list[str]:
+    """Rotate an hour after the other, and return the ids of the tokens that were made."""
+    made = []
+    for _ in range(times):
+        made.append(
+            airflow.rotate(**{"revoke_others": True, "keep_previous_for": 6 * HOUR, **options})["token_id"]
+        )
+        airflow.clock.sleep(3600)
+    return made
+
+
+def find_nothing_to_do(airflow: Airflow, **options: Any) -> list[str]:
+    """Run a rotation that finds plenty of life left, and return what it revoked."""
+    result = airflow.rotate(**{"revoke_others": True, "rotate_when_remaining": HOUR, **options})
+    assert result["rotated"] is False
+    revoked: list[str] = result["revoked"]
+    return revoked
+
+
+def test_the_first_token_is_found_where_those_between_are_gone(airflow: Airflow) -> None:
+    (first,) = token_ids(airflow)
+    *between, stored = rotate_often(airflow, 3)
+    for row in tokens(airflow):
+        if row["tokenId"] in between:
+            airflow.emulator.delete_token(row["_value"])
+    assert set(token_ids(airflow)) == {first, stored}
+    assert find_nothing_to_do(airflow) == []
+    airflow.clock.sleep(3 * 3600)
+    assert find_nothing_to_do(airflow, revoke_others=False) == []
+    assert find_nothing_to_do(airflow) == [first]
+    assert token_ids(airflow) == [stored]
+
+
+def test_a_mark_of_before_is_understood(airflow: Airflow) -> None:
+    """It says which token was superseded, not until when that is kept."""
+    (first,) = token_ids(airflow)
+    *_, second, third = rotate_often(airflow, 2)
+    for row in ours(airflow):
+        row["description"] = row["description"].split("]")[0] + "]"
+    assert find_nothing_to_do(airflow, keep_previous_for=3 * HOUR) == []
+    assert find_nothing_to_do(airflow, keep_previous_for=1.5 * HOUR) == [first]
+    airflow.clock.sleep(3600)
+    assert find_nothing_to_do(airflow, keep_previous_for=1.5 * HOUR) == [second]
+    assert token_ids(airflow) == [third]
+
+
+def test_what_versions_of_before_read_of_a_mark_is_as_it_was(airflow: Airflow) -> None:
+    before = token_ids(airflow)
+    for made in rotate_often(airflow, 4):
+        for row in (row for row in tokens(airflow) if row["tokenId"] == made):
+            found = re.search(r"\[airflow-provider-trifacta [0-9a-f]{16} after (\S+)\]", row["description"])
+            assert found is not None
+            assert found[1] == before[-1]
+        before.append(made)
+
+
+def test_what_another_connection_superseded_is_not_ours(emulator: Emulator) -> None:
+    airflow = Airflow(emulator, "own")
+    (first,) = token_ids(airflow)
+    elsewhere = rotate_often(airflow, 2, trifacta_conn_id="elsewhere")
+    airflow.kept["own"] = mine = emulator.add_token()
+    rotate_often(airflow, 2)
+    airflow.clock.sleep(10 * 3600)
+    find_nothing_to_do(airflow)
+    assert {first, *elsewhere} < set(token_ids(airflow))
+    assert mine not in {row["_value"] for row in tokens(airflow)}
+
+
+def test_a_persons_token_in_between_does_not_hide_the_first(airflow: Airflow) -> None:
+    """Ours was used for longer than a rotation takes, so it was stored once."""
+    (first,) = token_ids(airflow)
+    (made,) = rotate_often(airflow, 1)
+    find_nothing_to_do(airflow)
+    airflow.kept[airflow.kind] = airflow.emulator.add_token()
+    revoked = [airflow.rotate(revoke_others=True)["revoked"]]
+    airflow.clock.sleep(6 * 3600)
+    revoked.append(find_nothing_to_do(airflow))
+    assert first in revoked[1]
+    assert made in itertools.chain(*revoked)
+    assert len(token_ids(airflow)) == 1
+
+
+def test_a_token_that_was_never_stored_supersedes_nothing(airflow: Airflow) -> None:
+    """A killed rotation's mark names the token that was stored, and that stays so until a person takes another."""
+    (first,) = token_ids(airflow)
+    with pytest.raises(Killed):
+        airflow.rotate(_KilledAt("before it is stored"), keep_previous_for=timedelta(0), revoke_others=True)
+    airflow.kept[airflow.kind] = airflow.emulator.add_token()
+    airflow.clock.sleep(86400)
+    rotate_often(airflow, 2, keep_previous_for=timedelta(0))
+    assert first in token_ids(airflow)
+
+
+def put_opaque_token(airflow: Airflow) -> None:
+    """Do what a person does who stores a token, where values do not name their tokens."""
+    row = world.add_token(airflow.emulator.state, world.PERSON, opaque=True)
+    airflow.kept["password"] = airflow.kept[airflow.kind] = row["_value"]
+
+
+def test_a_first_token_that_is_only_probable_is_never_revoked(airflow: Airflow) -> None:
+    airflow.emulator.change_settings(opaque_tokens=True)
+    put_opaque_token(airflow)  # beside another of the user
+    before = set(token_ids(airflow))
+    assert len(before) == 2
+    rotate_often(airflow, 3, keep_previous_for=HOUR)
+    airflow.emulator.change_settings(opaque_tokens=False)
+    rotate_often(airflow, 2, keep_previous_for=HOUR)
+    find_nothing_to_do(airflow)
+    assert before < set(token_ids(airflow))
+
+
+def test_the_first_token_goes_where_values_name_no_token(airflow: Airflow) -> None:
+    airflow.emulator.change_settings(opaque_tokens=True)
+    airflow.emulator.delete_token(airflow.stored)
+    put_opaque_token(airflow)
+    (first,) = token_ids(airflow)
+    rotate_often(airflow, 4, keep_previous_for=2 * HOUR)
+    assert first not in token_ids(airflow)
+    assert_tidy(airflow)
+
+
+def test_a_kill_between_any_two_steps_forgets_no_token(emulator: Emulator) -> None:
+    airflow = Airflow(emulator, "own")
+    rotate_often(airflow, 1)
+    airflow.rotate(process := Process())
+    for number in range(1, len(process.events) + 1):
+        airflow.start_over()
+        (first,) = token_ids(airflow)
+        rotate_often(airflow, 1)
+        with contextlib.suppress(Killed):
+            airflow.rotate(Process(kill_at=number), revoke_others=True)
+        airflow.clock.sleep(3600)
+        rotate_often(airflow, 2)
+        assert first in token_ids(airflow)
+        airflow.clock.sleep(4 * 3600)
+        assert first in find_nothing_to_do(airflow)
+
+
+def test_descriptions_do_not_grow_without_end(airflow: Airflow) -> None:
+    """Each time, a person puts a token of their own in the place of ours."""
+    for _ in range(12):
+        rotate_often(airflow, 2, revoke_others=False)
+        token = airflow.emulator.add_token()
+        airflow.kept[airflow.kind] = token
+    assert max(len(row["description"]) for row in ours(airflow)) <= 255
 
 
 # ---------------------------------------------------------------------------------------------- what goes wrong
@@ -465,6 +688,43 @@ def test_a_token_that_is_being_stored_is_not_revoked(airflow: Airflow, rotated_b
     assert_tidy(airflow)
 
 
+class _Unreadable(Process):
+    """From one event on, the Variable cannot be read for a while."""
+
+    def __init__(self, airflow: Airflow, at: int, lasts: float) -> None:
+        super().__init__()
+        self._airflow = airflow
+        self._at = at
+        self._lasts = lasts
+
+    def event(self, name: str) -> None:
+        super().event(name)
+        if len(self.events) == self._at:
+            self._airflow.unreadable_until = self._airflow.clock.now + self._lasts
+
+
+@pytest.mark.parametrize("lasts", [20, 4000])
+def test_a_variable_that_cannot_be_read_between_any_two_steps(emulator: Emulator, lasts: float) -> None:
+    options = {"keep_previous_for": timedelta(0)}
+    airflow = Airflow(emulator, "variable")
+    airflow.rotate()
+    airflow.rotate(process := Process(), **options)
+    failures = 0
+    for number in range(1, len(process.events) + 1):
+        airflow.start_over()
+        stranger = airflow.emulator.add_token()
+        airflow.rotate()
+        failure = _failure_of(airflow, _Unreadable(airflow, number, lasts), options)
+        failures += failure is not None
+        assert failure is None or isinstance(failure, TrifactaTokenUnreadable)
+        assert_works(airflow)
+        airflow.clock.sleep(4000)
+        airflow.rotate(**options)
+        assert_tidy(airflow)
+        assert stranger in {row["_value"] for row in tokens(airflow)}
+    assert (failures > 0) == (lasts > 900)
+
+
 class _Kept(dict[str, str]):
     """What is kept, in a file: it outlives the process that wrote it."""
 
@@ -543,6 +803,7 @@ def test_chaos(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
             "lifetime_seconds": 90 * 86400,
             # Always; when it ends soon; never, since there is plenty of life.
             "rotate_when_remaining": chance.choice([None, timedelta(days=89), timedelta(days=1)]),
+            "revoke_others": chance.random() < 0.5,
         }
         for _ in range(chance.randrange(1, 5)):
             airflow.clock.sleep(chance.choice([0.5, 30, 200, 6 * 86400]))

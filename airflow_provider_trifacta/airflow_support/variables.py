@@ -1,0 +1,82 @@
+"""Reading a Variable, where one that cannot be read is not one that does not exist.
+
+Airflow asks one secrets backend after the other, its database or API server last, and goes on when one fails:
+where nobody could answer, it says that the Variable does not exist. So what Airflow does not find is looked for
+again, where failures show.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.providers.common.compat.sdk import Variable
+
+from airflow_provider_trifacta.airflow_support.database import tasks_use_the_database
+
+
+def read_variable(name: str) -> str | None:
+    """Return the value of a Variable, None when no place that Airflow asks has it.
+
+    :raises Exception: it could not be read, and may exist.
+    """
+    value = Variable.get(name, None)
+    if value is not None:
+        return str(value)
+    for backend in _secrets_backends():
+        if _has(backend, name):
+            raise LookupError("it exists, but Airflow gave no value")
+    return None
+
+
+def _secrets_backends() -> list[Any]:
+    """Return what Airflow asks for Variables in this process."""
+    if tasks_use_the_database():
+        from airflow.configuration import ensure_secrets_loaded
+
+        return list(ensure_secrets_loaded())
+    from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
+
+    return list(ensure_secrets_backend_loaded())
+
+
+def _has(backend: Any, name: str) -> bool:
+    """Return whether a secrets backend has a Variable.
+
+    :raises Exception: it cannot be told.
+    """
+    # Airflow's own two are asked otherwise: one swallows errors, the other cannot tell a value that it cannot
+    # decrypt from none.
+    kind = type(backend).__name__
+    if kind == "ExecutionAPISecretsBackend":
+        return _is_on_api_server(name)
+    if kind == "MetastoreBackend":
+        return _is_in_database(name)
+    try:
+        return backend.get_variable(key=name) is not None
+    except NotImplementedError:
+        return False  # It keeps connections only.
+
+
+def _is_on_api_server(name: str) -> bool:
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+    from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    # The API server says "not found" also when its database failed, but fails itself when it is to list the names.
+    # Airflow 3.3 and later has that.
+    if hasattr(Variable, "keys") and name in Variable.keys(name):
+        return True
+    answer = SUPERVISOR_COMMS.send(GetVariable(key=name))
+    if not isinstance(answer, ErrorResponse):
+        return True
+    if answer.error is not ErrorType.VARIABLE_NOT_FOUND:
+        raise AirflowRuntimeError(answer)
+    return False
+
+
+def _is_in_database(name: str) -> bool:
+    from airflow.models.variable import Variable as Row
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        return session.query(Row.key).filter(Row.key == name).first() is not None
