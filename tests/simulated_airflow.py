@@ -275,6 +275,6 @@ def _watched(process: Process, clock: EmulatorClock) -> Iterator[None]:
         mock.patch.object(TrifactaClient, "_transfer", watched),
         mock.patch.object(AsyncTrifactaClient, "_transfer", async_watched),
         mock.patch.object(TrifactaRunJobGroupOperator, "_hook", hook),
-        mock.patch.object(TrifactaJobGroupTrigger, "_hook", hook),
+        mock.patch.object(TrifactaJobGroupTrigger, "_hook", property(hook)),
     ):
         yield
