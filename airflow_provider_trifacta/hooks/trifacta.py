@@ -17,6 +17,7 @@ from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, ObjectStoragePath
 from asgiref.sync import sync_to_async
 
+from airflow_provider_trifacta.airflow_support.files import naming, save, target_of
 from airflow_provider_trifacta.airflow_support.rest_api import AirflowApi
 from airflow_provider_trifacta.api.access_tokens import current_of, list_tokens
 from airflow_provider_trifacta.api.arguments import check_seconds
@@ -24,9 +25,11 @@ from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
 from airflow_provider_trifacta.api.bound_operations import BoundOperations
 from airflow_provider_trifacta.api.client import TrifactaClient
 from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK, Clock
+from airflow_provider_trifacta.api.downloads import PDF, download_when_ready
 from airflow_provider_trifacta.api.errors import TrifactaAnswerNotUnderstood, TrifactaError, TrifactaNotFound
 from airflow_provider_trifacta.api.job_group_launch import JobGroupLaunch
 from airflow_provider_trifacta.api.messages import Id, Operation
+from airflow_provider_trifacta.api.operations import get_job_group_pdf_results
 from airflow_provider_trifacta.api.paging import Listing
 from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.settings import ClientSettings, default_user_agent
@@ -47,7 +50,6 @@ from airflow_provider_trifacta.connection import (
     settings_of,
     unknown_extras,
 )
-from airflow_provider_trifacta.tasks.results import save, target_of
 from airflow_provider_trifacta.token_stores import TokenStore, read_token, store_of
 
 T = TypeVar("T")
@@ -287,13 +289,23 @@ class TrifactaHook(BoundOperations, BaseHook):
     def get_job_group_pdf_results(
         self, job_group_id: Id, path: str | os.PathLike[str] | ObjectStoragePath
     ) -> Path | ObjectStoragePath:
-        """Stream the profile of a job group as PDF to a file (``getJobGroupPdfResults``).
+        """Bring the profile of a job group as PDF to a file (``getJobGroupPdfResults``).
+
+        The file appears when it is complete, never in part. A profile that is not ready is waited for, within the
+        retry budget.
 
         :param path: where to put the file, on this machine or in a storage that Airflow knows (``s3://...``).
+            Missing folders are made.
         :return: the path of the file.
+        :raises TrifactaConfigurationError: the path cannot be written; nothing was sent.
+        :raises TrifactaApiError: there is no profile, or it could not be read.
+        :raises TrifactaResultsNotSaved: it could not be written.
         """
         target = target_of("path", path)
-        save(lambda file: self.client.get_job_group_pdf_results(job_group_id, file), target)
+        operation = get_job_group_pdf_results(job_group_id)
+        fetch = functools.partial(download_when_ready, self.client, operation, content=PDF, clock=self.clock)
+        with naming("path", target):
+            save(fetch, target)
         return target
 
     # --------------------------------------------------------------------------------------------- Airflow's form
