@@ -1,10 +1,21 @@
-# One virtual environment a version of Airflow; PYTHON makes it.
+# One virtual environment a version of Airflow; PYTHON makes it. AIRFLOW=lowest is the lowest version of everything that
+# pyproject.toml promises.
 AIRFLOW ?= 3.3.2
 PYTHON ?= python3
 
 VENV := .venv/airflow-$(AIRFLOW)
 BIN := $(VENV)/bin
+ifeq ($(AIRFLOW),lowest)
+CONSTRAINTS := constraints/lowest.txt
+PINNED := the lowest that pyproject.toml promises
+# Its lower bounds without those of the tools for development. Airflow 2.11.0 allows universal-pathlib 0.3, which breaks
+# its ObjectStoragePath.
+WANTED := $(shell sed -nE '/^dev =/q; s/^ *"([a-z-]+)>=([0-9.]+)",$$/\1==\2/p' pyproject.toml) 'universal-pathlib<0.3'
+else
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
+PINNED := Airflow $(AIRFLOW)
+WANTED := apache-airflow==$(AIRFLOW)
+endif
 # The peer whose hook is run against the emulator. Without its hundred dependencies, and out of Airflow's sight.
 GOOGLE := apache-airflow-providers-google==22.8.0
 
@@ -42,16 +53,16 @@ screenshots: $(VENV)/installed  ## take the pictures in the documentation anew, 
 bench: $(VENV)/installed  ## what the clients cost, as ratios
 	$(BIN)/python demo/bench.py
 
-constraints:  ## pin the versions that a fresh installation gets now
+constraints:  ## pin the versions that a fresh installation gets now, with AIRFLOW=lowest the lowest
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev]' apache-airflow==$(AIRFLOW)
-	(echo "# Versions that the tests pass with on Airflow $(AIRFLOW). Made with: make constraints AIRFLOW=$(AIRFLOW)"; \
+	$(BIN)/pip install --quiet --editable '.[dev]' $(WANTED)
+	(echo "# Versions that the tests pass with ($(PINNED)). Made with: make constraints AIRFLOW=$(AIRFLOW)"; \
 	 $(BIN)/pip freeze --exclude-editable) > $(CONSTRAINTS)
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]' apache-airflow==$(AIRFLOW)
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
 
 $(VENV)/google: $(VENV)/installed

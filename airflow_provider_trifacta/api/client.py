@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from airflow_provider_trifacta.api.bound_operations import BoundOperations
 from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK, Clock
+from airflow_provider_trifacta.api.contents import PDF, Content, kind_of
 from airflow_provider_trifacta.api.credentials import Credential, StaticToken
 from airflow_provider_trifacta.api.errors import TrifactaError
 from airflow_provider_trifacta.api.exchange import Exchanger, Token, Transfer, is_saved
@@ -24,6 +25,9 @@ from airflow_provider_trifacta.api.requests_transport import RequestsTransport
 from airflow_provider_trifacta.api.settings import ClientSettings
 
 T = TypeVar("T")
+
+#: Accepted, and no content: the server has no result yet.
+_NOT_READY = (202, 204)
 
 
 class TrifactaClient(BoundOperations):
@@ -115,21 +119,28 @@ class TrifactaClient(BoundOperations):
         :param path: where to put the file; its folder must exist.
         :return: the path of the file.
         """
-        return self.download(get_job_group_pdf_results(job_group_id), path)
+        return self.download(get_job_group_pdf_results(job_group_id), path, content=PDF)
 
-    def download(self, operation: Operation[Any], path: str | os.PathLike[str]) -> Path:
+    def download(
+        self, operation: Operation[Any], path: str | os.PathLike[str], *, content: Content | None = None
+    ) -> Path:
         """Stream the answer to an operation to a file. The file appears when it is complete, never in part.
 
+        A result that is not ready, or is something else than was asked for, is asked for again like one that was
+        lost, within the retry budget.
+
         :param path: where to put the file; its folder must exist.
+        :param content: what the file has to hold; None takes everything but a page of HTML.
         :return: the path of the file.
-        :raises TrifactaAnswerNotUnderstood: the answer is a success, but not a 200, or a page of HTML.
+        :raises TrifactaAnswerNotUnderstood: the answer stayed something else, or was not ready in time.
+        :raises OSError: the file could not be written.
         """
         target = Path(path)
         # Not one of tempfile: those may be read by their owner only.
         part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         try:
             with part.open("xb") as file:
-                saving = _Saving(file)
+                saving = _Saving(file, part, content)
                 streamed: Operation[None] = replace(operation, decode=saving.check, secret_of=None)
                 drive(self._exchanger.send(streamed, saving.start), self._take)
             os.replace(part, target)
@@ -165,8 +176,10 @@ class _NotWritten(TrifactaError):
 class _Saving:
     """Fills a file with the body of an answer."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, path: Path, content: Content | None) -> None:
         self._file = file
+        self._path = path
+        self._content = content
 
     def start(self) -> Callable[[bytes], None]:
         """Begin anew: an earlier attempt may have left a part."""
@@ -181,6 +194,17 @@ class _Saving:
             raise _NotWritten(error) from None
 
     def check(self, answer: Answer) -> None:
-        """Make sure that the answer is the one that was saved."""
+        """Make sure that the answer was saved, and is what was asked for."""
+        if answer.status in _NOT_READY:
+            not_ready = answer.unusable("the result is not ready")
+            not_ready.hint = "The server is still at it: try again later, or raise the retry budget."
+            raise not_ready
         if not is_saved(answer.status, answer.headers):
             raise answer.not_understood(f"expected 200 with {answer.request.accept}")
+        try:
+            self._file.flush()
+            as_expected = self._content is None or self._content.is_in(self._path)
+        except OSError as error:
+            raise _NotWritten(error) from None
+        if self._content is not None and not as_expected:
+            raise answer.unusable(f"expected {self._content.name}, got {kind_of(self._path)}")

@@ -17,6 +17,7 @@ from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, ObjectStoragePath
 from asgiref.sync import sync_to_async
 
+from airflow_provider_trifacta.airflow_support.files import naming, save, target_of
 from airflow_provider_trifacta.airflow_support.rest_api import AirflowApi
 from airflow_provider_trifacta.api.access_tokens import current_of, list_tokens
 from airflow_provider_trifacta.api.arguments import check_seconds
@@ -54,7 +55,6 @@ from airflow_provider_trifacta.connection import (
     settings_of,
     unknown_extras,
 )
-from airflow_provider_trifacta.tasks.results import save, target_of
 from airflow_provider_trifacta.token_stores import TokenStore, read_token, store_of
 from airflow_provider_trifacta.tokens.patience import ReadingPatience
 
@@ -353,13 +353,21 @@ class TrifactaHook(BoundOperations, BaseHook):
     def get_job_group_pdf_results(
         self, job_group_id: Id, path: str | os.PathLike[str] | ObjectStoragePath
     ) -> Path | ObjectStoragePath:
-        """Stream the profile of a job group as PDF to a file (``getJobGroupPdfResults``).
+        """Save the profile of a job group as PDF to a file (``getJobGroupPdfResults``).
+
+        The file appears when it is complete, never in part. A profile that is not ready is waited for, within the
+        retry budget.
 
         :param path: where to put the file, on this machine or in a storage that Airflow knows (``s3://...``).
+            Missing folders are made.
         :return: the path of the file.
+        :raises TrifactaConfigurationError: the path cannot be written; nothing was sent.
+        :raises TrifactaApiError: there is no profile, or it could not be read.
+        :raises TrifactaResultsNotSaved: it could not be written.
         """
         target = target_of("path", path)
-        save(lambda file: self.client.get_job_group_pdf_results(job_group_id, file), target)
+        with naming("path", target):
+            save(lambda file: self.client.get_job_group_pdf_results(job_group_id, file), target)
         return target
 
     # --------------------------------------------------------------------------------------------- Airflow's form

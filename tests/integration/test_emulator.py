@@ -259,23 +259,26 @@ def test_runs_progress_by_seconds(emulator: Emulator, client: TrifactaClient) ->
 
 def test_job_groups_are_written_as_ordered(emulator: Emulator, client: TrifactaClient) -> None:
     identity = client.run_job_group(7)["id"]
-    (documented,) = client.list_job_library()
+    (documented,) = client.list_resource("jobLibrary")
     assert (documented["id"], documented["ranfrom"], documented["flowrun"]) == (identity, "api", None)
     emulator.change_settings(field_names="camel", null_references="null-id", ids="string")
-    (row,) = client.list_job_library()
+    (row,) = client.list_resource("jobLibrary")
     assert (row["id"], row["ranFrom"], row["flowRun"]) == (str(identity), "api", {"id": None})
     assert row["wrangledDataset"] == {"id": "7"}
-    assert client.get_job_group(identity)["flowRun"] == {"id": None}
+    assert client.get_resource("jobGroups", identity)["flowRun"] == {"id": None}
     emulator.change_settings(field_names="lower", null_references="absent", references="id-field", ids="number")
-    (row,) = client.list_job_groups()
+    (row,) = client.list_resource("jobGroups")
     assert (row["wrangleddatasetid"], row["creatorid"], row["createdat"]) == (7, 17, documented["createdAt"])
     assert not any(name.startswith("flowrun") for name in row)
-    assert client.get_job_group(identity, embed="wrangledDataset")["wrangleddataset"]["name"] == "Orders clean"
+    assert (
+        client.get_resource("jobGroups", identity, embed="wrangledDataset")["wrangleddataset"]["name"]
+        == "Orders clean"
+    )
     emulator.change_settings(field_names="documented", references="id", library_recipes=False)
-    (row,) = client.list_job_library()
+    (row,) = client.list_resource("jobLibrary")
     assert row["creator"] == 17
     assert "wrangledDataset" not in row
-    assert client.get_job_group(identity)["wrangledDataset"] == 7
+    assert client.get_resource("jobGroups", identity)["wrangledDataset"] == 7
 
 
 def test_the_source_of_a_job_group_has_the_word_that_was_ordered(
