@@ -8,7 +8,7 @@ import aiohttp
 from yarl import URL
 
 from airflow_provider_trifacta.api.bodies import CHUNK, BodyError, BodyReader
-from airflow_provider_trifacta.api.error_answers import no_answer
+from airflow_provider_trifacta.api.error_answers import no_answer, unreadable
 from airflow_provider_trifacta.api.errors import (
     TransportFailure,
     TrifactaApiError,
@@ -87,13 +87,11 @@ class AiohttpTransport:
                     pieces.extend(body.feed(data))
                 body.finish()
             except BodyError as error:
-                problem, lost = str(error), error.lost
+                response.close()
+                failure = unreadable(Answer(request, status, headers, b"", step.redactor), error)
             else:
                 return Answer(request, status, headers, b"".join(pieces), step.redactor)
-            response.close()
-        if lost:
-            raise no_answer(request, TransportFailure.LOST, problem, sent=True, redactor=step.redactor)
-        raise Answer(request, status, headers, b"", step.redactor).unusable(problem)
+        raise failure
 
 
 @functools.lru_cache(maxsize=8)

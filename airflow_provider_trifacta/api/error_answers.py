@@ -6,6 +6,7 @@ import json
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
+from airflow_provider_trifacta.api.bodies import BodyError
 from airflow_provider_trifacta.api.errors import (
     TransportFailure,
     TrifactaAnswerNotUnderstood,
@@ -139,6 +140,13 @@ def no_answer(
         reason=line(redactor.redact(reason), 500),
         sent=sent,
     )
+
+
+def unreadable(answer: Answer, error: BodyError) -> TrifactaApiError:
+    """Return the error for an answer whose body cannot be used, or did not arrive as a whole."""
+    if error.lost:
+        return no_answer(answer.request, TransportFailure.LOST, str(error), sent=True, redactor=answer.redactor)
+    return answer.unusable(str(error))
 
 
 def _envelope(answer: Answer) -> tuple[str | None, str | None, Any]:

@@ -6,14 +6,15 @@ two bytes of it, and a size that it must not exceed.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import socket
 import ssl
 import threading
 import time
+from collections.abc import Iterator
 from http.cookiejar import DefaultCookiePolicy
-from types import TracebackType
 from typing import Any
 
 import requests
@@ -21,7 +22,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from airflow_provider_trifacta.api.bodies import CHUNK, BodyError, BodyReader
-from airflow_provider_trifacta.api.error_answers import no_answer
+from airflow_provider_trifacta.api.error_answers import no_answer, unreadable
 from airflow_provider_trifacta.api.errors import (
     TransportFailure,
     TrifactaApiError,
@@ -62,7 +63,7 @@ class RequestsTransport:
         :raises TrifactaTransportError: there was none in time.
         :raises TrifactaAnswerNotUnderstood: there was one that cannot be read.
         """
-        with _Deadline(step.seconds) as deadline:
+        with _deadline(step.seconds) as deadline:
             try:
                 return self._transfer(step, deadline)
             except TrifactaError:
@@ -102,13 +103,11 @@ class RequestsTransport:
                         take(piece)
                 body.finish()
             except BodyError as error:
-                problem, lost = str(error), error.lost
+                response.close()
+                failure = unreadable(Answer(request, status, headers, b"", step.redactor), error)
             else:
                 return Answer(request, status, headers, b"".join(pieces), step.redactor)
-            response.close()
-        if lost:
-            raise no_answer(request, TransportFailure.LOST, problem, sent=True, redactor=step.redactor)
-        raise Answer(request, status, headers, b"", step.redactor).unusable(problem)
+        raise failure
 
 
 def _failure_of(step: Transfer, error: Exception) -> TrifactaApiError | TrifactaConfigurationError:
@@ -179,25 +178,11 @@ def _failure(error: Exception, cause: BaseException) -> TransportFailure:
 
 
 class _Deadline:
-    """The moment at which the present transfer of this thread must be over."""
-
-    current = threading.local()
+    """The moment at which a transfer must be over."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self.renew()
-
-    def __enter__(self) -> _Deadline:
-        self.current.deadline = self
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.current.deadline = None
 
     def renew(self) -> None:
         """Begin anew, since something has arrived that is worth it."""
@@ -214,6 +199,20 @@ class _Deadline:
         return left
 
 
+#: The deadline of the present transfer of each thread.
+_present = threading.local()
+
+
+@contextlib.contextmanager
+def _deadline(seconds: float) -> Iterator[_Deadline]:
+    """Bound the time of what this thread reads."""
+    _present.deadline = _Deadline(seconds)
+    try:
+        yield _present.deadline
+    finally:
+        _present.deadline = None
+
+
 class _TimedReader(io.RawIOBase):
     """Reads from a socket for no longer than the present transfer may take."""
 
@@ -225,7 +224,7 @@ class _TimedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        deadline: _Deadline | None = getattr(_Deadline.current, "deadline", None)
+        deadline: _Deadline | None = getattr(_present, "deadline", None)
         if deadline is not None:
             self._socket.settimeout(deadline.left())
         return self._raw.readinto(buffer)

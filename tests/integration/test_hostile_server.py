@@ -678,7 +678,7 @@ def test_the_socket_is_read_in_time_behind_a_closing_connection(raw: Raw) -> Non
         return False
 
     assert _client(raw(respond).url).get_job_group_status(5) == "Failed"
-    assert getattr(requests_transport._Deadline.current, "deadline", None) is None
+    assert getattr(requests_transport._present, "deadline", None) is None
 
 
 def test_no_error_of_the_library_comes_through(call: Caller, raw: Raw) -> None:
