@@ -240,7 +240,7 @@ def test_a_download_lasts_as_long_as_it_gets_on(raw: Raw, tmp_path: Path) -> Non
     def respond(connection: socket.socket, _: bytes) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/pdf\r\ncontent-length: 655360\r\n\r\n")
         for _ in range(10):
-            connection.sendall(b"x" * 65536)
+            connection.sendall(b"%PDF-" + b"x" * 65531)
             time.sleep(0.15)
 
     path = _client(raw(respond).url, read_timeout=1).get_job_group_pdf_results(5, tmp_path / "file")
