@@ -162,12 +162,13 @@ def _never_sent(error: Exception, cause: BaseException) -> bool:
 def _failure(error: Exception, cause: BaseException) -> TransportFailure:
     if isinstance(cause, (urllib3.exceptions.NameResolutionError, socket.gaierror)):
         return TransportFailure.NO_SUCH_HOST
+    if isinstance(error, requests.ConnectTimeout):
+        return TransportFailure.CONNECT_TIMEOUT
     if isinstance(cause, (TimeoutError, urllib3.exceptions.ReadTimeoutError)):
         return TransportFailure.READ_TIMEOUT
     if type(error) is requests.ConnectionError and _never_sent(error, cause):
         return TransportFailure.NOT_CONNECTED
     return {
-        requests.ConnectTimeout: TransportFailure.CONNECT_TIMEOUT,
         requests.ReadTimeout: TransportFailure.READ_TIMEOUT,
         requests.exceptions.SSLError: TransportFailure.TLS,
         requests.exceptions.ProxyError: TransportFailure.PROXY,

@@ -39,6 +39,7 @@ from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.retries import RetryPolicy
 from airflow_provider_trifacta.api.settings import ClientSettings, default_user_agent
 from airflow_provider_trifacta.api.submission import Submission, submit_once
+from airflow_provider_trifacta.api.text import line
 from airflow_provider_trifacta.api.timestamps import epoch_milliseconds
 from airflow_provider_trifacta.connection import (
     CONN_TYPE,
@@ -395,7 +396,7 @@ class TrifactaHook(BoundOperations, BaseHook):
         except Exception as error:
             # The form shows what is returned and hides what is raised.
             return False, f"{type(error).__name__}: {error}"
-        who = person.get("email") or person.get("name") or f"user {person.get('id')}"
+        who = line(str(person.get("email") or person.get("name") or f"user {person['id']}"), 200)
         return True, f"Connected to {settings.base_url}. The token belongs to {who}."
 
     @classmethod
