@@ -30,12 +30,14 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaDuplicateExecution,
     TrifactaError,
     TrifactaServerError,
+    TrifactaSubmitOutcomeUnknown,
     TrifactaTransportError,
 )
 from airflow_provider_trifacta.api.retries import RetryPolicy
 from airflow_provider_trifacta.api.settings import ClientSettings
 from airflow_provider_trifacta.api.statuses import is_success
 from airflow_provider_trifacta.emulator import Emulator
+from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 from airflow_provider_trifacta.triggers.job_group import TrifactaJobGroupTrigger
 
 Raw = Callable[..., RawServer]
@@ -334,6 +336,25 @@ def test_a_list_without_end(call: Caller, raw: Raw, monkeypatch: pytest.MonkeyPa
 
 
 # ------------------------------------------------------------------------------------------------------ odd shapes
+
+
+@pytest.mark.parametrize("row", [{"wrangledDataset": {"id": 8}}, {"wrangledDataset": {"id": 7}}, {}])
+def test_a_lost_submit_is_not_looked_for_in_a_list_without_end(connect: Any, raw: Raw, row: Any) -> None:
+    def respond(connection: socket.socket, request: bytes) -> bool | None:
+        if request.startswith(b"POST"):
+            return False
+        offset = int((request.split(b"offset=")[1:] or [b"0&"])[0].split(b"&")[0])
+        rows = [{"id": 1 + offset + number, **row} for number in range(100)]
+        connection.sendall(answer(json.dumps({"id": 17, "data": rows, "count": 10**9})))
+        return None
+
+    server = raw(respond)
+    connect(server.url)
+    with pytest.raises(TrifactaSubmitOutcomeUnknown, match=r"not ended after|looked up"):
+        TrifactaHook(clock=FakeClock()).submit_job_group(7)
+    assert sum(request.startswith(b"POST") for request in server.requests) == 1
+    assert len(server.requests) < 200
+
 
 ODD_JSON = [
     b"[" * 100_000,
