@@ -8,7 +8,7 @@ import aiohttp
 from yarl import URL
 
 from airflow_provider_trifacta.api.bodies import CHUNK, BodyError, BodyReader
-from airflow_provider_trifacta.api.error_answers import no_answer, unreadable
+from airflow_provider_trifacta.api.error_answers import no_answer, without_body
 from airflow_provider_trifacta.api.errors import (
     TransportFailure,
     TrifactaApiError,
@@ -16,7 +16,7 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaError,
 )
 from airflow_provider_trifacta.api.exchange import Transfer
-from airflow_provider_trifacta.api.messages import MAX_ANSWER, Answer, answer_headers
+from airflow_provider_trifacta.api.messages import Answer, answer_headers
 from airflow_provider_trifacta.api.settings import ClientSettings
 from airflow_provider_trifacta.api.tls import tls_context
 
@@ -82,16 +82,16 @@ class AiohttpTransport:
                 return Answer(request, status, headers, b"", step.redactor)
             pieces: list[bytes] = []
             try:
-                body = BodyReader(headers, MAX_ANSWER)
+                body = BodyReader(headers, request.max_bytes)
                 async for data in response.content.iter_chunked(CHUNK):
                     pieces.extend(body.feed(data))
                 body.finish()
             except BodyError as error:
                 response.close()
-                failure = unreadable(Answer(request, status, headers, b"", step.redactor), error)
+                problem = error
             else:
                 return Answer(request, status, headers, b"".join(pieces), step.redactor)
-        raise failure
+        return without_body(Answer(request, status, headers, b"", step.redactor), problem)
 
 
 @functools.lru_cache(maxsize=8)

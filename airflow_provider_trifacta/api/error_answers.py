@@ -142,11 +142,16 @@ def no_answer(
     )
 
 
-def unreadable(answer: Answer, error: BodyError) -> TrifactaApiError:
-    """Return the error for an answer whose body cannot be used, or did not arrive as a whole."""
+def without_body(answer: Answer, error: BodyError) -> Answer:
+    """Return an answer whose body cannot be used: its status says enough, unless that is a success.
+
+    :raises TrifactaApiError: it is a success.
+    """
+    if answer.status >= 300:
+        return answer
     if error.lost:
-        return no_answer(answer.request, TransportFailure.LOST, str(error), sent=True, redactor=answer.redactor)
-    return answer.unusable(str(error))
+        raise no_answer(answer.request, TransportFailure.LOST, str(error), sent=True, redactor=answer.redactor)
+    raise answer.unusable(str(error))
 
 
 def _envelope(answer: Answer) -> tuple[str | None, str | None, Any]:

@@ -47,6 +47,7 @@ class Request:
     :param accept: media type asked for.
     :param repeatable: whether sending it twice has the effect of sending it once; decided by the method
         when None.
+    :param max_bytes: how large its answer may be, decompressed, where that is kept in memory.
     :param confidential: whether its answer may hold a secret that nobody knows yet; it is never quoted.
     :raises TrifactaConfigurationError: something in it cannot be sent; names it.
     """
@@ -58,6 +59,7 @@ class Request:
     headers: Mapping[str, str] | None = None
     accept: str = "application/json"
     repeatable: bool | None = None
+    max_bytes: int = MAX_ANSWER
     confidential: bool = False
     #: The bytes of the JSON body, None when there is none.
     encoded_body: bytes | None = field(init=False, repr=False, compare=False)

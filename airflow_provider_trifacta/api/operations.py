@@ -46,6 +46,8 @@ from airflow_provider_trifacta.api.timestamps import epoch_milliseconds
 Names = str | Sequence[str] | None
 DateFilter = Mapping[str, Mapping[str, datetime | int]] | None
 _LONGEST_STATUS = 100
+#: Bytes of an answer to a poll: a triggerer may wait for thousands at a time.
+_MAX_STATUS = 1024 * 1024
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 FilterType = Literal["fuzzy", "contains", "exact", "exactIgnoreCase"] | None
 
@@ -236,10 +238,11 @@ def get_job_group_status(job_group_id: Id) -> Operation[str]:
 
     def without_route(error: TrifactaApiError) -> Operation[str] | None:
         if isinstance(error, TrifactaNotFound) and error.name == "RouteNotFoundException":
-            return Operation(Request("GET", _job_group(job_group_id)), _status)
+            return Operation(Request("GET", _job_group(job_group_id), max_bytes=_MAX_STATUS), _status)
         return None
 
-    return Operation(Request("GET", _job_group(job_group_id, "/status")), _status, without_route)
+    request = Request("GET", _job_group(job_group_id, "/status"), max_bytes=_MAX_STATUS)
+    return Operation(request, _status, without_route)
 
 
 def get_jobs_for_job_group(job_group_id: Id) -> Operation[list[Job]]:
@@ -401,7 +404,8 @@ def count_job_library(
 
 def get_job_status(job_id: Id) -> Operation[str]:
     """Get the status word of one job of a job group (``getJobStatus``)."""
-    return Operation(Request("GET", f"/v4/jobs/{path_segment(job_id, 'job_id')}/status"), _status)
+    path = f"/v4/jobs/{path_segment(job_id, 'job_id')}/status"
+    return Operation(Request("GET", path, max_bytes=_MAX_STATUS), _status)
 
 
 def create_api_access_token(

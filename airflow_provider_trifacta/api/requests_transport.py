@@ -22,7 +22,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from airflow_provider_trifacta.api.bodies import CHUNK, BodyError, BodyReader
-from airflow_provider_trifacta.api.error_answers import no_answer, unreadable
+from airflow_provider_trifacta.api.error_answers import no_answer, without_body
 from airflow_provider_trifacta.api.errors import (
     TransportFailure,
     TrifactaApiError,
@@ -30,7 +30,7 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaError,
 )
 from airflow_provider_trifacta.api.exchange import Transfer, is_saved
-from airflow_provider_trifacta.api.messages import MAX_ANSWER, MAX_DOWNLOAD, Answer, answer_headers
+from airflow_provider_trifacta.api.messages import MAX_DOWNLOAD, Answer, answer_headers
 from airflow_provider_trifacta.api.settings import ClientSettings
 
 
@@ -95,7 +95,7 @@ class RequestsTransport:
             saved = step.save is not None and is_saved(status, headers)
             take = step.save() if saved and step.save else pieces.append
             try:
-                body = BodyReader(headers, MAX_DOWNLOAD if saved else MAX_ANSWER)
+                body = BodyReader(headers, MAX_DOWNLOAD if saved else request.max_bytes)
                 for data in response.raw.stream(CHUNK, decode_content=False):
                     if saved:
                         deadline.renew()
@@ -104,10 +104,10 @@ class RequestsTransport:
                 body.finish()
             except BodyError as error:
                 response.close()
-                failure = unreadable(Answer(request, status, headers, b"", step.redactor), error)
+                problem = error
             else:
                 return Answer(request, status, headers, b"".join(pieces), step.redactor)
-        raise failure
+        return without_body(Answer(request, status, headers, b"", step.redactor), problem)
 
 
 def _failure_of(step: Transfer, error: Exception) -> TrifactaApiError | TrifactaConfigurationError:

@@ -288,6 +288,19 @@ def test_an_answer_without_end(call: Caller, raw: Raw) -> None:
         call(ops.get_job_group(5), raw(respond).url, budget=0)
 
 
+@pytest.mark.parametrize("body", [b" " * 2**26, b"not gzip"], ids=["huge", "odd"])
+def test_a_server_error_with_a_body_that_cannot_be_used_is_outlived(call: Caller, raw: Raw, body: bytes) -> None:
+    def respond(connection: socket.socket, _: bytes) -> None:
+        if len(server.requests) < 4:
+            encoding = [] if len(body) > 100 else [b"content-encoding: gzip"]
+            connection.sendall(answer(body, "502 Bad Gateway", *encoding))
+        else:
+            connection.sendall(answer('"Complete"'))
+
+    server = raw(respond)
+    assert call(ops.get_job_group_status(5), server.url) == "Complete"
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "identity", ""])
 def test_answers_may_be_compressed(call: Caller, raw: Raw, encoding: str) -> None:
     plain = json.dumps({"id": 5, "name": "x" * 200_000}).encode()
