@@ -10,7 +10,7 @@ Those of the API are drawn as a tree in :mod:`airflow_provider_trifacta.api.erro
     │   ├── TrifactaJobGroupStatusUnknown    its status stayed a word that nobody knows
     │   └── TrifactaAwaitedJobGroupFailed    a sensor's: not retried, since the end of a job group is final
     ├── TrifactaWaitFailed                   its status could not be read for the retry budget
-    ├── TrifactaResultsNotSaved              it is Complete, but a result asked for could not be brought
+    ├── TrifactaResultsNotSaved              it is Complete, but a result asked for could not be saved
     │   └── TrifactaProfileMissing           it ran without profiling; not retried
     ├── TrifactaRotationError                no token was rotated, or left-overs not revoked; the stored one works
     ├── TrifactaTokenUnreadable              the token could not be read where it is kept (a TrifactaApiError)
@@ -127,7 +127,7 @@ class TrifactaWaitFailed(TrifactaError):
 
 
 class TrifactaResultsNotSaved(TrifactaError):
-    """A job group is ``Complete``, but a result that was asked for could not be brought."""
+    """A job group is ``Complete``, but a result that was asked for could not be saved."""
 
 
 class TrifactaProfileMissing(TrifactaResultsNotSaved, AirflowFailException):

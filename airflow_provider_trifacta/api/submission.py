@@ -36,6 +36,7 @@ from airflow_provider_trifacta.api.logs import Log
 from airflow_provider_trifacta.api.messages import JsonObject, Operation
 from airflow_provider_trifacta.api.procedures import Pause, Procedure
 from airflow_provider_trifacta.api.retries import RetryPolicy, may_have_been_carried_out
+from airflow_provider_trifacta.api.text import sentence
 
 #: Seconds for which a run that provably exists is looked for: lists may lag.
 _PATIENCE_FOR_EXISTING = 120.0
@@ -284,7 +285,7 @@ class _Search:
             try:
                 found = yield from self._look(shown)
             except TrifactaApiError as error:
-                raise self.unknown(f"{reason}. It could not be looked for: {error}") from error
+                raise self.unknown(f"{sentence(reason)} It could not be looked for: {error}") from error
             run = shown.only
             confirmed = run is not None and shown.confirmed(run)
             if confirmed and run is not None and run.doubt is None:
@@ -294,7 +295,7 @@ class _Search:
                 if confirmed and exists:
                     return run
                 if shown.candidates:
-                    raise self.unknown(f"{reason}. {why_undecided(shown.candidates)}", shown.candidates)
+                    raise self.unknown(f"{sentence(reason)} {why_undecided(shown.candidates)}", shown.candidates)
                 return None
             yield Pause(pause * (0.9 + 0.2 * self._random()))
             pause = min(pause * _GROWTH, _LONGEST_PAUSE)

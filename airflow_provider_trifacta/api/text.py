@@ -32,3 +32,8 @@ def line(text: str, limit: int = MAX_LINE) -> str:
 def is_line(text: str, limit: int) -> bool:
     """Return whether text is fit to be shown as it is."""
     return len(text) <= limit and not _UNFIT_IN_LINE.search(text)
+
+
+def sentence(text: str) -> str:
+    """Return text with a full stop, unless it ends like a sentence."""
+    return text if text.endswith((".", "!", "?", "]")) else f"{text}."

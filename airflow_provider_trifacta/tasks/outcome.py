@@ -17,6 +17,7 @@ from airflow_provider_trifacta.api.reports import (
     explain_failure,
 )
 from airflow_provider_trifacta.api.statuses import is_canceled, is_success
+from airflow_provider_trifacta.api.text import sentence
 from airflow_provider_trifacta.api.timestamps import spoken
 from airflow_provider_trifacta.exceptions import (
     TrifactaJobGroupCanceled,
@@ -118,7 +119,7 @@ def wait_failed(hook: TrifactaHook, job_group_id: int | str, reason: str) -> Tri
     """Return the error for a wait that could not look."""
     return TrifactaWaitFailed(
         f"The status of job group {job_group_id} could not be read, so it may still be running: "
-        f"{_sentence(reason)} A retry of the task goes on with it. See {link_of(hook, job_group_id)}"
+        f"{sentence(reason)} A retry of the task goes on with it. See {link_of(hook, job_group_id)}"
     )
 
 
@@ -133,7 +134,7 @@ def deadline_passed(
     log_without_stack(TrifactaJobGroupError)
     link = link_of(hook, job_group_id)
     return TrifactaJobGroupTimeout(
-        f"Job group {job_group_id} did not end within the execution_timeout of {limit}; {_sentence(canceled)} "
+        f"Job group {job_group_id} did not end within the execution_timeout of {limit}; {sentence(canceled)} "
         f"{_NEW_ONE} See {link}",
         job_group_id=job_group_id,
         status=status,
@@ -158,7 +159,7 @@ def _why(
         said = [f"Job group {job_group_id} failed:"]
     else:
         said = [f"Job group {job_group_id} failed: the API does not say which of its jobs, or why."]
-    said += [_sentence(str(job)) for job in failed_jobs[:_JOBS_NAMED]]
+    said += [sentence(str(job)) for job in failed_jobs[:_JOBS_NAMED]]
     if len(failed_jobs) > _JOBS_NAMED:
         said.append(f"And {len(failed_jobs) - _JOBS_NAMED} more.")
     if description.recipe_id is not None:
@@ -189,7 +190,3 @@ def _log_summary(
         if len(lines) > _OUTPUTS_LISTED:
             log.info("and %d more", len(lines) - _OUTPUTS_LISTED)
         log.info("::endgroup::")
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith((".", "!", "?", "]")) else f"{text}."

@@ -105,6 +105,6 @@ def _explained(job_group_id: int | str, what: str, target: object) -> Iterator[N
     except Exception as error:
         kind = "" if isinstance(error, TrifactaApiError) else f"{type(error).__name__}: "
         raise TrifactaResultsNotSaved(
-            f"Job group {job_group_id} is Complete, but its {what} could not be brought to {target}: "
+            f"Job group {job_group_id} is Complete, but its {what} could not be saved to {target}: "
             f"{kind}{error}. A retry of the task tries it again and starts no new job group"
         ) from error

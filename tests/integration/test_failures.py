@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from support import FakeTaskInstance, RawServer, run_deferred
 
+from airflow_provider_trifacta import token_stores
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.exceptions import TrifactaError
 from airflow_provider_trifacta.operators.access_token import TrifactaRotateApiAccessTokenOperator
@@ -90,7 +92,8 @@ def _feature_off(world: World) -> Any:
     world.emulator.change_settings(access_tokens_enabled=False)
     world.connect(world.emulator, token_variable="trifacta_token", retry_budget=0)
     operator = TrifactaRotateApiAccessTokenOperator(task_id="rotate", lifetime_seconds=86400)
-    return operator.execute({"ti": FakeTaskInstance()})
+    with mock.patch.object(token_stores, "read_variable", return_value=None):
+        return operator.execute({"ti": FakeTaskInstance()})
 
 
 @case("The recipe was deleted (410)")
@@ -189,6 +192,30 @@ def _setting(world: World) -> Any:
     return world.run()
 
 
+@case("The Variable with the token cannot be read")
+def _unreadable_variable(world: World) -> Any:
+    def unreadable(name: str) -> None:
+        raise ConnectionError("the API server of Airflow gives no answer")
+
+    world.connect(world.emulator, token_variable="trifacta_token")
+    with mock.patch.object(token_stores, "read_variable", unreadable):
+        return world.run()
+
+
+@case("It is not certain that a job group is the one that was started")
+def _doubt(world: World) -> Any:
+    world.emulator.change_settings(source_word="rest")
+    world.emulator.order("runJobGroup", "reset", after=True)
+    return world.run()
+
+
+@case("A result is not what was asked for")
+def _odd_result(world: World) -> Any:
+    world.emulator.order("getJobGroupPdfResults", "status", status=200, call=None)
+    world.connect(world.emulator, retry_budget=0)
+    return world.run(overrides={"profiler": True}, profile_pdf_path=str(world.folder / "profile.pdf"))
+
+
 @case("The recipe fails")
 def _failed_wrangle(world: World) -> Any:
     return world.run(wrangled_dataset_id=8)
@@ -241,7 +268,7 @@ def world(emulator: Emulator, connect: Callable[..., None], tmp_path: Path) -> W
 def test_the_page_shows_what_a_person_reads(world: World, title: str) -> None:
     with pytest.raises(TrifactaError) as caught:
         CASES[title](world)
-    section = _section(title, caught.value, world.emulator)
+    section = _section(title, caught.value, world.folder)
     if os.environ.get("UPDATE_DOCS"):
         _write(title, section)
     assert section in PAGE.read_text(), "the page is not up to date: see the docstring of this file"
@@ -257,9 +284,10 @@ def test_every_text_says_what_to_do() -> None:
         assert re.search(r"[Cc]heck|retry|administrator|says how long|spread the calls", text), text
 
 
-def _section(title: str, error: BaseException, emulator: Emulator) -> str:
+def _section(title: str, error: BaseException, folder: Path) -> str:
     """Return the section of a failure in the page, without what differs from run to run."""
     text = re.sub(r"http://127\.0\.0\.1:\d+", "https://trifacta.example.com", str(error))
+    text = text.replace(str(folder), "/results")
     for pattern, shown in {
         r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": "2f6c1f0e-4a52-4c8e-9d1f-0c2f7a9b3e41",
         r"host='127.0.0.1', port=\d+": "host='trifacta.example.com', port=443",

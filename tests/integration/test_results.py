@@ -506,9 +506,7 @@ def test_a_broken_upload_leaves_what_was_there(
     url, path = f"{storage.protocol}://bucket/folder [a*]/result", "/bucket/folder [a*]/result"
     if there:
         storage.store[path] = MemoryFile(storage, path, b"of yesterday")
-    with pytest.raises(
-        TrifactaResultsNotSaved, match=r"brought to .*result: ConnectionResetError: the storage is"
-    ):
+    with pytest.raises(TrifactaResultsNotSaved, match=r"saved to .*result: ConnectionResetError: the storage is"):
         run(**{name: url})
     assert {path: file.getvalue() for path, file in storage.store.items()} == (
         {path: b"of yesterday"} if there else {}
