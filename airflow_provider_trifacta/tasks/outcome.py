@@ -84,8 +84,8 @@ def conclude(hook: TrifactaHook, job_group_id: int | str, status: str, log: Log,
         failed_jobs = hook.run(explain_failure(job_group_id))
     why = _why(job_group_id, description, failed_jobs, canceled=canceled, own=own, link=link)
     # Airflow logs an error on one line: here it is in lines that fit on a screen.
-    for sentence in why:
-        log.error("%s", sentence)
+    for part in why:
+        log.error("%s", part)
     log_without_stack(TrifactaJobGroupError)
     raise (TrifactaJobGroupCanceled if canceled else TrifactaJobGroupFailed)(
         " ".join(why),
