@@ -232,7 +232,7 @@ def extra_of(connection: AirflowConnection) -> dict[str, Any]:
     try:
         # Not Airflow's own property: it logs broken JSON and goes on without it.
         extra = json.loads(connection.extra) if connection.extra else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TrifactaConfigurationError(f"extra: is not valid JSON ({error})") from None
     if not isinstance(extra, dict):
         raise TrifactaConfigurationError("extra: is not a JSON object")

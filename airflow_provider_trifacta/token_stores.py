@@ -11,6 +11,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies
 
 from airflow.providers.common.compat.sdk import Variable, mask_secret, redact
 
@@ -81,9 +82,10 @@ def read_token(connection: AirflowConnection) -> str:
     store = store_of(connection)
     token = usable_token(store.read(), connection, _name_of(store))
     mask_secret(token)
-    proxy = urlsplit(extra_of(connection).get("proxy", ""))
-    if proxy.password:
-        mask_secret(unquote(proxy.password))
+    for proxy in (extra_of(connection).get("proxy", ""), *getproxies().values()):
+        password = urlsplit(proxy).password
+        if password:
+            mask_secret(unquote(password))
     return token
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
+from typing import Any
 
 import aiohttp
+from aiohttp.connector import Connection
 from yarl import URL
 
 from airflow_provider_trifacta.api.bodies import CHUNK, BodyError, BodyReader
@@ -14,6 +17,7 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaApiError,
     TrifactaConfigurationError,
     TrifactaError,
+    TrifactaTransportError,
 )
 from airflow_provider_trifacta.api.exchange import Transfer
 from airflow_provider_trifacta.api.messages import Answer, answer_headers
@@ -35,7 +39,7 @@ class AiohttpTransport:
 
     def _new_session(self) -> aiohttp.ClientSession:
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls),
+            connector=_Connector(ssl=self._tls),
             proxy=self._proxy,
             # The token says who calls. A cookie might say it is somebody else, or the previous token.
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -88,10 +92,30 @@ class AiohttpTransport:
                 body.finish()
             except BodyError as error:
                 response.close()
-                problem = error
+                problem: BodyError | TrifactaTransportError = error
+            except Exception as error:
+                problem = _no_answer(step, error, status)
             else:
                 return Answer(request, status, headers, b"".join(pieces), step.redactor)
         return without_body(Answer(request, status, headers, b"", step.redactor), problem)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Keeps connections, and takes none of them on which something has arrived that nobody asked for.
+
+    aiohttp would give it as the answer to the next call.
+    """
+
+    async def connect(self, *args: Any, **kwargs: Any) -> Connection:
+        """Return a connection on which nothing has arrived."""
+        # What has arrived is only read when the event loop gets to it: once for the selector, once for the reader.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        while True:
+            connection = await super().connect(*args, **kwargs)
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
 
 
 @functools.lru_cache(maxsize=8)
@@ -102,6 +126,10 @@ def _timeout(connect: float, read: float) -> aiohttp.ClientTimeout:
 def _failure_of(step: Transfer, error: Exception) -> TrifactaApiError | TrifactaConfigurationError:
     if isinstance(error, aiohttp.InvalidURL):
         return TrifactaConfigurationError(step.redactor.redact(f"The request cannot be sent: {error}"))
+    return _no_answer(step, error)
+
+
+def _no_answer(step: Transfer, error: Exception, status: int | None = None) -> TrifactaTransportError:
     name = type(error).__name__
     return no_answer(
         step.request,
@@ -113,6 +141,7 @@ def _failure_of(step: Transfer, error: Exception) -> TrifactaApiError | Trifacta
             error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
         ),
         redactor=step.redactor,
+        status=status,
     )
 
 

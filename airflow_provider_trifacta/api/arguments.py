@@ -26,7 +26,7 @@ def check_id(name: str, value: Any) -> Id:
         raise TrifactaConfigurationError(
             f"{name}: expected an id (an integer or a text), got {type(value).__name__} {value!r}"
         )
-    text = str(value).strip()
+    text = _text_of(name, value)
     if not text:
         raise TrifactaConfigurationError(f"{name}: is empty")
     if text in ("None", "null"):
@@ -42,6 +42,13 @@ def check_id(name: str, value: Any) -> Id:
     return value if isinstance(value, int) else text
 
 
+def _text_of(name: str, value: int | str) -> str:
+    try:
+        return str(value).strip()
+    except ValueError:  # Python refuses to write numbers of thousands of digits
+        raise TrifactaConfigurationError(f"{name}: is a number with too many digits") from None
+
+
 def path_segment(value: Id, name: str = "id") -> str:
     """Return an id as one percent-encoded segment of a path.
 
@@ -49,7 +56,7 @@ def path_segment(value: Id, name: str = "id") -> str:
     """
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise TrifactaConfigurationError(f"{name}: {value!r} is neither an integer nor a text")
-    text = str(value).strip()
+    text = _text_of(name, value)
     # Dots cannot be protected by percent-encoding: HTTP libraries undo it and walk up the path.
     if text in ("", ".", ".."):
         raise TrifactaConfigurationError(f"{name}: {value!r} is not an id")

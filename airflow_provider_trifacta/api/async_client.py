@@ -29,6 +29,8 @@ class AsyncTrifactaClient(BoundOperations):
     :param credential: gives the token; a string is taken as one that never changes.
     :param clock: time; tests pass their own.
     :param random_number: gives numbers in [0, 1), for jitter.
+    :param reached: whether the API is known to have answered there before: then what is no answer of the API is
+        outlived, and not taken for a wrong base URL.
     """
 
     def __init__(
@@ -38,12 +40,13 @@ class AsyncTrifactaClient(BoundOperations):
         *,
         clock: Clock = SYSTEM_CLOCK,
         random_number: Callable[[], float] = random.random,
+        reached: bool = False,
     ) -> None:
         self.settings = settings
         self._credential = AsyncStaticToken(credential) if isinstance(credential, str) else credential
         self._clock = clock
         self._transport: AiohttpTransport | None = None
-        self._exchanger = Exchanger(settings, settings.redactor(), clock, random_number)
+        self._exchanger = Exchanger(settings, settings.redactor(), clock, random_number, reached=reached)
 
     async def __aenter__(self) -> AsyncTrifactaClient:
         self._transport = AiohttpTransport(self.settings)

@@ -13,14 +13,7 @@ _EITHER_HEADER = 32 + zlib.MAX_WBITS
 
 
 class BodyError(Exception):
-    """A body that cannot be used.
-
-    :param lost: whether a part of it did not arrive; otherwise it is not what was asked for.
-    """
-
-    def __init__(self, problem: str, *, lost: bool = False) -> None:
-        super().__init__(problem)
-        self.lost = lost
+    """A body that cannot be used; says why."""
 
 
 class BodyReader:
@@ -64,7 +57,7 @@ class BodyReader:
         # Neither older urllib3 nor a decompressor notices.
         cut = self._declared is not None and self._received < self._declared
         if cut or (self._gzip is not None and self._received and not self._gzip.eof):
-            raise BodyError("the answer is cut short", lost=True)
+            raise BodyError("the answer is cut short")
 
     def _decompressed(self, data: bytes) -> Iterator[bytes]:
         if self._gzip is None:

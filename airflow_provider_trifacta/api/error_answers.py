@@ -62,14 +62,13 @@ def is_permanent_refusal(error: TrifactaApiError) -> bool:
 def says_gone(error: TrifactaApiError) -> bool:
     """Return whether an answer says that the object asked for does not exist (any more).
 
-    A 404 of a proxy or for a missing route says nothing about the object. What does not exist is also reported as
-    400 (api/README.md, section 7).
+    A 404 or 410 of a proxy, or for a missing route, says nothing about the object. What does not exist is also
+    reported as 400 (api/README.md, section 7).
     """
-    if isinstance(error, TrifactaGone):
-        return True
     if error.name is None or error.name == "RouteNotFoundException":
         return False
-    return isinstance(error, TrifactaNotFound) or (error.status == 400 and "NotFound" in error.name)
+    gone = isinstance(error, (TrifactaGone, TrifactaNotFound))
+    return gone or (error.status == 400 and "NotFound" in error.name)
 
 
 def says_not_profiled(error: BaseException | None) -> bool:
@@ -114,7 +113,8 @@ def redirect_of(answer: Answer, url: str) -> str | None:
     location = answer.headers.get("location", "").strip()
     try:
         target = quote(urljoin(url, location), safe=_URL_CHARACTERS)
-        same_origin = _origin(target) == _origin(url)
+        # A user name and password in it would be sent in place of the token.
+        same_origin = _origin(target) == _origin(url) and "@" not in urlsplit(target).netloc
     except ValueError:
         target, same_origin = "", False
     if answer.request.method == "GET" and same_origin and target != url:
@@ -127,11 +127,18 @@ def redirect_of(answer: Answer, url: str) -> str | None:
 
 
 def no_answer(
-    request: Request, failure: TransportFailure, reason: str, *, sent: bool, redactor: Redactor
+    request: Request,
+    failure: TransportFailure,
+    reason: str,
+    *,
+    sent: bool,
+    redactor: Redactor,
+    status: int | None = None,
 ) -> TrifactaTransportError:
     """Return the error for a call that had no answer.
 
     :param reason: what the HTTP library says.
+    :param status: of the answer, when it began and did not arrive as a whole.
     """
     return TrifactaTransportError(
         method=request.method,
@@ -139,19 +146,18 @@ def no_answer(
         failure=failure,
         reason=line(redactor.redact(reason), 500),
         sent=sent,
+        status=status,
     )
 
 
-def without_body(answer: Answer, error: BodyError) -> Answer:
+def without_body(answer: Answer, problem: BodyError | TrifactaTransportError) -> Answer:
     """Return an answer whose body cannot be used: its status says enough, unless that is a success.
 
     :raises TrifactaApiError: it is a success.
     """
     if answer.status >= 300:
         return answer
-    if error.lost:
-        raise no_answer(answer.request, TransportFailure.LOST, str(error), sent=True, redactor=answer.redactor)
-    raise answer.unusable(str(error))
+    raise answer.unusable(str(problem)) if isinstance(problem, BodyError) else problem
 
 
 def _envelope(answer: Answer) -> tuple[str | None, str | None, Any]:

@@ -256,11 +256,21 @@ class TrifactaTransportError(TrifactaApiError):
     :param reason: what the HTTP library says.
     :param sent: False when the request provably never reached the server (host not found, connection
         refused, no TLS); True when it may have.
+    :param status: of the answer, when it began and did not arrive as a whole.
     """
 
-    def __init__(self, *, method: str, path: str, failure: TransportFailure, reason: str, sent: bool) -> None:
-        message = f"no answer: {failure.value} ({reason})"
-        super().__init__(method=method, path=path, message=message)
+    def __init__(
+        self,
+        *,
+        method: str,
+        path: str,
+        failure: TransportFailure,
+        reason: str,
+        sent: bool,
+        status: int | None = None,
+    ) -> None:
+        message = f"no {'' if status is None else 'whole '}answer: {failure.value} ({reason})"
+        super().__init__(method=method, path=path, status=status, message=message)
         self.failure = failure
         self.hint = _TRANSPORT_HINTS[failure]
         self.sent = sent

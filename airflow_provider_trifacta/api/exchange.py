@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from tenacity import RetryCallState, Retrying
 
 from airflow_provider_trifacta.api.clock import Clock
-from airflow_provider_trifacta.api.error_answers import no_answer, raise_for_status, redirect_of
+from airflow_provider_trifacta.api.error_answers import no_answer, raise_for_status, redirect_of, says_gone
 from airflow_provider_trifacta.api.errors import (
     TransportFailure,
     TrifactaApiError,
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 MAX_REDIRECTS = 5
 #: How often in a row a token may turn out to have been replaced while it was being used.
 MAX_TOKEN_CHANGES = 5
-#: Seconds that a repeat may take even when less is left of the retry budget.
+#: Seconds that a call may take even when less is left of its budget.
 _SHORTEST_ATTEMPT = 5.0
 
 
@@ -79,15 +79,23 @@ class Exchanger:
 
     :param settings: the server and how to talk to it.
     :param redactor: is told each token that is sent.
+    :param reached: whether the API is known to have answered there before.
     """
 
     def __init__(
-        self, settings: ClientSettings, redactor: Redactor, clock: Clock, random_number: Callable[[], float]
+        self,
+        settings: ClientSettings,
+        redactor: Redactor,
+        clock: Clock,
+        random_number: Callable[[], float],
+        *,
+        reached: bool = False,
     ) -> None:
         self._settings = settings
         self._redactor = redactor
         self._clock = clock
         self._random = random_number
+        self._reached = reached
 
     def send(self, operation: Operation[T], save: Save | None = None) -> Exchange[T]:
         """Send an operation and return its result; repeat it as the retry policy says.
@@ -95,8 +103,11 @@ class Exchanger:
         :raises TrifactaApiError: the last error, as itself.
         """
         started = self._clock.monotonic()
+        seconds = self._settings.read_timeout
+        if operation.budget is not None:
+            seconds = min(seconds, max(operation.budget, _SHORTEST_ATTEMPT))
         try:
-            return (yield from self._once(operation, self._settings.read_timeout, save))
+            return (yield from self._once(operation, seconds, save))
         except TrifactaApiError as error:
             failure = error
         try:
@@ -130,6 +141,7 @@ class Exchanger:
                 attempt=state.attempt_number,
                 elapsed=self._clock.monotonic() - started,
                 jitter=self._random(),
+                reached=self._reached,
             )
             return wait is not None
 
@@ -152,8 +164,8 @@ class Exchanger:
                 seconds = min(self._settings.read_timeout, max(left, _SHORTEST_ATTEMPT))
                 try:
                     return (yield from self._once(operation, seconds, save))
-                except (TrifactaNotFound, TrifactaGone):
-                    if request.method != "DELETE":
+                except (TrifactaNotFound, TrifactaGone) as error:
+                    if request.method != "DELETE" or not says_gone(error):
                         raise
                     # It was carried out before, and its answer lost.
                     return operation.decode(Answer(request, 204, {}, b""))
@@ -206,6 +218,7 @@ class Exchanger:
             # Of whatever shape it is: an odd answer is one that was not understood.
             problem = answer.not_understood(f"expected another shape ({type(error).__name__})")
         else:
+            self._reached = True
             if operation.secret_of is not None:
                 self._redactor.add(operation.secret_of(result))
             return result

@@ -33,4 +33,4 @@ def same_id(one: str | None, other: str | None) -> bool | None:
     """
     if one is None or other is None or (id_of(one) is None) is not (id_of(other) is None):
         return None
-    return one == other
+    return one.lower() == other.lower()

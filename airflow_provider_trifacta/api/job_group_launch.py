@@ -10,7 +10,12 @@ from typing import Any
 
 from airflow_provider_trifacta.api.answers import StartedJobGroup
 from airflow_provider_trifacta.api.error_answers import is_permanent_refusal, says_gone
-from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaConfigurationError, TrifactaForbidden
+from airflow_provider_trifacta.api.errors import (
+    TrifactaAnswerNotUnderstood,
+    TrifactaApiError,
+    TrifactaConfigurationError,
+    TrifactaForbidden,
+)
 from airflow_provider_trifacta.api.ids import id_of, same_id
 from airflow_provider_trifacta.api.job_group_rows import JobGroupRow, read_row
 from airflow_provider_trifacta.api.messages import Id, JsonObject, Operation
@@ -102,11 +107,18 @@ class JobGroupLaunch:
         listing = _as_written(
             list_job_library(run_by="currentUser", date_filter={"createdAt": {"gte": int(since * 1000)}})
         )
-        listed = [row for row in map(read_row, (yield from read_all(listing))) if row is not None]
+        read = [read_row(row) for row in (yield from read_all(listing))]
+        listed = [row for row in read if row is not None]
         rows = yield from self._completed([row for row in listed if self._may_be(row, since, person_id)])
         rows = [row for row in rows if self._may_be(row, since, person_id)]
         if any(map(self._names_somebody_else, rows)) and (yield from _server_says_api(listed, person_id)):
             rows = [row for row in rows if not self._names_somebody_else(row)]
+        if not rows and len(listed) < len(read):
+            raise TrifactaAnswerNotUnderstood(
+                method="GET",
+                path="/v4/jobLibrary",
+                message=f"{len(read) - len(listed)} job groups in the list have no id that can be read",
+            )
         return [Run(row.id, row.status, self._doubt(row)) for row in rows]
 
     def _may_be(self, row: JobGroupRow, since: float, person_id: str | None) -> bool:
@@ -171,7 +183,7 @@ class JobGroupLaunch:
 
 def _as_written(listing: Listing[Any]) -> Listing[Any]:
     """Return a list whose rows are given as the server writes them: :func:`read_row` reads every spelling."""
-    return replace(listing, row=dict[str, Any], max_pages=_MOST_PAGES)
+    return replace(listing, row=Any, max_pages=_MOST_PAGES)
 
 
 def _server_says_api(listed: Iterable[JobGroupRow], person_id: str | None) -> Procedure[bool]:

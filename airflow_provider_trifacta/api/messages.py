@@ -25,12 +25,14 @@ Id = int | str
 
 IDEMPOTENT_METHODS = frozenset({"GET", "DELETE"})
 #: Bytes of an answer that is kept in memory, decompressed. A page of a hundred job groups has some 100,000.
-MAX_ANSWER = 32 * 1024 * 1024
+MAX_ANSWER = 16 * 1024 * 1024
 #: Bytes of an answer that is saved to a file.
 MAX_DOWNLOAD = 4 * 1024 * 1024 * 1024
 #: How much of an answer that is not JSON goes into an error.
 _EXCERPT = 300
 _DEEPEST = 64
+#: Values in an answer: each takes a hundred bytes of memory, however small it is on the wire.
+_MOST_VALUES = 500_000
 _NO_JSON = object()
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 
@@ -113,7 +115,10 @@ def _encoded(body: Mapping[str, Any] | None) -> bytes | None:
     if body is None:
         return None
     try:
-        return json.dumps(body, allow_nan=False).encode()
+        text = json.dumps(body, allow_nan=False)
+        if r"\ud" in text:  # may be half a surrogate pair
+            json.dumps(body, ensure_ascii=False).encode()
+        return text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise TrifactaConfigurationError(
             f"{_unsendable(body) or 'request body'}: cannot be sent as JSON ({error})"
@@ -132,6 +137,8 @@ def _unsendable(value: Any, path: str = "", depth: int = 0) -> str | None:
                 return found
         return None
     if isinstance(value, float) and not math.isfinite(value):
+        return path
+    if isinstance(value, str) and clean(value) != value:
         return path
     return None if value is None or isinstance(value, (str, int, float)) else path
 
@@ -188,6 +195,8 @@ class Answer:
 
     def _json(self) -> Any:
         # Errors are not raised from here: the one of the decoder carries the whole body with it.
+        if sum(map(self.body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+            return _NO_JSON
         try:
             return _cleaned(_DECODER.decode(self.body.decode("utf-8-sig", "replace")), self.redactor)
         except (ValueError, RecursionError):
@@ -233,7 +242,10 @@ def _cleaned(value: Any, redactor: Redactor, depth: int = 0) -> Any:
     if depth > _DEEPEST:
         raise ValueError("nested too deeply")
     if isinstance(value, dict):
-        return {clean(name): _cleaned(item, redactor, depth + 1) for name, item in value.items()}
+        return {
+            redactor.redact_tokens(clean(name)): _cleaned(item, redactor, depth + 1)
+            for name, item in value.items()
+        }
     if isinstance(value, list):
         return [_cleaned(item, redactor, depth + 1) for item in value]
     return value

@@ -40,7 +40,7 @@ from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaConfi
 from airflow_provider_trifacta.api.messages import Answer, Id, JsonObject, Operation, Request
 from airflow_provider_trifacta.api.paging import Listing
 from airflow_provider_trifacta.api.run_request import run_job_group_body
-from airflow_provider_trifacta.api.text import is_line, line
+from airflow_provider_trifacta.api.text import is_line
 from airflow_provider_trifacta.api.timestamps import epoch_milliseconds
 
 Names = str | Sequence[str] | None
@@ -108,12 +108,14 @@ def _status(answer: Answer) -> str:
         value = value.get("status")
     if isinstance(value, str) and is_line(value, _LONGEST_STATUS):
         return value
-    return line(json.dumps(value), _LONGEST_STATUS)
+    return answer.line(json.dumps(value), _LONGEST_STATUS)
 
 
 def _new_token(answer: Answer) -> Any:
     token = _object(CreatedApiAccessToken)(answer)
-    if not _TOKEN.fullmatch(token["tokenValue"]) or not token["tokenInfo"]["tokenId"]:
+    value, identity = token["tokenValue"], token["tokenInfo"]["tokenId"]
+    # The id goes into logs and XComs.
+    if not _TOKEN.fullmatch(value) or not identity or value in identity:
         raise answer.not_understood("expected a tokenValue of printable ASCII characters, and a tokenId")
     return token
 

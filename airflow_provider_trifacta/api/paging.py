@@ -42,8 +42,6 @@ class Listing(Generic[T]):
 
     def page(self, offset: int) -> Operation[Page[T]]:
         """Return the call that reads the page at ``offset``."""
-        # The count tells the last page from one that the server made shorter than asked for: the largest
-        # limit is not documented, and a silently shortened page must not end the list.
         query = {
             **(self.request.query or {}),
             "limit": self.page_size,
@@ -57,14 +55,22 @@ class Listing(Generic[T]):
         items = value.get("data") if isinstance(value, dict) else None
         if not isinstance(items, list):
             raise answer.not_understood('expected a list, {"data": [...]}')
-        count = value.get("count")
+        # The largest limit is not documented, so a short page ends a list only where the count agrees.
+        count = _count(value.get("count"))
         seen = offset + len(items)
-        if isinstance(count, int) and not isinstance(count, bool):
-            last = not items or seen >= count
-        else:
-            last = len(items) < self.page_size
+        short = len(items) < self.page_size
+        last = not items or (short and count is not None and seen >= count)
         rows: list[T] = read_rows(items, self.row, self.request.path)
         return Page(rows, None if last else seen)
+
+
+def _count(value: Any) -> int | None:
+    """Return how many objects a list has; None when the server does not say, or gives another number."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,8 @@ class PageReader(Generic[T]):
         self._seen: set[str] = set()
         self._offset: int | None = 0
         self._pages = 0
+        self._objects = 0
+        self._previous: list[T] = []
 
     def next_page(self) -> Operation[Page[T]] | None:
         """Return the call that reads the next page, None when the list is read.
@@ -100,11 +108,12 @@ class PageReader(Generic[T]):
         """
         if self._offset is None or self._left == 0:
             return None
-        if self._pages >= self._listing.max_pages:
+        most = self._listing.max_pages
+        if self._pages >= most or self._objects > most * self._listing.page_size:
             raise TrifactaAnswerNotUnderstood(
                 method=self._listing.request.method,
                 path=self._listing.request.path,
-                message=f"the list has not ended after {self._pages} pages of up to {self._listing.page_size}",
+                message=f"the list has not ended after {self._pages} pages with {self._objects} objects",
             )
         self._pages += 1
         return self._listing.page(self._offset)
@@ -113,7 +122,9 @@ class PageReader(Generic[T]):
         """Return the objects of a page that have not been seen before, up to the limit."""
         items = list(self._unseen(page.items))
         # A server that ignores the offset gives the same page for ever.
-        self._offset = page.next_offset if items else None
+        self._offset = page.next_offset if items and page.items != self._previous else None
+        self._previous = page.items
+        self._objects += len(items)
         return items
 
     def _unseen(self, items: Iterable[T]) -> Iterator[T]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import logging
 import socket
 import ssl
 import threading
@@ -28,10 +29,14 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaApiError,
     TrifactaConfigurationError,
     TrifactaError,
+    TrifactaTransportError,
 )
 from airflow_provider_trifacta.api.exchange import Transfer, is_saved
 from airflow_provider_trifacta.api.messages import MAX_DOWNLOAD, Answer, answer_headers
 from airflow_provider_trifacta.api.settings import ClientSettings
+
+#: Bytes of a file that have to arrive within the time in which another answer must be complete.
+_PROGRESS = 16 * 1024
 
 
 class RequestsTransport:
@@ -97,14 +102,18 @@ class RequestsTransport:
             try:
                 body = BodyReader(headers, MAX_DOWNLOAD if saved else request.max_bytes)
                 for data in response.raw.stream(CHUNK, decode_content=False):
-                    if saved:
-                        deadline.renew()
                     for piece in body.feed(data):
                         take(piece)
+                        if saved:
+                            deadline.count(len(piece))
                 body.finish()
+            except TrifactaError:
+                raise
             except BodyError as error:
                 response.close()
-                problem = error
+                problem: BodyError | TrifactaTransportError = error
+            except Exception as error:
+                problem = _no_answer(step, error, status)
             else:
                 return Answer(request, status, headers, b"".join(pieces), step.redactor)
         return without_body(Answer(request, status, headers, b"", step.redactor), problem)
@@ -113,6 +122,10 @@ class RequestsTransport:
 def _failure_of(step: Transfer, error: Exception) -> TrifactaApiError | TrifactaConfigurationError:
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader):
         return TrifactaConfigurationError(step.redactor.redact(f"The request cannot be sent: {error}"))
+    return _no_answer(step, error)
+
+
+def _no_answer(step: Transfer, error: Exception, status: int | None = None) -> TrifactaTransportError:
     cause = _root_cause(error)
     return no_answer(
         step.request,
@@ -120,6 +133,7 @@ def _failure_of(step: Transfer, error: Exception) -> TrifactaApiError | Trifacta
         _words(cause),
         sent=not _never_sent(error, cause),
         redactor=step.redactor,
+        status=status,
     )
 
 
@@ -186,8 +200,15 @@ class _Deadline:
         self.renew()
 
     def renew(self) -> None:
-        """Begin anew, since something has arrived that is worth it."""
+        """Begin anew."""
         self._until = time.monotonic() + self._seconds
+        self._missing = _PROGRESS
+
+    def count(self, size: int) -> None:
+        """Begin anew each time that so much of a file has arrived that it will end."""
+        self._missing -= size
+        if self._missing <= 0:
+            self.renew()
 
     def left(self) -> float:
         """Return the seconds that are left.
@@ -212,6 +233,15 @@ def _deadline(seconds: float) -> Iterator[_Deadline]:
         yield _present.deadline
     finally:
         _present.deadline = None
+
+
+def _is_of_others(record: logging.LogRecord) -> bool:
+    """Return whether a line of urllib3 is not about a transfer of ours: it quotes headers and URLs as they are."""
+    return getattr(_present, "deadline", None) is None
+
+
+for _name in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_name).addFilter(_is_of_others)
 
 
 class _TimedReader(io.RawIOBase):

@@ -50,6 +50,7 @@ class RetryPolicy:
         attempt: int,
         elapsed: float,
         jitter: float,
+        reached: bool = False,
     ) -> float | None:
         """Return the seconds to wait before a request is sent again; None means never again.
 
@@ -58,8 +59,9 @@ class RetryPolicy:
         :param attempt: how often the request was sent so far, from 1.
         :param elapsed: seconds since it was sent first.
         :param jitter: a random number in [0, 1).
+        :param reached: whether the API has answered before.
         """
-        if not may_repeat(idempotent=idempotent, error=error):
+        if not may_repeat(idempotent=idempotent, error=error, reached=reached):
             return None
         exponential = min(self.max_wait, self.initial_wait * 2 ** min(attempt - 1, 32))
         asked = getattr(error, "retry_after", None)
@@ -71,8 +73,11 @@ class RetryPolicy:
         return wait if elapsed + wait <= self.budget else None
 
 
-def may_repeat(*, idempotent: bool, error: BaseException) -> bool:
+def may_repeat(*, idempotent: bool, error: BaseException, reached: bool = False) -> bool:
     """Return whether a request that ended like this may be sent again.
+
+    :param reached: whether the API has answered before. From then on, what is no answer of the API is that of
+        something in between, and passes; before, it is a wrong base URL.
 
     A refusal by quota (429) did nothing, and a request that never reached the server did nothing either:
     both may be repeated whatever they are. Everything else may have been carried out, so only requests
@@ -85,8 +90,17 @@ def may_repeat(*, idempotent: bool, error: BaseException) -> bool:
     return (
         idempotent
         and isinstance(error, TrifactaApiError)
-        and (may_have_been_carried_out(error) or isinstance(error, TrifactaDuplicateExecution))
+        and (
+            may_have_been_carried_out(error)
+            or isinstance(error, TrifactaDuplicateExecution)
+            or (reached and _is_of_something_in_between(error))
+        )
     )
+
+
+def _is_of_something_in_between(error: TrifactaApiError) -> bool:
+    """Return whether a redirect or a refusal is not the API's: its refusals have a name."""
+    return error.status is not None and error.status >= 300 and error.name is None
 
 
 def may_have_been_carried_out(error: TrifactaApiError) -> bool:

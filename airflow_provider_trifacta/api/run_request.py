@@ -110,4 +110,6 @@ def _timestamp(name: str, value: Any) -> str:
             f"{name}: expected a datetime or an ISO 8601 text, got {type(value).__name__}"
         )
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if not 1 < moment.year < 9999:
+        raise TrifactaConfigurationError(f"{name}: the year {moment.year} cannot be written in UTC")
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

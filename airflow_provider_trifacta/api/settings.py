@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from base64 import b64encode
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -96,6 +97,9 @@ class ClientSettings:
 
     def redactor(self) -> Redactor:
         """Return what keeps the password of the proxy out of texts."""
-        proxy = self.proxy_to_use()
-        password = urlsplit(proxy).password if proxy else None
-        return Redactor(*((password, unquote(password)) if password else ()))
+        url = urlsplit(self.proxy_to_use() or "")
+        if not url.password:
+            return Redactor()
+        user, password = unquote(url.username or ""), unquote(url.password)
+        # The last one is what a proxy is sent.
+        return Redactor(password, url.password, b64encode(f"{user}:{password}".encode()).decode())

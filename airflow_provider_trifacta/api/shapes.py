@@ -44,7 +44,7 @@ def read_rows(values: list[Any], shape: type[T], what: str) -> list[T]:
 
     :param what: what the list is, for the log.
     """
-    rows = [row for value in values if (row := read(value, shape)) is not None]
+    rows: list[T] = [row for value in values if (row := _read(value, shape)) is not _NOTHING]
     if len(rows) < len(values):
         log.warning(
             "%d of %d rows of %s are not as documented and skipped", len(values) - len(rows), len(values), what

@@ -6,7 +6,7 @@ what the first one started (api/README.md, section 4). So a submit whose answer 
     lost answer ──> look for the run ──> exactly one: that is it ("adopted")
          ^                          ├──> several that could be it, or one with a doubt: stop
          │                          └──> none: submit again, with the same execution id
-         │                                  ├──> 201: that is it ("started")
+         │                                  ├──> 201: that is it ("started"); without an id, like 304
          │                                  ├──> 304: it exists: look until the lists show it, or stop;
          │                                  │         one with a doubt is it, when there is no other in the end
          └──────────────────────────────────┴──> lost again
@@ -40,6 +40,8 @@ from airflow_provider_trifacta.api.text import sentence
 
 #: Seconds for which a run that provably exists is looked for: lists may lag.
 _PATIENCE_FOR_EXISTING = 120.0
+#: The status of an answer to a start.
+_CREATED = 201
 #: Seconds for which a run that may exist is looked for, before it is submitted again.
 _PATIENCE_FOR_LOST = 3.0
 #: Seconds between the first two looks, and how that grows.
@@ -165,9 +167,16 @@ def submit_once(
             failure = error
         maybe_started = True
         log.warning("The answer to the start of %s is lost; looking for it. Reason: %s", launch.what, failure)
-        run = yield from search.run(str(failure), _PATIENCE_FOR_LOST)
+        # The status alone says that it was started, whatever became of the rest: nothing may be started beside it.
+        started = failure.status == _CREATED
+        run = yield from search.run(str(failure), patience if started else _PATIENCE_FOR_LOST, exists=started)
         if run is not None:
             return _adopt(run, search, log)
+        if started:
+            raise search.unknown(
+                f"the server says that it was started, but not as what, and no list shows it after "
+                f"{patience:.0f} s ({failure})"
+            ) from failure
         wait = retries.wait(
             idempotent=True,
             error=failure,
@@ -195,8 +204,8 @@ def _without_id(operation: Operation[JsonObject], answer: JsonObject) -> Trifact
     return TrifactaAnswerNotUnderstood(
         method=operation.request.method,
         path=operation.request.path,
-        status=200,
-        message=f"expected an object with an id, got {str(answer)[:200]}",
+        status=_CREATED,
+        message=f"expected an object with an id, got one with {len(answer)} other members",
     )
 
 

@@ -87,7 +87,7 @@ def check_proxy(name: str, value: object) -> str:
 def is_host(url: SplitResult) -> bool:
     """Return whether the host of a URL is a name or an address that both HTTP libraries can reach."""
     name = url.hostname or ""
-    if ":" in name or name.replace(".", "").isdigit():
+    if "[" in url.netloc or ":" in name or name.replace(".", "").isdigit():
         try:
             ip_address(name)
         except ValueError:

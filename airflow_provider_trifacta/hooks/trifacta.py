@@ -176,7 +176,7 @@ class TrifactaHook(BoundOperations, BaseHook):
             token = await self._async_patiently(lambda: _read_token_in_thread(connection))
             self._async_access = settings, _AsyncStoredToken(self, token)
         settings, credential = self._async_access
-        async with AsyncTrifactaClient(settings, credential, clock=self.clock) as client:
+        async with AsyncTrifactaClient(settings, credential, clock=self.clock, reached=True) as client:
             yield client
 
     def token_store(self, *, airflow_api_conn_id: str | None = None) -> TokenStore:

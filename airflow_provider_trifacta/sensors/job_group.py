@@ -84,7 +84,9 @@ class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
 
         job_group_id = check_id("job_group_id", self.job_group_id)
         hook = self._hook
-        status = hook.get_job_group_status(job_group_id)
+        status = self._status(hook, job_group_id, context)
+        if status is None:
+            return False
         if self._last_status is None:
             self._announce(hook, status, context)
         if status != self._last_status:
@@ -133,6 +135,23 @@ class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
         from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
         return TrifactaHook(self.trifacta_conn_id, retry_budget=self.retry_budget)
+
+    def _status(self, hook: TrifactaHook, job_group_id: int | str, context: Context) -> str | None:
+        """Return the status; None when it could not be read before the timeout, which is for Airflow to notice."""
+        from airflow_provider_trifacta.api.errors import TrifactaApiError
+        from airflow_provider_trifacta.api.operations import get_job_group_status
+        from airflow_provider_trifacta.api.retries import may_repeat
+
+        now = hook.clock.time()
+        started = context["ti"].start_date
+        left = max(0.0, (started.timestamp() if started else now) + self.timeout - now)
+        try:
+            return hook.send(get_job_group_status(job_group_id).within(left))
+        except TrifactaApiError as error:
+            if left > hook.client.settings.retries.budget or not may_repeat(idempotent=True, error=error):
+                raise
+            self.log.warning("Job group %s could not be polled before the timeout: %s", job_group_id, error)
+            return None
 
     def _announce(self, hook: TrifactaHook, status: str, context: Context) -> None:
         from airflow_provider_trifacta.api.statuses import is_final

@@ -169,7 +169,7 @@ class TrifactaJobGroupTrigger(BaseTrigger):
         status = None
         try:
             async with asyncio.timeout(_LAST_CALL_TIMEOUT), self._client() as client:
-                status = await client.send(get_job_group_status(self.job_group_id).within(0))
+                status = await client.send(get_job_group_status(self.job_group_id).within(_LAST_CALL_TIMEOUT))
         except (TrifactaError, TimeoutError) as error:
             self.log.warning("The last look at job group %s failed: %s", self.job_group_id, error)
         if status is not None and is_final(status):
