@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
-from support import Caller, FakeClock, RawServer, drain
+from support import Caller, FakeClock, FakeTaskInstance, RawServer, drain
 
 from airflow_provider_trifacta.airflow_support import rest_api
 from airflow_provider_trifacta.api import operations as ops
@@ -33,11 +34,13 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaSubmitOutcomeUnknown,
     TrifactaTransportError,
 )
+from airflow_provider_trifacta.api.procedures import Pause
 from airflow_provider_trifacta.api.retries import RetryPolicy
 from airflow_provider_trifacta.api.settings import ClientSettings
 from airflow_provider_trifacta.api.statuses import is_success
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+from airflow_provider_trifacta.sensors.job_group import TrifactaJobGroupSensor
 from airflow_provider_trifacta.triggers.job_group import TrifactaJobGroupTrigger
 
 Raw = Callable[..., RawServer]
@@ -732,3 +735,220 @@ def test_no_error_of_the_library_comes_through(call: Caller, raw: Raw) -> None:
         with pytest.raises(TrifactaError) as caught:
             call(ops.get_job_group(5), server.url, budget=0, read_timeout=2)
         assert fit_for_a_log(str(caught.value))
+
+
+# --------------------------------------------------------------------------------------- what an attack has found
+
+
+@pytest.mark.parametrize(
+    "created",
+    ["{}", '{"id": 5.0}', '{"id": " 5 "}', '{"id": "aaaa-1"}', '{"id": 0}', '{"id": 5', "created", "<html>"],
+)
+@pytest.mark.parametrize("listed", [[], [{"id": 5.0}], [{"jobGroup": {"id": 5}}]], ids=["lag", "float", "wrapped"])
+def test_a_201_is_never_submitted_beside(connect: Any, raw: Raw, created: str, listed: Any) -> None:
+    def respond(connection: socket.socket, request: bytes) -> None:
+        if request.startswith(b"POST"):
+            connection.sendall(answer(created, "201 Created"))
+        else:
+            connection.sendall(answer(json.dumps({"id": 17, "data": listed, "count": len(listed)})))
+
+    server = raw(respond)
+    connect(server.url)
+    with pytest.raises(TrifactaSubmitOutcomeUnknown):
+        TrifactaHook(clock=FakeClock()).submit_job_group(7)
+    assert sum(request.startswith(b"POST") for request in server.requests) == 1
+
+
+@pytest.mark.parametrize("delay", [0, 0.05])
+def test_an_answer_that_nobody_asked_for_is_nobodys(call: Caller, raw: Raw, delay: float) -> None:
+    def respond(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(answer('"InProgress"'))
+        time.sleep(delay)
+        connection.sendall(answer('"Complete"'))
+
+    settings = ClientSettings(raw(respond).url, read_timeout=5)
+
+    def polls() -> Iterator[Any]:
+        words = []
+        for _ in range(3):
+            words.append((yield ops.get_job_group_status(5)))
+            yield Pause(0.1)
+        return words
+
+    if call.kind == "sync":
+        with TrifactaClient(settings, TOKEN) as client:
+            assert client.run(polls()) == ["InProgress"] * 3  # type: ignore[arg-type]
+        return
+
+    async def asynchronous() -> Any:
+        from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
+
+        async with AsyncTrifactaClient(settings, TOKEN) as client:
+            return await client.run(polls())  # type: ignore[arg-type]
+
+    assert asyncio.run(asynchronous()) == ["InProgress"] * 3
+
+
+@pytest.mark.parametrize("body", [{TOKEN: "x"}, {"status": {TOKEN: 1}}, {"status": [TOKEN]}])
+def test_a_status_quotes_no_token(call: Caller, scripted: Any, body: Any) -> None:
+    server = scripted(lambda path: (200, {}, json.dumps(body).encode()))
+    assert "secret" not in call(ops.get_job_group_status(5), server.url, TOKEN)
+
+
+def test_many_small_values_are_too_many(call: Caller, raw: Raw) -> None:
+    body = b'{"data":[' + b"[]," * 3_000_000 + b"0]}"
+    server = raw(sends(answer(gzip.compress(body), "200 OK", b"content-encoding: gzip")))
+    began = time.monotonic()
+    with pytest.raises(TrifactaAnswerNotUnderstood):
+        call(ops.get_jobs_for_job_group(5), server.url, budget=0)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", "410 Gone"])
+def test_the_page_of_a_proxy_deletes_nothing(call: Caller, raw: Raw, status: str) -> None:
+    def respond(connection: socket.socket, _: bytes) -> None:
+        first = len(server.requests) == 1
+        connection.sendall(answer("<html>no such app", "503 Service Unavailable" if first else status))
+
+    server = raw(respond)
+    with pytest.raises(TrifactaApiError):
+        call(ops.delete_api_access_token("a"), server.url, budget=5)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "302 Found",
+        "300 Multiple Choices",
+        "404 Not Found",
+        "403 Forbidden",
+        "400 Bad Request",
+        "407 Proxy",
+        "409 C",
+        "421 Misdirected",
+        "431 Too Large",
+        "499 Closed",
+        "401 Unauthorized",
+    ],
+)
+@pytest.mark.parametrize("deferred", [True, False])
+def test_a_page_of_a_gateway_does_not_end_a_wait(connect: Any, raw: Raw, odd: str, deferred: bool) -> None:
+    def respond(connection: socket.socket, request: bytes) -> None:
+        polls = sum(b"/status" in request for request in server.requests)
+        if b"/status" not in request:
+            connection.sendall(answer('{"id": 5}'))
+        elif polls == 2:
+            connection.sendall(answer("<html>at work", odd, b"location: http://elsewhere/maintenance"))
+        else:
+            connection.sendall(answer('"Complete"' if polls > 3 else '"InProgress"'))
+
+    server = raw(respond)
+    connect(server.url, retry_budget=30)
+    if deferred:
+        with mock.patch.object(
+            TrifactaJobGroupTrigger, "_hook", property(lambda _: TrifactaHook(clock=FakeClock()))
+        ):
+            (event,) = asyncio.run(drain(TrifactaJobGroupTrigger(5, poll_interval=0.01).run()))
+        assert event.payload["status"] == "Complete"
+        return
+    client = TrifactaHook(clock=FakeClock()).client
+    assert [client.get_job_group_status(5) for _ in range(3)] == ["InProgress", "InProgress", "Complete"]
+
+
+def test_a_wrong_base_url_is_said_at_once(call: Caller, raw: Raw) -> None:
+    server = raw(sends(answer("<html>no such page", "404 Not Found")))
+    with pytest.raises(TrifactaApiError):
+        call(ops.get_job_group_status(5), server.url)
+    assert len(server.requests) == 1
+
+
+def drips_small_chunks(connection: socket.socket, _: bytes) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    for _ in range(100):
+        connection.sendall(b"1\r\nx\r\n")
+        time.sleep(0.1)
+
+
+def drips_empty_members(connection: socket.socket, _: bytes) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n")
+    for _ in range(100):
+        member = gzip.compress(b"")
+        connection.sendall(f"{len(member):x}\r\n".encode() + member + b"\r\n")
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("respond", [drips_small_chunks, drips_empty_members])
+def test_a_download_that_hardly_gets_on_ends(raw: Raw, tmp_path: Path, respond: Any) -> None:
+    began = time.monotonic()
+    with pytest.raises(TrifactaTransportError, match="read timeout"):
+        _client(raw(respond).url, read_timeout=0.5).get_job_group_pdf_results(5, tmp_path / "file")
+    assert time.monotonic() - began < 5
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("most", "count"),
+    [
+        *((100, count) for count in (-1, 0, 1, 100)),
+        *((50, count) for count in (-1, "250", 250.0, None, True, "many")),
+    ],
+)
+def test_counts_that_lie_cut_no_list_short(call: Caller, raw: Raw, count: Any, most: int) -> None:
+    def respond(connection: socket.socket, request: bytes) -> None:
+        offset = int(request.split(b"offset=")[1].split(b"&")[0])
+        rows = [{"id": number} for number in range(offset + 1, min(offset + most, 250) + 1)]
+        connection.sendall(answer(json.dumps({"data": rows, "count": count})))
+
+    assert len(call(ops.list_job_library(), raw(respond).url)) == 250
+
+
+def test_rows_without_ids_of_a_server_that_ignores_the_offset(call: Caller, raw: Raw) -> None:
+    server = raw(sends(answer(json.dumps({"data": [{"name": "x"}] * 100, "count": 10**9}))))
+    assert len(call(ops.list_resource("flows", fields="name"), server.url)) == 200
+    assert len(server.requests) == 2
+
+
+def test_a_redirect_replaces_no_credential(call: Caller, raw: Raw) -> None:
+    def respond(connection: socket.socket, _: bytes) -> None:
+        location = server.url.replace("http://", "http://user:pw@").encode() + b"/other"
+        connection.sendall(answer("", "302 Found", b"location: " + location))
+
+    server = raw(respond)
+    with pytest.raises(TrifactaAnswerNotUnderstood, match="redirects"):
+        call(ops.get_job_group(5), server.url, TOKEN)
+    assert len(server.requests) == 1
+
+
+def test_the_header_that_a_proxy_is_sent_is_not_quoted(call: Caller, raw: Raw) -> None:
+    from base64 import b64encode
+
+    sent = b64encode(b"user:hidden-pw").decode()
+    proxy = raw(sends(answer(f"you sent Basic {sent}", "407 Proxy Authentication Required")))
+    url = proxy.url.replace("http://", "http://user:hidden-pw@")
+    with pytest.raises(TrifactaApiError, match=r"you sent Basic \*\*\*"):
+        call(ops.get_job_group(5), "http://trifacta.example.com", TOKEN, budget=0, proxy=url)
+
+
+def test_an_id_that_holds_the_new_token_is_none(call: Caller, raw: Raw) -> None:
+    value = "eyJnew-token-value-1234567890"
+    body = json.dumps({"tokenValue": value, "tokenInfo": {"tokenId": f"id-{value}"}})
+    with pytest.raises(TrifactaAnswerNotUnderstood) as caught:
+        call(ops.create_api_access_token(60), raw(sends(answer(body, "201 Created"))).url)
+    _nothing_of(caught.value, value)
+
+
+def test_the_http_library_logs_no_token(raw: Raw, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    served = f"HTTP/1.1 200 OK\r\ncontent-length: 10\r\nthe token {TOKEN} has no colon\r\n\r\n" + '"Complete"'
+    with contextlib.suppress(TrifactaError):
+        _client(raw(sends(served.encode())).url, read_timeout=1).get_job_group_status(5)
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_a_sensor_ends_with_its_timeout(connect: Any, raw: Raw, mode: str) -> None:
+    connect(raw(sends(answer("{}", "503 Service Unavailable"))).url, retry_budget=900)
+    sensor = TrifactaJobGroupSensor(task_id="wait", job_group_id=5, timeout=2, poke_interval=1, mode=mode)
+    began = time.monotonic()
+    assert sensor.poke({"ti": FakeTaskInstance()}) is False
+    assert time.monotonic() - began < 6
