@@ -19,15 +19,21 @@ endif
 # The peer whose hook is run against the emulator. Without its hundred dependencies, and out of Airflow's sight.
 GOOGLE := apache-airflow-providers-google==22.8.0
 
-.PHONY: demo up test test-unit test-system lint format docs screenshots bench constraints clean
+.PHONY: demo demo-takes up test test-takes test-unit test-system lint format docs screenshots bench constraints clean
 
-demo: $(VENV)/installed  ## run a recipe in a real Airflow, and say what happened
+demo: demo-takes $(VENV)/installed  ## run a recipe in a real Airflow, and say what happened
 	$(BIN)/python demo/run.py
+
+demo-takes:
+	@echo "make demo: about 2.5 minutes on 2 cores the first time; it installs, and starts a real Airflow"
+
+test-takes:
+	@echo "make test: about 10 minutes on 2 cores, and some more to install the first time"
 
 up: $(VENV)/installed  ## Airflow with its UI and the emulator, until Ctrl-C
 	$(BIN)/python demo/up.py
 
-test: test-unit test-system  ## all tests
+test: test-takes test-unit test-system  ## all tests
 
 test-unit: $(VENV)/installed $(VENV)/google  ## all tests but those in a real Airflow
 	GOOGLE_PROVIDER=$(VENV)/google $(BIN)/python -m pytest -m "not system" -n auto

@@ -106,29 +106,31 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
     ),
     "ca_bundle": ExtraField(
         "CA bundle",
-        "Path of a file with the certificate authorities to trust, on every worker and triggerer. "
-        "Default: the public ones.",
-        {"type": ["string", "null"], "section": _NETWORK, "examples": ["/etc/ssl/certs/ca-certificates.crt"]},
+        "Path of a file with the certificate authorities to trust, on every worker and triggerer, for example "
+        "/etc/ssl/certs/ca-certificates.crt. Default: the public ones.",
+        {"type": ["string", "null"], "section": _NETWORK},
         _file,
     ),
     "proxy": ExtraField(
         "Proxy",
         "URL of a proxy, for example http://proxy.example.com:3128. Default: the environment's. A password in it "
         "is shown to whoever may see connections.",
-        {"type": ["string", "null"], "section": _NETWORK, "examples": ["http://proxy.example.com:3128"]},
+        {"type": ["string", "null"], "section": _NETWORK},
         _proxy,
     ),
     "token_variable": ExtraField(
         "Variable with the token",
-        "Name of an Airflow Variable that holds the API access token, where rotation can replace it. Until the "
-        "Variable exists, the token above is used. Default: none, the token above is the token.",
-        {"type": ["string", "null"], "section": _TOKEN, "examples": ["trifacta_api_access_token"]},
+        "Name of an Airflow Variable that holds the API access token, where rotation can replace it, for example "
+        "trifacta_api_access_token. Until the Variable exists, the token above is used. Default: none, the token "
+        "above is the token.",
+        {"type": ["string", "null"], "section": _TOKEN},
         _text,
     ),
     "credential_store": ExtraField(
         "Store with the token",
-        "Dotted path of a class of your own that keeps the API access token, for example in Vault. Default: none.",
-        {"type": ["string", "null"], "section": _TOKEN, "examples": ["my_company.stores.VaultTokenStore"]},
+        "Dotted path of a class of your own that keeps the API access token, for example "
+        "my_company.stores.VaultTokenStore. Default: none.",
+        {"type": ["string", "null"], "section": _TOKEN},
         _text,
     ),
     "expiry_warning_days": ExtraField(
@@ -159,12 +161,8 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
     "application_url": ExtraField(
         "Application URL",
         "Where links in logs and buttons lead: the address of the web application, up to its /jobs or /flows, "
-        "with ?projectId=... behind it for Dataprep. Default: the base URL.",
-        {
-            "type": ["string", "null"],
-            "section": _LINKS,
-            "examples": ["https://clouddataprep.com?projectId=my-project"],
-        },
+        "for example https://clouddataprep.com?projectId=my-project. Default: the base URL.",
+        {"type": ["string", "null"], "section": _LINKS},
         check_application_url,
     ),
 }
@@ -172,10 +170,10 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
 HIDDEN_FIELDS = ["login"]
 RELABELING = {"host": "Base URL", "password": "API access token", "schema": "Scheme"}
 PLACEHOLDERS = {
-    "host": "https://us1.alteryxcloud.com",
+    "host": "https://api.clouddataprep.com",
     "password": "the value of an API access token",
     "schema": "https, unless the base URL says it",
-    "port": "only where the base URL does not say it",
+    "port": "443, or the port of your server",
 }
 
 

@@ -78,8 +78,12 @@ class AirflowInstance:
 
     # -------------------------------------------------------------------------------------------- start and stop
 
-    def start(self) -> None:
-        """Start everything; returns when the UI or API answers."""
+    def start(self, say: Callable[[str], object] = lambda text: None) -> None:
+        """Start everything; returns when the UI or API answers.
+
+        :param say: is told what is done next, since it takes most of a minute.
+        """
+        say("making Airflow's database")
         self.home.mkdir(parents=True, exist_ok=True)
         passwords = {self.admin["login"]: self.admin["password"]}
         (self.home / "passwords.json").write_text(json.dumps(passwords))
@@ -97,9 +101,11 @@ class AirflowInstance:
                 *("--firstname", "A", "--lastname", "D", "--email", "admin@example.com"),
             )
             commands += [["webserver"]]
+        say(f"starting {', '.join(name for name, *_ in commands)}")
         for command in commands:
             self.start_component(*command)
         if IS_AIRFLOW_3 or self._with_ui:
+            say(f"waiting until {self.url} answers")
             path = "/api/v2/version" if IS_AIRFLOW_3 else "/health"
             wait_for(lambda: self._answers(path), f"no answer from {self.url}", seconds=120)
 

@@ -28,7 +28,7 @@ def main() -> int:
     with Emulator(pace="seconds=6") as emulator:
         try:
             say(f"emulator at {emulator.url}; starting Airflow {version('apache-airflow')} ...")
-            airflow.start()
+            airflow.start(say)
             airflow.set_connection(
                 "trifacta_default", conn_type="trifacta", host=emulator.url, password=emulator.token
             )

@@ -28,7 +28,7 @@ class Application:
     @classmethod
     def beside(cls, base_url: str) -> Application:
         """Return the application that goes with the base URL of an API, as far as that can be known."""
-        return cls(_APPLICATION_OF.get(base_url, base_url))
+        return cls(_APPLICATION_OF.get(base_url.removesuffix(":443"), base_url))
 
     def job_group_url(self, job_group_id: Id) -> str:
         """Return the page of a job group."""

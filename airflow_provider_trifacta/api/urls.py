@@ -27,7 +27,7 @@ def base_url_from(host: str | None, *, schema: str | None = None, port: int | No
     schema = (schema or "").strip().lower().removesuffix("://") or None
     if not host:
         raise TrifactaConfigurationError(
-            "host: missing. Put the base URL of the server there, for example https://us1.alteryxcloud.com"
+            "host: missing. Put the base URL of the server there, for example https://api.clouddataprep.com"
         )
     if schema and schema not in SCHEMES:
         raise TrifactaConfigurationError(f"schema: {schema!r} is not known, use https or http")

@@ -27,6 +27,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--file", type=Path, help="keep the state in this file (default: in memory)")
     parser.add_argument("--prefix", default="", help="a path in front of all routes, as behind a proxy")
     parser.add_argument("--no-quotas", action="store_true", help="never refuse a call for its quota")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        help="a name by which clients call this server; may be repeated",
+    )
     options = parser.parse_args(arguments)
     try:
         Pace.parse(options.pace)
@@ -40,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         file=options.file,
         prefix=options.prefix,
         enforce_quotas=not options.no_quotas,
+        hosts=options.allow_host,
     )
     try:
         emulator.start()

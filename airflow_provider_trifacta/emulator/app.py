@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
+import math
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -11,18 +12,22 @@ from email.utils import formatdate
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from airflow_provider_trifacta.emulator import world
+from airflow_provider_trifacta.emulator.access import Access
 from airflow_provider_trifacta.emulator.clock import Clock, Pace, timestamp
 from airflow_provider_trifacta.emulator.connections import Connections
 from airflow_provider_trifacta.emulator.contract import Contract, Operation
 from airflow_provider_trifacta.emulator.faults import Fault, Faults
 from airflow_provider_trifacta.emulator.handlers import DUPLICATE, Call, Content, Handlers, person_of
 from airflow_provider_trifacta.emulator.journal import Entry
+from airflow_provider_trifacta.emulator.jsontext import decoded
+from airflow_provider_trifacta.emulator.pages import Pages
 from airflow_provider_trifacta.emulator.problems import Problem
 from airflow_provider_trifacta.emulator.quotas import Quotas, refusal
 from airflow_provider_trifacta.emulator.runs import Runs
@@ -33,11 +38,16 @@ _JOURNALED = ("accept", "content-type", "user-agent", "x-execution-id")
 _PROXY_PAGE = "<html><head><title>{0}</title></head><body><h1>{0}</h1><hr>proxy</body></html>"
 
 
+_log = logging.getLogger(__name__)
+
+
 class Application:
     """Serves one state.
 
     :param connections: the TCP connections, to reset and count them.
     :param refuse: refuses connections for so many seconds.
+    :param access: who may ask.
+    :param stored_token: what the control route for the token of a connection keeps at first.
     :param prefix: a path in front of all routes, as behind a proxy.
     """
 
@@ -49,6 +59,8 @@ class Application:
         pace: Pace,
         connections: Connections,
         refuse: Callable[[float], Awaitable[None]],
+        access: Access,
+        stored_token: str,
         prefix: str = "",
         enforce_quotas: bool = True,
     ) -> None:
@@ -61,20 +73,55 @@ class Application:
         self.faults = Faults()
         self.journal: list[Entry] = []
         self.access_tokens_enabled = True
+        self.stored_token = stored_token
+        self._access = access
+        self._pages = Pages(state, self.runs, prefix.rstrip("/"))
         self._connections = connections
         self._refuse = refuse
         self._prefix = prefix.rstrip("/")
-        self.asgi = Starlette(
+        control = {
+            "GET journal": self._show_journal,
+            "DELETE journal": self._clear_journal,
+            "GET faults": self._show_faults,
+            "POST faults": self._order_fault,
+            "DELETE faults": self._clear_faults,
+            "PATCH settings": self._change_settings,
+            "GET token": self._show_token,
+            "PUT token": self._store_token,
+        }
+        routes = Starlette(
             routes=[
-                Route("/emulator/journal", self._show_journal, methods=["GET"]),
-                Route("/emulator/journal", self._clear_journal, methods=["DELETE"]),
-                Route("/emulator/faults", self._show_faults, methods=["GET"]),
-                Route("/emulator/faults", self._order_fault, methods=["POST"]),
-                Route("/emulator/faults", self._clear_faults, methods=["DELETE"]),
-                Route("/emulator/settings", self._change_settings, methods=["PATCH"]),
-            ]
+                Route(f"/emulator/{name}", self._controlled(answer), methods=[method])
+                for (method, name), answer in ((key.split(), answer) for key, answer in control.items())
+            ],
+            exception_handlers={HTTPException: _no_route},
         )
-        self.asgi.router.default = self._serve_api
+        routes.router.redirect_slashes = False
+        routes.router.default = self._serve_api
+        self.asgi: ASGIApp = self._guarded(routes)
+
+    def _guarded(self, routes: ASGIApp) -> ASGIApp:
+        async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                self._access.check_host(Request(scope))
+            except Problem as problem:
+                await _answer(problem)(scope, receive, send)
+            else:
+                await routes(scope, receive, send)
+
+        return guarded
+
+    def _controlled(self, answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Any]:
+        async def controlled(request: Request) -> Response:
+            try:
+                self._access.check_control(request)
+                return await answer(request)
+            except Problem as problem:
+                return _answer(problem)
+            except (ValueError, TypeError) as error:
+                return _answer(Problem.validation(str(error)))
+
+        return controlled
 
     # ------------------------------------------------------------------------------------------------- the API
 
@@ -85,6 +132,9 @@ class Application:
     async def _serve(self, request: Request) -> Response:
         request_id = str(uuid.uuid4())
         path = request.scope["raw_path"].decode("ascii", "replace")
+        page = self._page(request, path)
+        if page is not None:
+            return page
         path = path.removeprefix(self._prefix) if path.startswith(f"{self._prefix}/") else ""
         found = self.contract.find(request.method, path)
         operation, path_parameters = found if found and self._serves(found[0]) else (None, {})
@@ -116,6 +166,20 @@ class Application:
                 await self._refuse(seconds)
         return response
 
+    def _page(self, request: Request, path: str) -> Response | None:
+        """Return a page for a person, None when a program asks or there is none."""
+        accepted = request.headers.get("accept", "*/*")
+        if request.method != "GET" or not ("text/html" in accepted or accepted == "*/*"):
+            return None
+        page = self._pages.find(path)
+        if page is None:
+            return None
+        try:
+            self._access.check_local(request)
+            return page()
+        except Problem as problem:
+            return _answer(problem)
+
     def _serves(self, operation: Operation) -> bool:
         if operation.resource == "apiAccessTokens" and not self.access_tokens_enabled:
             return False
@@ -126,7 +190,7 @@ class Application:
         for token in self.state.tables.get("apiAccessTokens", {}).values():
             text = text.replace(token["_value"], "***")
         try:
-            return json.loads(text) if text else None
+            return decoded(text.encode()) if text else None
         except ValueError:
             return text[:1000]
 
@@ -185,6 +249,9 @@ class Application:
             result = self.handlers.handle(call)
         except Problem as problem:
             return JSONResponse(problem.body(), problem.status, headers | problem.headers)
+        except Exception as error:  # the checks let something odd through: the sender's fault as much as ours
+            _log.warning("%s %s could not be carried out", request.method, path, exc_info=True)
+            return _answer(Problem.validation(f"cannot be carried out: {type(error).__name__}: {error}"[:500]))
         if request.method != "GET":
             self.state.save()
         if result is DUPLICATE:
@@ -243,10 +310,7 @@ class Application:
         return JSONResponse({"data": [fault.as_json() for fault in self.faults.all()]})
 
     async def _order_fault(self, request: Request) -> Response:
-        try:
-            fault = Fault.from_json(await request.json())
-        except (ValueError, TypeError) as error:
-            return JSONResponse(Problem.validation(str(error)).body(), 400)
+        fault = Fault.from_json(decoded(await request.body()))
         await self.order(fault)
         return JSONResponse(fault.as_json(), 201)
 
@@ -263,12 +327,19 @@ class Application:
 
     async def _change_settings(self, request: Request) -> Response:
         """Change the pace, or what the server supports, while it runs."""
-        try:
-            settings = await request.json()
-            self.change_settings(**settings)
-        except (ValueError, TypeError) as error:
-            return JSONResponse(Problem.validation(str(error)).body(), 400)
+        settings = decoded(await request.body())
+        self.change_settings(**settings)
         return JSONResponse(settings)
+
+    async def _show_token(self, request: Request) -> Response:
+        return JSONResponse({"token": self.stored_token})
+
+    async def _store_token(self, request: Request) -> Response:
+        body = decoded(await request.body())
+        if not isinstance(body, dict) or not isinstance(body.get("token"), str):
+            raise Problem.validation("token: missing")
+        self.stored_token = body["token"]
+        return Response(status_code=204)
 
     def change_settings(
         self,
@@ -296,23 +367,47 @@ class Application:
         :raises ValueError: the pace cannot be read, or a way of writing is not known.
         :raises TypeError: there is no such setting.
         """
-        if pace is not None:
-            self.runs.pace = Pace.parse(pace)
+        new_pace = None if pace is None else Pace.parse(pace)
+        new_writing = replace(self.handlers.writing, **writing)
+        for name, value in (
+            ("enforce_quotas", enforce_quotas),
+            ("honour_execution_id", honour_execution_id),
+            ("access_tokens_enabled", access_tokens_enabled),
+            ("opaque_tokens", opaque_tokens),
+            ("endless_tokens", endless_tokens),
+        ):
+            if not isinstance(value, (bool, type(None))):
+                raise ValueError(f"{name}: neither true nor false")
+        if source_word is not None and not isinstance(source_word, str):
+            raise ValueError("source_word: not a string")
+        lag = None if library_lag is None else float(library_lag)
+        if lag is not None and not (math.isfinite(lag) and lag >= 0):
+            raise ValueError("library_lag: not a number of seconds")
+        if new_pace is not None:
+            self.runs.pace = new_pace
         if enforce_quotas is not None:
             self.quotas.enforced = enforce_quotas
         if honour_execution_id is not None:
             self.handlers.honour_execution_id = honour_execution_id
         if access_tokens_enabled is not None:
             self.access_tokens_enabled = access_tokens_enabled
-        if library_lag is not None:
-            self.handlers.library_lag = float(library_lag)
+        if lag is not None:
+            self.handlers.library_lag = lag
         if opaque_tokens is not None:
             self.handlers.opaque_tokens = opaque_tokens
         if endless_tokens is not None:
             self.handlers.endless_tokens = endless_tokens
         if source_word is not None:
             self.runs.source_word = None if source_word == "null" else source_word
-        self.handlers.writing = replace(self.handlers.writing, **writing)
+        self.handlers.writing = new_writing
+
+
+def _answer(problem: Problem) -> JSONResponse:
+    return JSONResponse(problem.body(), problem.status, problem.headers)
+
+
+def _no_route(request: Request, error: Exception) -> Response:
+    return _answer(Problem.no_route(request.method, request.url.path))
 
 
 class LostAnswer(Response):
@@ -359,8 +454,7 @@ def _checked_body(operation: Operation, raw: bytes) -> Any:
             raise Problem.validation("body: missing")
         return {}
     try:
-        body = json.loads(raw)
-        json.dumps(body, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        body = decoded(raw)
     except ValueError as error:
         raise Problem.validation(f"body: not JSON ({error})") from None
     operation.check_body(body)

@@ -55,6 +55,8 @@ class Pace:
 
         :raises ValueError: says what is allowed.
         """
+        if not isinstance(text, str):
+            raise ValueError("pace: use at-once, polls=N or seconds=N")
         if text == "at-once":
             return cls("at once", 0)
         kind, _, amount = text.partition("=")

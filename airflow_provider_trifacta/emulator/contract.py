@@ -84,13 +84,22 @@ class Operation:
             raise Problem.validation(f"{where}: {error.message}"[:500])
 
 
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def is_true(value: object) -> bool:
+    """Return whether a query parameter says yes that the contract describes as a string."""
+    return _BOOLEANS.get(str(value).lower(), False)
+
+
 def _checked(name: str, text: str, validator: Draft202012Validator) -> Any:
     """Return a parameter, read the way its schema allows."""
     candidates: list[Any] = [text]
     if re.fullmatch(r"-?\d{1,18}", text):
         candidates.insert(0, int(text))
-    if text in ("true", "false"):
-        candidates.insert(0, text == "true")
+    # The vendor's generated Python client sends "True".
+    if text.lower() in _BOOLEANS:
+        candidates.append(_BOOLEANS[text.lower()])
     for candidate in candidates:
         if validator.is_valid(candidate):
             return candidate

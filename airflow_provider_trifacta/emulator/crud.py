@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_trifacta.emulator.contract import is_true
 from airflow_provider_trifacta.emulator.problems import Problem
 from airflow_provider_trifacta.emulator.selection import listed, matching, with_selection
 from airflow_provider_trifacta.emulator.state import WORKSPACE, Row, State, shown
@@ -85,6 +86,10 @@ def _prepare_output_part(state: State, row: Row) -> None:
     row.setdefault("_output", {"id": None})
 
 
+_OF_SERVER = {
+    *("id", "createdAt", "updatedAt", "creator", "updater", "workspace", "folder", "flownode", "outputobject"),
+    *("recipe", "storageLocation", "relationalSource", "connection"),
+}
 _TEXTS = {"name": None, "description": None}
 
 RESOURCES: dict[str, Resource] = {
@@ -178,7 +183,7 @@ def create(state: State, table: str, body: Mapping[str, Any], person: int) -> Ro
 def update(state: State, table: str, identity: Any, body: Mapping[str, Any], person: int) -> Row:
     """Change an object and return the answer."""
     row = state.get(table, identity)
-    changes = dict(body)
+    changes = of_caller(body)
     for member, other in RESOURCES[table].children:
         items = changes.pop(member, None)
         if items is not None:
@@ -192,7 +197,10 @@ def update(state: State, table: str, identity: Any, body: Mapping[str, Any], per
         changes["folder"] = {"id": folder}
     if table == "importedDatasets" and "runParameters" in changes:
         changes["runParameters"] = {"data": changes["runParameters"]}
-    row.update({name: value for name, value in changes.items() if not name.startswith("_") and name != "id"})
+    for name, value in changes.items():
+        if isinstance(row.get(name), dict) and not (isinstance(value, dict) and set(row[name]) <= set(value)):
+            raise Problem.validation(f"{name}: an object with {', '.join(row[name])} is needed")
+    row.update(changes)
     state.touch(row, person)
     if RESOURCES[table].full_update:
         return shown(row)
@@ -226,4 +234,9 @@ def count(state: State, table: str, query: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _with_deleted(query: Mapping[str, Any]) -> bool:
-    return str(query.get("includeDeleted", "false")).lower() == "true"
+    return is_true(query.get("includeDeleted"))
+
+
+def of_caller(body: Mapping[str, Any]) -> Row:
+    """Return what a caller may say of an object: the rest of its fields are the server's."""
+    return {name: value for name, value in body.items() if name not in _OF_SERVER and not name.startswith("_")}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
+
+#: Seconds that a delay or a refusal may take: a day.
+_LONGEST = 86400
 
 Kind = Literal["status", "rate_limit", "reset", "cut", "html", "delay", "refuse", "expire_token", "delete_token"]
 
@@ -36,10 +40,22 @@ class Fault:
     seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
+        if not isinstance(self.kind, str) or self.kind not in get_args(Kind):
             raise ValueError(f"kind: {self.kind!r} is not known, use one of {', '.join(get_args(Kind))}")
-        if self.call is not None and self.call < 1:
+        if not isinstance(self.operation, str):
+            raise ValueError("operation: not the id of an operation")
+        if self.call is not None and not _counts(self.call):
             raise ValueError("call: counts from 1")
+        if not _counts(self.times):
+            raise ValueError("times: counts from 1")
+        if not isinstance(self.after, bool):
+            raise ValueError("after: neither true nor false")
+        if not _counts(self.status) or not 200 <= self.status <= 599:
+            raise ValueError("status: not from 200 to 599")
+        if isinstance(self.seconds, bool) or not 0 <= self.seconds <= _LONGEST:
+            raise ValueError(f"seconds: not from 0 to {_LONGEST}")
+        if self.headers is not None and not all(_is_header(*pair) for pair in dict(self.headers).items()):
+            raise ValueError("headers: not names and values that can be sent")
         if self.kind == "refuse" and self.call is None:
             raise ValueError("call: a refusal needs the call it comes before")
 
@@ -57,6 +73,19 @@ class Fault:
     def as_json(self) -> dict[str, Any]:
         """Return the fault as a control request would order it."""
         return asdict(self)
+
+
+def _counts(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_header(name: object, value: object) -> bool:
+    return (
+        isinstance(name, str)
+        and isinstance(value, str)
+        and re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) is not None
+        and re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value) is not None
+    )
 
 
 @dataclass

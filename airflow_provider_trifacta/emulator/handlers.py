@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import email.parser
 import email.policy
 import io
@@ -13,7 +14,8 @@ from typing import Any
 
 from airflow_provider_trifacta.emulator import crud, world
 from airflow_provider_trifacta.emulator.clock import epoch
-from airflow_provider_trifacta.emulator.contract import Contract, Operation
+from airflow_provider_trifacta.emulator.contract import Contract, Operation, is_true
+from airflow_provider_trifacta.emulator.jsontext import decoded
 from airflow_provider_trifacta.emulator.problems import Problem
 from airflow_provider_trifacta.emulator.runs import Runs
 from airflow_provider_trifacta.emulator.selection import listed, matching, with_selection
@@ -104,7 +106,7 @@ class Handlers:
             return handler(self, call)
         table, verb = call.operation.resource, _crud_verb(call.operation)
         if verb == "create":
-            row = crud.create(self.state, table, call.body, call.person)
+            row = crud.create(self.state, table, crud.of_caller(call.body), call.person)
             return with_selection(self.state, table, row, {})
         if verb == "list":
             return crud.read_list(self.state, table, call.query)
@@ -118,7 +120,7 @@ class Handlers:
 
     def job_group(self, call: Call, *, poll: bool = False) -> Row:
         """Return the job group of a call, where it is now."""
-        deleted = str(call.query.get("includeDeleted", "")) == "true"
+        deleted = is_true(call.query.get("includeDeleted"))
         return self.runs.look(self.state.get("jobGroups", call.id, deleted=deleted), poll=poll)
 
     def once(self, call: Call, start: Callable[[], Any]) -> Any:
@@ -405,7 +407,7 @@ def _get_current_person(self: Handlers, call: Call) -> Any:
 
 @_handles("listFlows", "countFlows")
 def _list_flows(self: Handlers, call: Call) -> Any:
-    deleted = str(call.query.get("includeDeleted", "")) == "true"
+    deleted = is_true(call.query.get("includeDeleted"))
     wanted = call.query.get("flowsFilter", "owned")
     rows = [
         row
@@ -542,7 +544,12 @@ def _import_package(self: Handlers, call: Call) -> Any:
     contents = _package_of(call)
     if call.operation.id == "importPackageDryRun":
         return {"primaryFlowIds": [], "flows": [{"id": 0, "name": contents["name"]}]}
-    flow = _insert_flow(self, contents, call.person, contents["name"], contents["description"])
+    before = copy.deepcopy(self.state.tables)
+    try:
+        flow = _insert_flow(self, contents, call.person, contents["name"], contents["description"])
+    except Exception:
+        self.state.tables = before
+        raise
     return {"primaryFlowIds": [flow["id"]], "flows": [shown(flow)]}
 
 
@@ -555,7 +562,7 @@ def _package_of(call: Call) -> Row:
             try:
                 payload = part.get_payload(decode=True)
                 with zipfile.ZipFile(io.BytesIO(payload if isinstance(payload, bytes) else b"")) as package:
-                    contents: Row = json.loads(package.read("data"))
+                    contents: Row = decoded(package.read("data"))
                 return contents
             except (zipfile.BadZipFile, KeyError, ValueError):
                 raise Problem.validation("data: not a package of this server") from None

@@ -44,6 +44,11 @@ class Problem(Exception):
         return cls(401, "UnauthorizedException", "Unauthorized", details)
 
     @classmethod
+    def forbidden(cls, details: str) -> Problem:
+        """Return a 403."""
+        return cls(403, "AccessControlException", "Forbidden", details)
+
+    @classmethod
     def not_found(cls, what: str, identity: object) -> Problem:
         """Return a 404 for an object."""
         return cls(404, "DataNotFoundException", f"{what} not found", f"There is no {what} {identity}")

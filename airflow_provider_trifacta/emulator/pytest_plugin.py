@@ -14,11 +14,15 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def trifacta_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    """Run a server whose runs end at once, and point the Airflow connection ``trifacta_default`` at it."""
+    """Run a server whose runs end at once, and point the Airflow connection ``trifacta_default`` at it.
+
+    The token of the connection is kept by the server, so that a test may rotate it.
+    """
     # Every test run with this package installed imports this module: the server only where it is used.
     from airflow_provider_trifacta.emulator import Emulator
 
     with Emulator() as emulator:
-        connection = {"conn_type": "trifacta", "host": emulator.url, "password": emulator.token}
+        connection: dict[str, object] = {"conn_type": "trifacta", "host": emulator.url, "password": emulator.token}
+        connection["extra"] = {"credential_store": f"{__package__}.token_store.EmulatorTokenStore"}
         monkeypatch.setenv("AIRFLOW_CONN_TRIFACTA_DEFAULT", json.dumps(connection))
         yield emulator

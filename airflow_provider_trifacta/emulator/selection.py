@@ -147,7 +147,7 @@ def _embedded(state: State, table: str, row: Row, tree: dict[str, _Embed]) -> Ro
         value = known[name](state, row)
         if isinstance(value, Many):
             rows = _sorted(value.rows, embed.options.get("sort"))
-            if embed.options.get("limit", "").isdigit():
+            if re.fullmatch(r"[0-9]{1,9}", embed.options.get("limit", "")):
                 rows = rows[: int(embed.options["limit"])]
             result[name] = {"data": [_nested(state, value.table, item, embed) for item in rows]}
         elif isinstance(value, dict):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import uvicorn
 
 from airflow_provider_trifacta.emulator import world
+from airflow_provider_trifacta.emulator.access import Access, is_loopback
 from airflow_provider_trifacta.emulator.app import Application, new_world
 from airflow_provider_trifacta.emulator.clock import Clock, Pace
 from airflow_provider_trifacta.emulator.connections import Connections, protocol_noting
@@ -96,6 +96,7 @@ class Emulator:
     :param prefix: a path in front of all routes, as behind a proxy.
     :param enforce_quotas: whether calls over the documented quotas are refused.
     :param clock: what time it is; the machine's when None.
+    :param hosts: names by which clients may call the server, besides this machine's own.
     """
 
     def __init__(
@@ -109,17 +110,21 @@ class Emulator:
         prefix: str = "",
         enforce_quotas: bool = True,
         clock: Clock | None = None,
+        hosts: Iterable[str] = (),
     ) -> None:
         self.clock = clock or Clock()
         self.state = State(self.clock, file)
         self.token = new_world(self.state, token=token)
         self._connections = Connections()
+        access = Access(self.token, [*hosts, host])
         self.app = Application(
             self.state,
             clock=self.clock,
             pace=Pace.parse(pace),
             connections=self._connections,
             refuse=self._refuse,
+            access=access,
+            stored_token=self.token,
             prefix=prefix,
             enforce_quotas=enforce_quotas,
         )
@@ -210,11 +215,14 @@ class Emulator:
         return f"http://{host}:{self._port}{self._prefix}"
 
     @property
+    def stored_token(self) -> str:
+        """The token that :class:`~airflow_provider_trifacta.emulator.token_store.EmulatorTokenStore` keeps now."""
+        return self.app.stored_token
+
+    @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the server."""
-        with contextlib.suppress(ValueError):
-            return ipaddress.ip_address(self._host).is_loopback
-        return self._host == "localhost"
+        return is_loopback(self._host)
 
     @property
     def journal(self) -> list[Entry]:

@@ -35,6 +35,8 @@ class Writing:
         _check("references", self.references, ("object", "id", "id-field"))
         _check("field_names", self.field_names, ("documented", "camel", "lower"))
         _check("ids", self.ids, ("number", "string"))
+        if not isinstance(self.library_recipes, bool):
+            raise ValueError("library_recipes: neither true nor false")
 
     def listed(self, row: Row) -> Row:
         """Return a job group as a list shows it."""

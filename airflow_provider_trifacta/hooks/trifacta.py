@@ -414,7 +414,6 @@ class TrifactaHook(BoundOperations, BaseHook):
                 default="" if default is None else str(default),
                 description=description,
                 widget=BS3TextFieldWidget(),
-                render_kw={"placeholder": next(iter(schema.get("examples", ())), "")},
             )
 
         return {name: widget(field.schema, field.label, field.description) for name, field in EXTRA_FIELDS.items()}

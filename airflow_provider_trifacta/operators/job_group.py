@@ -361,10 +361,18 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
         return ending.status
 
     def _defer(self, hook: TrifactaHook, begun: Begun, context: Context) -> NoReturn:
+        from airflow_provider_trifacta.tasks.announce import announce_deferral
         from airflow_provider_trifacta.triggers.job_group import TrifactaJobGroupTrigger
 
         started = context["ti"].start_date
         deadline = self.execution_timeout and started and (started + self.execution_timeout).timestamp()
+        announce_deferral(
+            begun.job_group_id,
+            self.log,
+            poll_interval=self.poll_interval,
+            deadline=deadline or None,
+            afterwards=", then it is canceled",
+        )
         self.defer(
             trigger=TrifactaJobGroupTrigger(
                 job_group_id=begun.job_group_id,

@@ -157,7 +157,9 @@ class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
         from airflow_provider_trifacta.api.statuses import is_final
         from airflow_provider_trifacta.tasks.announce import announce, push_job_group_link
 
-        if self.reschedule and not is_final(status):
+        # Airflow 3 counts; Airflow 2 does not say here, and the names then come at the end.
+        first_poke = context.get("task_reschedule_count") == 0
+        if self.reschedule and not first_poke and not is_final(status):
             # Airflow forgets the buttons at every look, and asking for the names would double what a look costs.
             push_job_group_link(hook, self.job_group_id, context, self.log)
         else:
@@ -201,17 +203,20 @@ class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
 
     def _defer(self, context: Context) -> None:
         from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK
+        from airflow_provider_trifacta.tasks.announce import announce_deferral
         from airflow_provider_trifacta.triggers.job_group import TrifactaJobGroupTrigger
 
         started = context["ti"].start_date
         began = started.timestamp() if started else SYSTEM_CLOCK.time()
+        deadline = began + self.timeout
+        announce_deferral(self.job_group_id, self.log, poll_interval=self.poke_interval, deadline=deadline)
         self.defer(
             trigger=TrifactaJobGroupTrigger(
                 job_group_id=self.job_group_id,
                 trifacta_conn_id=self.trifacta_conn_id,
                 poll_interval=self.poke_interval,
                 unknown_status_timeout=self.unknown_status_timeout,
-                deadline=began + self.timeout,
+                deadline=deadline,
                 retry_budget=self.retry_budget,
             ),
             method_name="execute_complete",

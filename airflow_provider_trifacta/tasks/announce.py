@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from airflow_provider_trifacta.api.decoration import decoration
 from airflow_provider_trifacta.api.logs import Log
+from airflow_provider_trifacta.api.timestamps import spoken
 from airflow_provider_trifacta.links import TrifactaFlowLink, TrifactaJobGroupLink, TrifactaRecipeLink
 from airflow_provider_trifacta.tasks.outcome import describe, link_of
 
@@ -33,6 +35,23 @@ def announce(hook: TrifactaHook, job_group_id: int | str, context: Context, log:
             application = hook.client.settings.application
             TrifactaFlowLink().push(context, application.flow_url(flow_id))
             TrifactaRecipeLink().push(context, application.recipe_url(flow_id, recipe_id))
+
+
+def announce_deferral(
+    job_group_id: int | str, log: Log, *, poll_interval: float, deadline: float | None, afterwards: str = ""
+) -> None:
+    """Log that the task goes on waiting elsewhere, since its log is silent from here on. Never fails.
+
+    :param poll_interval: seconds between two polls.
+    :param deadline: until when, in seconds since the epoch; None is for as long as it takes.
+    :param afterwards: what happens at the deadline.
+    """
+    every = spoken(poll_interval) if poll_interval >= 1 else f"{poll_interval:g} s"
+    until = "without a deadline"
+    with decoration(f"The deadline of job group {job_group_id} has no date", log):
+        if deadline is not None:
+            until = f"until {datetime.fromtimestamp(deadline, UTC):%Y-%m-%d %H:%M:%S} UTC{afterwards}"
+    log.info("Waiting for job group %s in the triggerer, polling every %s, %s", job_group_id, every, until)
 
 
 def push_job_group_link(hook: TrifactaHook, job_group_id: int | str, context: Context, log: Log) -> None:

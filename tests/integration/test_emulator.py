@@ -306,7 +306,10 @@ def test_a_pace_that_cannot_be_read(emulator: Emulator, pace: str) -> None:
 
 def _control(emulator: Emulator, method: str, path: str, body: Any = None) -> Any:
     request = urllib.request.Request(
-        f"{emulator.url}/emulator/{path}", json.dumps(body).encode() if body is not None else None, method=method
+        f"{emulator.url}/emulator/{path}",
+        json.dumps(body).encode() if body is not None else None,
+        {"Authorization": f"Bearer {emulator.token}"},
+        method=method,
     )
     with urllib.request.urlopen(request) as response:
         content = response.read()

@@ -89,12 +89,36 @@ def test_the_log_tells_the_story(
     emulator.change_settings(pace="polls=2")
     identity = run(context)
     link = f"{emulator.url}/jobs/{identity}"
-    assert logged() == [
+    said = [line for line in logged() if "triggerer" not in line]
+    assert said == [
         f'Started job group {identity}, recipe "Orders clean" (7) of flow "Orders nightly" (301): {link}',
         f"Job group {identity} is InProgress",
         f"Job group {identity} is Complete",
         f"Job group {identity} is Complete after 0 s. It wrote file {FILE}. See {link}",
     ]
+
+
+@pytest.mark.parametrize("minutes", [None, 90])
+def test_the_log_says_that_the_task_waits_in_the_triggerer(
+    emulator: Emulator, connect: Connect, logged: Callable[[], list[str]], minutes: int | None
+) -> None:
+    from airflow.providers.common.compat.sdk import TaskDeferred
+
+    connect(emulator)
+    operator = TrifactaRunJobGroupOperator(
+        task_id="task",
+        wrangled_dataset_id=9,
+        deferrable=True,
+        poll_interval=90,
+        execution_timeout=timedelta(minutes=minutes) if minutes else None,
+    )
+    started = datetime(2024, 3, 1, 6, 0, 30, tzinfo=UTC)
+    with pytest.raises(TaskDeferred):
+        operator.execute({"ti": FakeTaskInstance(started)})
+    until = "until 2024-03-01 07:30:30 UTC, then it is canceled" if minutes else "without a deadline"
+    said = [line for line in logged() if "triggerer" in line]
+    identity = emulator.job_groups[0]["id"]
+    assert said == [f"Waiting for job group {identity} in the triggerer, polling every 1 min 30 s, {until}"]
 
 
 def test_many_outputs_are_listed_in_a_group_that_airflow_folds(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -155,3 +156,39 @@ def test_a_job_group_id_that_is_none(
 def test_intervals_are_checked(bad: float) -> None:
     with pytest.raises(Exception, match="poke_interval"):  # Airflow 2.11 checks some itself
         _sensor(5, poke_interval=bad)
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    monkeypatch.setattr(TrifactaJobGroupSensor, "log", logging.getLogger("task"))
+    caplog.set_level("INFO", logger="task")
+    return lambda: [record.getMessage() for record in caplog.records if record.name == "task"]
+
+
+def test_the_log_says_that_the_sensor_waits_in_the_triggerer(
+    emulator: Emulator, connect: Connect, logged: Callable[[], list[str]]
+) -> None:
+    from airflow.providers.common.compat.sdk import TaskDeferred
+
+    connect(emulator)
+    context = {"ti": FakeTaskInstance(datetime(2024, 3, 1, 6, 0, tzinfo=UTC))}
+    identity = _start(emulator, 9)
+    with pytest.raises(TaskDeferred):
+        _sensor(identity, deferrable=True, poke_interval=0.5, timeout=3600).execute(context)
+    assert logged()[-1] == (
+        f"Waiting for job group {identity} in the triggerer, polling every 0.5 s, until 2024-03-01 07:00:00 UTC"
+    )
+
+
+def test_the_first_poke_of_many_processes_says_what_is_waited_for(
+    context: dict[str, Any], emulator: Emulator, connect: Connect, logged: Callable[[], list[str]]
+) -> None:
+    connect(emulator)
+    identity = _start(emulator, 9)
+    for count in range(3):  # as Airflow 3 counts
+        assert not _sensor(identity, mode="reschedule").poke({**context, "task_reschedule_count": count})
+        assert len(emulator.calls("getJobGroup")) == 1
+        assert context["ti"].xcoms["_link_TrifactaJobGroupLink"]
+    announced = [line for line in logged() if line.startswith("Waiting for")]
+    names = 'recipe "Orders endless" (9) of flow "Orders nightly" (301)'
+    assert announced == [f"Waiting for job group {identity}, {names}: {emulator.url}/jobs/{identity}"]

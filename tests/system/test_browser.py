@@ -88,7 +88,7 @@ def test_the_form_of_airflow_3(page: Page, airflow: AirflowInstance, emulator: E
         expect(form.get_by_text(label, exact=True)).to_be_visible()
         expect(form.locator(f"input[name={field}]")).to_have_attribute("placeholder", re.compile("."))
     expect(form.locator("input[name=login]")).to_have_count(0)
-    form.locator("input[name=host]").fill("https://us1.alteryxcloud.com")
+    form.locator("input[name=host]").fill("https://api.clouddataprep.com")
     form.locator("input[name=password]").fill("not-a-real-token")
     _picture(form, "connection-form")
     form.locator("input[name=host]").fill(base_url)

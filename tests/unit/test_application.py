@@ -35,6 +35,12 @@ from airflow_provider_trifacta.api.timestamps import spoken
             "https://clouddataprep.com/flows/301?recipe=7",
         ),
         (
+            Application.beside("https://api.clouddataprep.com:443"),
+            "https://clouddataprep.com/jobs/90210",
+            "https://clouddataprep.com/flows/301",
+            "https://clouddataprep.com/flows/301?recipe=7",
+        ),
+        (
             Application("https://clouddataprep.com/?projectId=mine"),
             "https://clouddataprep.com/jobs/90210?projectId=mine",
             "https://clouddataprep.com/flows/301?projectId=mine",

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from airflow_provider_trifacta import exceptions
 from airflow_provider_trifacta.connection import EXTRA_FIELDS
+from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +31,31 @@ def test_names_exist(page: Path) -> None:
     code = "\n".join(file.read_text() for file in (ROOT / "airflow_provider_trifacta").rglob("*.py"))
     for name in set(re.findall(r"\bTrifacta\w+\b", text)) - set(exceptions.__all__):
         assert re.search(rf"class {name}\b", code), name
+
+
+def _snippets() -> list[Any]:
+    return [
+        pytest.param(text, id=f"{page.name}-{number}")
+        for page in PAGES
+        for number, text in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
+    ]
+
+
+@pytest.mark.parametrize("snippet", _snippets())
+def test_snippets_have_all_that_they_name(snippet: str, tmp_path: Path) -> None:
+    """A snippet that is pasted into a file has every name it uses, and what it imports from here exists."""
+    (tmp_path / "snippet.py").write_text(snippet)
+    checked = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", "snippet.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    for node in ast.walk(ast.parse(snippet)):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("airflow_provider_trifacta"):
+            module = importlib.import_module(str(node.module))
+            assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
 
 
 def test_every_setting_is_in_the_readme() -> None:
@@ -55,3 +86,24 @@ def test_connections_shown_are_valid() -> None:
         connection = type("Connection", (), {"extra": json.dumps(fields["extra"])})
         assert extra_of(connection)  # type: ignore[arg-type]
         assert set(fields["extra"]) <= set(EXTRA_FIELDS)
+
+
+@pytest.mark.parametrize("target", ["demo", "test"])
+def test_make_says_first_how_long_it_takes(target: str) -> None:
+    planned = subprocess.run(
+        ["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    first = planned.splitlines()[0]
+    assert f"make {target}: about" in first
+    assert "minutes" in first
+
+
+def test_up_says_what_to_do_next(tmp_path: Path, emulator: Emulator) -> None:
+    import up
+    from airflow_instance import AirflowInstance
+
+    airflow = AirflowInstance(tmp_path, ROOT / "example_dags", with_ui=True, settings=up.LIST_DAGS)
+    said = "\n".join(up.guide(airflow, emulator))
+    for text in ("trifacta_run_and_wait", str(ROOT / "example_dags"), str(tmp_path / "logs"), airflow.url):
+        assert text in said
+    assert all(int(seconds) <= 15 for seconds in up.LIST_DAGS.values())

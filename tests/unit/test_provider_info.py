@@ -47,6 +47,25 @@ def test_the_form_offers_what_the_hook_reads() -> None:
             jsonschema.validate(field["schema"]["default"], field["schema"])
 
 
+def test_the_form_asks_to_type_where_there_is_nothing_to_choose() -> None:
+    connection_type = get_provider_info()["connection-types"][0]
+    for name, field in connection_type["conn-fields"].items():
+        # Airflow 3 makes a drop-down of examples, and its placeholder says "Start typing to see options".
+        assert not {"examples", "enum"} & set(field["schema"]), name
+    for name in ("ca_bundle", "proxy", "token_variable", "credential_store", "application_url"):
+        assert "for example" in connection_type["conn-fields"][name]["description"], name
+
+
+def test_placeholders_are_of_servers_with_access_tokens() -> None:
+    placeholders = get_provider_info()["connection-types"][0]["ui-field-behaviour"]["placeholders"]
+    assert placeholders["host"] == "https://api.clouddataprep.com"
+    assert "443" in placeholders["port"]
+    folder = Path(__file__).parents[2]
+    for page in ("README.md", "docs/connect.md"):
+        for shown in ("conn-host https://us1", '"host": "https://us1', "<token>@us1", "e.g. `https://us1"):
+            assert shown not in (folder / page).read_text()
+
+
 def test_the_form_of_airflow_2() -> None:
     pytest.importorskip("flask_appbuilder")
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook

@@ -1,0 +1,49 @@
+"""Keeps the token of a connection in the running emulator, so that a test can rotate it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+
+class EmulatorTokenStore:
+    """A store for the extra ``credential_store`` of a connection to an emulator.
+
+    :param connection: its host is the URL of the emulator, its password the token that it was started with.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._address = urlsplit(connection.host).netloc
+        self._headers = {"Authorization": f"Bearer {connection.password}", "Content-Type": "application/json"}
+
+    def read(self) -> str:
+        """Return the token that is kept.
+
+        :raises OSError: the emulator does not answer.
+        """
+        return str(self._send("GET")["token"])
+
+    def write(self, token: str) -> None:
+        """Keep a token in place of the previous one.
+
+        :raises OSError: the emulator does not answer.
+        """
+        self._send("PUT", json.dumps({"token": token}))
+
+    def why_not_writable(self) -> str | None:
+        """Return None: it always is."""
+        return None
+
+    def _send(self, method: str, body: str | None = None) -> Any:
+        connection = http.client.HTTPConnection(self._address, timeout=10)
+        try:
+            connection.request(method, "/emulator/token", body, self._headers)
+            answer = connection.getresponse()
+            content = answer.read()
+        finally:
+            connection.close()
+        if answer.status >= 300:
+            raise OSError(f"the emulator refuses its token store: {content.decode('utf-8', 'replace')[:200]}")
+        return json.loads(content) if content else None
