@@ -18,7 +18,7 @@ from airflow_provider_trifacta.api.errors import (
 from airflow_provider_trifacta.api.exchange import Transfer
 from airflow_provider_trifacta.api.messages import MAX_ANSWER, Answer, answer_headers
 from airflow_provider_trifacta.api.settings import ClientSettings
-from airflow_provider_trifacta.api.tls import tls_context
+from airflow_provider_trifacta.api.tls import handshake_failure, tls_context
 
 
 class AiohttpTransport:
@@ -117,12 +117,13 @@ def _failure_of(step: Transfer, error: Exception) -> TrifactaApiError | Trifacta
 
 
 def _failure(error: Exception) -> TransportFailure:
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        return handshake_failure(error.os_error)
     known = {
         aiohttp.ClientConnectorDNSError: TransportFailure.NO_SUCH_HOST,
         aiohttp.ClientConnectorError: TransportFailure.NOT_CONNECTED,
         aiohttp.ConnectionTimeoutError: TransportFailure.CONNECT_TIMEOUT,
         aiohttp.ClientConnectorCertificateError: TransportFailure.TLS,
-        aiohttp.ClientConnectorSSLError: TransportFailure.TLS,
         aiohttp.ClientProxyConnectionError: TransportFailure.PROXY,
         aiohttp.ClientHttpProxyError: TransportFailure.PROXY,
     }.get(type(error))

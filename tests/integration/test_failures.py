@@ -138,6 +138,12 @@ def _tls(world: World) -> Any:
         return world.run()
 
 
+@case("The server speaks plain http, and the host says no scheme")
+def _plain_http(world: World) -> Any:
+    world.connect(world.emulator.url.removeprefix("http://"), token="eyJtoken")
+    return world.run(retry_budget=None)
+
+
 @case("The host does not exist")
 def _dns(world: World) -> Any:
     world.connect("https://trifacta.invalid", token="eyJtoken")
@@ -265,6 +271,7 @@ def _section(title: str, error: BaseException, emulator: Emulator) -> str:
         r"host='127.0.0.1', port=\d+": "host='trifacta.example.com', port=443",
         r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC": "2024-03-01 06:00:00 UTC",
         r" \(_ssl\.c:\d+\)": "",
+        r"\[SSL: RECORD_LAYER_FAILURE\] record layer failure": "[SSL: WRONG_VERSION_NUMBER] wrong version number",
         r"\[Errno -\d+\] [^)]*": "[Errno -2] Name or service not known",
         r"Wait \d+ seconds": "Wait 42 seconds",
         r"for \d+ s\.": "for 31 s.",
