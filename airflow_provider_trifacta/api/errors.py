@@ -22,7 +22,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import Enum
@@ -166,6 +168,30 @@ class TrifactaUnauthorized(TrifactaApiError):
         "The token was not accepted: check the password of the Airflow connection "
         "(an API access token of this server, not expired, not revoked)."
     )
+
+    def explain(self, token: str, kept_in: str | None) -> None:
+        """Say what is known of the token that was refused, in the hint. The token is not quoted.
+
+        :param kept_in: where a person finds it; None is the password of the connection.
+        """
+        if kept_in is not None:
+            self.hint = self.hint.replace("the password of the Airflow connection", kept_in)
+        if _is_jwt(token):
+            self.hint += (
+                " It is a JWT, such as Alteryx One issues: that edition needs OAuth 2.0 token pairs, which are "
+                "not supported yet. Where the server has API access tokens, use one of those."
+            )
+
+
+def _is_jwt(token: str) -> bool:
+    parts = token.split(".")
+    if len(parts) != 3 or not all(re.fullmatch(r"[A-Za-z0-9_-]+", part) for part in parts):
+        return False
+    try:
+        header = json.loads(base64.urlsafe_b64decode(parts[0] + "=" * (-len(parts[0]) % 4)))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(header, dict) and "alg" in header
 
 
 class TrifactaForbidden(TrifactaApiError):

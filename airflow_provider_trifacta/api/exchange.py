@@ -172,9 +172,10 @@ class Exchanger:
             try:
                 answer = yield from self._transfer(operation.request, token, seconds, save)
                 return self._decoded(operation, answer)
-            except TrifactaUnauthorized:
+            except TrifactaUnauthorized as error:
                 replaced: str = yield Token(reread=True)
                 if replaced == token:
+                    error.explain(token, self._settings.token_kept_in)
                     raise
                 token = replaced
         return self._decoded(operation, (yield from self._transfer(operation.request, token, seconds, save)))

@@ -74,6 +74,12 @@ def _unauthorized(world: World) -> Any:
     return world.run()
 
 
+@case("The token is one of Alteryx One (401)")
+def _alteryx_one(world: World) -> Any:
+    world.connect(world.emulator, token="eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl")
+    return world.run()
+
+
 @case("The user may not do this (403)")
 def _forbidden(world: World) -> Any:
     world.emulator.order("runJobGroup", "status", status=403)
@@ -83,6 +89,12 @@ def _forbidden(world: World) -> Any:
 @case("There is no such recipe (404)")
 def _no_such_recipe(world: World) -> Any:
     return world.run(wrangled_dataset_id=4712)
+
+
+@case("The base URL does not lead to the API (404)")
+def _no_such_route(world: World) -> Any:
+    world.connect(f"{world.emulator.url}/v4", token=world.emulator.token)
+    return world.run()
 
 
 @case("API access tokens are switched off (404)")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import logging
 import socket
 import struct
@@ -14,7 +16,17 @@ import pytest
 from support import Caller, FakeClock, ScriptedServer
 
 from airflow_provider_trifacta.api import operations as ops
-from airflow_provider_trifacta.api.errors import TransportFailure, TrifactaTransportError
+from airflow_provider_trifacta.api.errors import (
+    TransportFailure,
+    TrifactaApiError,
+    TrifactaConfigurationError,
+    TrifactaNotFound,
+    TrifactaTransportError,
+    TrifactaUnauthorized,
+)
+from airflow_provider_trifacta.emulator import Emulator
+from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
 
 Handshake = Callable[[socket.socket], None]
 
@@ -111,3 +123,117 @@ def test_the_first_repeat_says_until_when_and_what_to_do(
     assert len(later) > 3
     assert not any("Check the base URL" in said or "Trying again" in said for said in later)
     assert all("no answer: no connection" in said for said in later)
+
+
+def _operator(**arguments: Any) -> TrifactaRunJobGroupOperator:
+    return TrifactaRunJobGroupOperator(task_id="task", wrangled_dataset_id=7, **arguments)
+
+
+@pytest.mark.parametrize("path", ["/v4", "/flows/301"])
+def test_a_route_that_does_not_exist_names_the_base_url(
+    emulator: Emulator, connect: Callable[..., None], context: dict[str, Any], path: str
+) -> None:
+    connect(emulator.url + path, token=emulator.token)
+    with pytest.raises(
+        TrifactaNotFound, match="check the base URL of the Airflow connection, without /v4"
+    ) as caught:
+        _operator().execute(context)
+    assert "wrangled_dataset_id" not in str(caught.value)
+    assert "refused again" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_page_in_place_of_the_api_names_the_base_url(
+    connect: Callable[..., None], context: dict[str, Any], scripted: Callable[..., ScriptedServer], status: int
+) -> None:
+    connect(scripted(lambda _: (status, {"content-type": "text/html"}, b"<h1>Not here</h1>")).url)
+    with pytest.raises(TrifactaApiError, match="check the base URL of the Airflow connection, without /v4"):
+        _operator().execute(context)
+
+
+@pytest.mark.parametrize(
+    "token", ["Bearer eyJx", "bearer  eyJx", "Bearer: eyJx", "Authorization: Bearer eyJx", "Bearer"]
+)
+def test_bearer_in_front_of_a_token_is_named(connect: Callable[..., None], token: str) -> None:
+    connect("http://127.0.0.1:9", token=token)
+    with pytest.raises(TrifactaConfigurationError, match=r"password: begins with 'Bearer'") as caught:
+        _ = TrifactaHook().client
+    assert "eyJ" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "told"),
+    [
+        ("dataprep", {"extra": {"token": "secret"}}, "keeps its token in the extra 'token'"),
+        (
+            "google_cloud_platform",
+            {"extra": {"project": "p"}},
+            "is of type 'google_cloud_platform', not 'trifacta'",
+        ),
+        ("http", {"host": "http://127.0.0.1:9", "login": "me"}, "is of type 'http', not 'trifacta'"),
+    ],
+)
+def test_a_connection_of_another_type_is_told_what_goes_where(
+    monkeypatch: pytest.MonkeyPatch, kind: str, fields: dict[str, Any], told: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_TRIFACTA_DEFAULT", json.dumps({"conn_type": kind, **fields}))
+    with pytest.raises(TrifactaConfigurationError) as caught:
+        _ = TrifactaHook().client
+    assert told in str(caught.value)
+    assert "base URL in host, API access token in password" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_401_names_where_the_token_comes_from(
+    emulator: Emulator, connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusal(**extra: Any) -> str:
+        connect(emulator, token="wrong", **extra)
+        with pytest.raises(TrifactaUnauthorized) as caught:
+            TrifactaHook(clock=FakeClock()).get_current_person()
+        return str(caught.value)
+
+    assert "check the password of the Airflow connection" in refusal()
+    monkeypatch.setenv("AIRFLOW_VAR_MY_TOKEN", "wrong")
+    said = refusal(token_variable="my_token")
+    assert "check Variable 'my_token'" in said
+    assert "check the password" not in said
+    store = f"{__name__}.WrongStore"
+    said = refusal(credential_store=store)
+    assert f"check what the credential_store {store!r}" in said
+    assert "password" not in said
+
+
+class WrongStore:
+    def __init__(self, connection: Any) -> None:
+        pass
+
+    def read(self) -> str:
+        return "wrong"
+
+    def write(self, token: str) -> None:
+        raise NotImplementedError
+
+    def why_not_writable(self) -> str | None:
+        return "never"
+
+
+def _jwt(header: object) -> str:
+    return ".".join(
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+        for part in (header, {"sub": "me"}, 7)
+    )
+
+
+def test_a_refused_token_of_alteryx_one_is_told_what_it_is(call: Caller, emulator: Emulator) -> None:
+    for token, told in {
+        _jwt({"alg": "RS256", "typ": "JWT"}): True,
+        _jwt({"typ": "JWT"}): False,
+        _jwt(["alg"]): False,
+        "eyJ.not.one": False,
+        "plain": False,
+    }.items():
+        with pytest.raises(TrifactaUnauthorized) as caught:
+            call(ops.get_current_person(), emulator, token)
+        assert ("OAuth 2.0 token pairs" in str(caught.value)) is told
+        assert token not in str(caught.value)
