@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensor
 
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
 from airflow_provider_trifacta.api.arguments import check_seconds
+from airflow_provider_trifacta.api.errors import TrifactaError
 from airflow_provider_trifacta.links import LINKS
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Look at once; then wait in the triggerer, or as ``mode`` says."""
+        from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
+
+        log_without_stack(TrifactaError)
         if not self.deferrable:
             return super().execute(context)
         if not self.poke(context):
@@ -103,9 +107,11 @@ class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> None:
         """Go on after the trigger: succeed, or fail with the reason."""
+        from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
         from airflow_provider_trifacta.tasks.outcome import link_of, wait_failed
         from airflow_provider_trifacta.triggers.job_group import WaitEvent
 
+        log_without_stack(TrifactaError)
         ended = WaitEvent.read(event, self.job_group_id)
         if str(ended.job_group_id) != str(self.job_group_id):
             # Of another trigger: SQLite gives the id of one that was deleted to the next.
