@@ -11,6 +11,7 @@ from support import FakeTaskInstance, run_deferred
 
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.exceptions import TrifactaAwaitedJobGroupFailed, TrifactaConfigurationError
+from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 from airflow_provider_trifacta.sensors.job_group import TrifactaJobGroupSensor
 
 Connect = Callable[..., None]
@@ -155,3 +156,21 @@ def test_a_job_group_id_that_is_none(
 def test_intervals_are_checked(bad: float) -> None:
     with pytest.raises(Exception, match="poke_interval"):  # Airflow 2.11 checks some itself
         _sensor(5, poke_interval=bad)
+
+
+def test_a_pasted_url_is_understood_in_every_mode(
+    context: dict[str, Any], emulator: Emulator, connect: Callable[..., None]
+) -> None:
+    connect(emulator)
+    identity = TrifactaHook().run_job_group(7)["id"]
+    for deferrable in (False, True):
+        emulator.change_settings(pace="polls=2")
+        sensor = TrifactaJobGroupSensor(
+            task_id="wait",
+            job_group_id=f"{emulator.url}/jobs/{identity}?tab=x",
+            poke_interval=0.05,
+            deferrable=deferrable,
+        )
+        run_deferred(sensor, context)
+        assert sensor.job_group_id == str(identity)
+        identity = TrifactaHook().run_job_group(7)["id"]
