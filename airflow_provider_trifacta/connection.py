@@ -198,9 +198,35 @@ def settings_of(connection: AirflowConnection, *, user_agent: str) -> ClientSett
             proxy=extra.get("proxy"),
             user_agent=user_agent,
             application_url=extra.get("application_url"),
+            token_kept_in=_token_kept_in(connection, extra),
         )
     except TrifactaConfigurationError as error:
-        raise of_connection(connection, error) from None
+        raise _unusable(connection, error) from None
+
+
+def _token_kept_in(connection: AirflowConnection, extra: Mapping[str, Any]) -> str | None:
+    """Return where a person finds the token of a connection, None when that is simply its password."""
+    if "token_variable" in extra:
+        kept = f"Variable {extra['token_variable']!r} (until it exists, the password of the Airflow connection)"
+    elif "credential_store" in extra:
+        kept = f"what the credential_store {extra['credential_store']!r} keeps"
+    elif _other_type(connection):
+        kept = f"the password of the Airflow connection, which {_other_type(connection)}"
+    else:
+        return None
+    return kept
+
+
+def _other_type(connection: AirflowConnection) -> str | None:
+    """Return what is to be said of a connection of another type; None when it is of ours, or does not say."""
+    kind = connection.conn_type
+    if not kind or kind == CONN_TYPE:
+        return None
+    theirs = " and keeps its token in the extra 'token'" if kind == "dataprep" else ""
+    return (
+        f"is of type {kind!r}, not {CONN_TYPE!r}{theirs}. Make one of type {CONN_TYPE!r}: base URL in host, "
+        "API access token in password"
+    )
 
 
 def usable_token(text: str | None, connection: AirflowConnection, where: str) -> str:
@@ -213,12 +239,14 @@ def usable_token(text: str | None, connection: AirflowConnection, where: str) ->
     problem = None
     if not token:
         problem = "is empty. Put an API access token there"
+    elif re.match(r"(authorization\s*:\s*)?bearer(\s|:|$)", token, re.IGNORECASE):
+        problem = "begins with 'Bearer', which is added when it is sent. Enter the token alone"
     elif set(token) == {"*"}:
         problem = "holds asterisks, the mask of a saved secret, not the secret. Enter the token again"
     elif re.search(r"[^\x21-\x7e]", token):
         problem = "holds characters that no token has, such as spaces. Enter the token again"
     if problem:
-        raise of_connection(connection, f"{where}: {problem}")
+        raise _unusable(connection, f"{where}: {problem}")
     return token
 
 
@@ -267,6 +295,12 @@ def of_connection(connection: AirflowConnection, problem: object) -> TrifactaCon
     :param problem: an error, or what is wrong.
     """
     return TrifactaConfigurationError(f"{name_of(connection.conn_id)}{problem}")
+
+
+def _unusable(connection: AirflowConnection, problem: object) -> TrifactaConfigurationError:
+    """Return an error for a connection that is used as one of ours, and says so when it is of another type."""
+    other_type = _other_type(connection)
+    return of_connection(connection, f"{problem}. The connection {other_type}" if other_type else problem)
 
 
 def name_of(conn_id: str) -> str:

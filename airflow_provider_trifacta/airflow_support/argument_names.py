@@ -8,6 +8,13 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
+_RECIPE, _JOB_GROUP = "wrangled_dataset_id", "job_group_id"
+#: What people call the arguments that the API calls otherwise; the first that an operator has is meant.
+_OTHER_WORDS = {
+    **dict.fromkeys(("recipe_id", "recipe", "dataset_id", "flow_id"), (_RECIPE,)),
+    **dict.fromkeys(("job_id", "job", "job_group"), (_JOB_GROUP, _RECIPE)),
+}
+
 
 class SuggestsArgumentNames:
     """Mixin for operators and sensors, before Airflow's base class."""
@@ -34,9 +41,15 @@ def _check_names(operator: type, given: Iterable[str]) -> None:
     """
     known = _argument_names(operator)
     for name in given:
-        meant = [] if name in known or name.startswith("_") else get_close_matches(name, known, n=1)
+        meant = [] if name in known or name.startswith("_") else _meant(name, known)
         if meant:
             raise TypeError(f"{operator.__name__} has no argument {name!r}: did you mean {meant[0]!r}?")
+
+
+def _meant(name: str, known: frozenset[str]) -> list[str]:
+    """Return the argument that a name may stand for: another word for the same, or the nearest spelling."""
+    synonyms = [argument for argument in _OTHER_WORDS.get(name, ()) if argument in known]
+    return synonyms or get_close_matches(name, known, n=1)
 
 
 @functools.cache  # DAG files make thousands of tasks

@@ -1,4 +1,4 @@
-"""Errors that Airflow logs without their stack: where a failed job group was noticed explains nothing about it.
+"""Errors that Airflow logs without their stack: where they were noticed explains nothing about them.
 
 Airflow logs every error of a task with its stack, and has no switch for it. What its loggers do to an event before
 it is written can be added to, in the process of the task; where they are not as known here, the stack is shown.

@@ -22,7 +22,7 @@ from airflow_provider_trifacta.api.errors import (
 from airflow_provider_trifacta.api.exchange import Transfer
 from airflow_provider_trifacta.api.messages import Answer, answer_headers
 from airflow_provider_trifacta.api.settings import ClientSettings
-from airflow_provider_trifacta.api.tls import tls_context
+from airflow_provider_trifacta.api.tls import handshake_failure, tls_context
 
 
 class AiohttpTransport:
@@ -146,12 +146,13 @@ def _no_answer(step: Transfer, error: Exception, status: int | None = None) -> T
 
 
 def _failure(error: Exception) -> TransportFailure:
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        return handshake_failure(error.os_error)
     known = {
         aiohttp.ClientConnectorDNSError: TransportFailure.NO_SUCH_HOST,
         aiohttp.ClientConnectorError: TransportFailure.NOT_CONNECTED,
         aiohttp.ConnectionTimeoutError: TransportFailure.CONNECT_TIMEOUT,
         aiohttp.ClientConnectorCertificateError: TransportFailure.TLS,
-        aiohttp.ClientConnectorSSLError: TransportFailure.TLS,
         aiohttp.ClientProxyConnectionError: TransportFailure.PROXY,
         aiohttp.ClientHttpProxyError: TransportFailure.PROXY,
     }.get(type(error))

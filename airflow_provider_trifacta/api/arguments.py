@@ -4,22 +4,50 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
+from airflow_provider_trifacta.api.ids import id_of
 from airflow_provider_trifacta.api.messages import Id
 
 # The ids of cloud-native workflows, which have an API of their own (api/README.md, section 1).
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What an id names.
+
+    :param in_url: finds it in the URL of its page in the application.
+    """
+
+    word: str
+    where: str
+    in_url: re.Pattern[str]
+
+
+_KINDS = {
+    "wrangled_dataset_id": _Kind(
+        "recipe",
+        "give the number after 'recipe=' in the URL of its flow, or that URL",
+        re.compile(r"[?&]recipe=([^&#]*)"),
+    ),
+    "job_group_id": _Kind(
+        "job group",
+        "give the number after '/jobs/' in the URL of its page, or that URL",
+        re.compile(r"/jobs/([^/?#]*)"),
+    ),
+}
 #: Ten years: what sleeps and timers can count.
 _LONGEST = 10 * 365 * 86400.0
 
 
 def check_id(name: str, value: Any) -> Id:
-    """Return an id as it came.
+    """Return an id as it came, or the one in a URL that was copied from the application.
 
-    :param name: the argument, named in the error.
+    :param name: the argument, named in the error: ``wrangled_dataset_id`` or ``job_group_id``.
     :raises TrifactaConfigurationError: empty, not a scalar, or not an id of this API.
     """
     if isinstance(value, bool) or not isinstance(value, (int, str)):
@@ -39,7 +67,12 @@ def check_id(name: str, value: Any) -> Id:
             f"{name}: {text!r} is a ULID, the id of a cloud-native workflow. Those are run by another API; "
             "use the id of a recipe, the number after 'recipe=' in the URL of its flow"
         )
-    return value if isinstance(value, int) else text
+    kind = _KINDS[name]
+    in_url = set(kind.in_url.findall(text)) if "/" in text else set()
+    found = in_url.pop() if len(in_url) == 1 else text
+    if id_of(found) is None:
+        raise TrifactaConfigurationError(f"{name}: {text!r} is not the id of a {kind.word}: {kind.where}")
+    return value if isinstance(value, int) else found
 
 
 def _text_of(name: str, value: int | str) -> str:

@@ -56,7 +56,13 @@ def error_class(status: int, *, name: str | None, path: str) -> type[TrifactaApi
 
 def is_permanent_refusal(error: TrifactaApiError) -> bool:
     """Return whether the same request would be refused again, whenever it is sent."""
-    return isinstance(error, (TrifactaBadRequest, TrifactaNotFound, TrifactaGone, TrifactaUnsupportedMediaType))
+    refused = isinstance(error, (TrifactaBadRequest, TrifactaNotFound, TrifactaGone, TrifactaUnsupportedMediaType))
+    return refused and not says_no_such_route(error)
+
+
+def says_no_such_route(error: TrifactaApiError) -> bool:
+    """Return whether an answer says nothing about an object: what answers has no such route, or is not the API."""
+    return error.status in (404, 405) and error.name in (None, "RouteNotFoundException")
 
 
 def says_gone(error: TrifactaApiError) -> bool:
@@ -65,7 +71,7 @@ def says_gone(error: TrifactaApiError) -> bool:
     A 404 or 410 of a proxy, or for a missing route, says nothing about the object. What does not exist is also
     reported as 400 (api/README.md, section 7).
     """
-    if error.name is None or error.name == "RouteNotFoundException":
+    if error.name is None or says_no_such_route(error):
         return False
     gone = isinstance(error, (TrifactaGone, TrifactaNotFound))
     return gone or (error.status == 400 and "NotFound" in error.name)
@@ -87,7 +93,7 @@ def raise_for_status(answer: Answer, *, now: float) -> None:
     if 200 <= answer.status < 300:
         return
     name, message, details = _envelope(answer)
-    raise error_class(answer.status, name=name, path=answer.request.path)(
+    error = error_class(answer.status, name=name, path=answer.request.path)(
         method=answer.request.method,
         path=answer.redactor.redact(answer.request.path),
         status=answer.status,
@@ -97,6 +103,9 @@ def raise_for_status(answer: Answer, *, now: float) -> None:
         request_id=answer.request_id,
         retry_after=server_wait(answer.headers, now),
     )
+    if says_no_such_route(error) and not isinstance(error, TrifactaFeatureDisabled):
+        error.hint = TrifactaAnswerNotUnderstood.hint
+    raise error
 
 
 def redirect_of(answer: Answer, url: str) -> str | None:

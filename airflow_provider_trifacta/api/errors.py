@@ -22,7 +22,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import Enum
@@ -119,6 +121,13 @@ class TrifactaApiError(TrifactaError):
         self.retry_after = retry_after
 
     def __str__(self) -> str:
+        return self._said(self.hint)
+
+    def without_hint(self) -> str:
+        """Return what went wrong, without what a person can do about it."""
+        return self._said("")
+
+    def _said(self, hint: str) -> str:
         parts = [f"{self.method} {self.path}"]
         if self.status is not None:
             parts.append(f"{self.status} {self.name or ''}".rstrip())
@@ -128,8 +137,8 @@ class TrifactaApiError(TrifactaError):
         if self.details not in (None, "", self.message):
             details = self.details if isinstance(self.details, str) else json.dumps(self.details)
             text += f" ({details})"
-        if self.hint:
-            text += f" {self.hint}" if text.endswith((".", "!", "?")) else f". {self.hint}"
+        if hint:
+            text += f" {hint}" if text.endswith((".", "!", "?")) else f". {hint}"
         if self.request_id:
             text += f" [request id {self.request_id}]"
         return text
@@ -159,6 +168,30 @@ class TrifactaUnauthorized(TrifactaApiError):
         "The token was not accepted: check the password of the Airflow connection "
         "(an API access token of this server, not expired, not revoked)."
     )
+
+    def explain(self, token: str, kept_in: str | None) -> None:
+        """Say what is known of the token that was refused, in the hint. The token is not quoted.
+
+        :param kept_in: where a person finds it; None is the password of the connection.
+        """
+        if kept_in is not None:
+            self.hint = self.hint.replace("the password of the Airflow connection", kept_in)
+        if _is_jwt(token):
+            self.hint += (
+                " It is a JWT, such as Alteryx One issues: that edition needs OAuth 2.0 token pairs, which are "
+                "not supported yet. Where the server has API access tokens, use one of those."
+            )
+
+
+def _is_jwt(token: str) -> bool:
+    parts = token.split(".")
+    if len(parts) != 3 or not all(re.fullmatch(r"[A-Za-z0-9_-]+", part) for part in parts):
+        return False
+    try:
+        header = json.loads(base64.urlsafe_b64decode(parts[0] + "=" * (-len(parts[0]) % 4)))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(header, dict) and "alg" in header
 
 
 class TrifactaForbidden(TrifactaApiError):
@@ -224,6 +257,7 @@ class TransportFailure(Enum):
     NOT_CONNECTED = "no connection"
     CONNECT_TIMEOUT = "no connection within the connect timeout"
     TLS = "TLS failed"
+    PLAIN_HTTP = "the server does not speak https there"
     PROXY = "the proxy could not be reached or refused"
     READ_TIMEOUT = "not complete within the read timeout"
     LOST = "connection failed or was lost"
@@ -241,6 +275,10 @@ _TRANSPORT_HINTS = {
         "Check that the base URL of the Airflow connection says https where the server speaks it; where its "
         "certificate is signed by an authority of your own, set ca_bundle in the extra."
     ),
+    TransportFailure.PLAIN_HTTP: (
+        "If it speaks plain http, write http:// in front of the host in the Airflow connection (without a scheme, "
+        "https is assumed); otherwise check the port."
+    ),
     TransportFailure.PROXY: "Check the proxy in the extra of the Airflow connection, or in the environment.",
     TransportFailure.READ_TIMEOUT: (
         "The server is slow, or stuck: read_timeout in the extra of the Airflow connection says how long to wait."
@@ -255,7 +293,7 @@ class TrifactaTransportError(TrifactaApiError):
     :param failure: why.
     :param reason: what the HTTP library says.
     :param sent: False when the request provably never reached the server (host not found, connection
-        refused, no TLS); True when it may have.
+        refused, no TLS handshake); True when it may have.
     :param status: of the answer, when it began and did not arrive as a whole.
     """
 

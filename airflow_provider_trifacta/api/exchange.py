@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from tenacity import RetryCallState, Retrying
@@ -26,6 +27,7 @@ from airflow_provider_trifacta.api.messages import Answer, Operation, Request
 from airflow_provider_trifacta.api.procedures import Pause
 from airflow_provider_trifacta.api.redaction import Redactor
 from airflow_provider_trifacta.api.settings import ClientSettings
+from airflow_provider_trifacta.api.timestamps import spoken
 
 T = TypeVar("T")
 Save = Callable[[], Callable[[bytes], Any]]
@@ -36,6 +38,8 @@ MAX_REDIRECTS = 5
 MAX_TOKEN_CHANGES = 5
 #: Seconds that a call may take even when less is left of its budget.
 _SHORTEST_ATTEMPT = 5.0
+#: Ten years: later moments cannot all be written as dates.
+_LONGEST_SAID = 10 * 365 * 86400.0
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,9 @@ class Exchanger:
             retry=may_repeat,
             wait=lambda _: wait or 0.0,
             sleep=pauses.append,
-            before_sleep=self._log_repeat(request, lambda: wait or 0.0),
+            before_sleep=self._log_repeat(
+                request, lambda: wait or 0.0, policy.budget - (self._clock.monotonic() - started)
+            ),
             reraise=True,
         ):
             while pauses:
@@ -178,9 +184,10 @@ class Exchanger:
             try:
                 answer = yield from self._transfer(operation.request, token, seconds, save)
                 return self._decoded(operation, answer)
-            except TrifactaUnauthorized:
+            except TrifactaUnauthorized as error:
                 replaced: str = yield Token(reread=True)
                 if replaced == token:
+                    error.explain(token, self._settings.token_kept_in)
                     raise
                 token = replaced
         return self._decoded(operation, (yield from self._transfer(operation.request, token, seconds, save)))
@@ -224,15 +231,29 @@ class Exchanger:
             return result
         raise problem
 
-    def _log_repeat(self, request: Request, wait: Callable[[], float]) -> Callable[[RetryCallState], None]:
+    def _log_repeat(
+        self, request: Request, wait: Callable[[], float], left: float
+    ) -> Callable[[RetryCallState], None]:
+        """Return what logs a failure before it is repeated; says once what to do, and until when it goes on.
+
+        :param left: seconds for which it is repeated.
+        """
+
         def write(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            reason = str(error)
+            if state.attempt_number == 1:
+                until = datetime.fromtimestamp(self._clock.time() + min(left, _LONGEST_SAID), UTC)
+                reason += f" Trying again for up to {spoken(left)}, until {until:%Y-%m-%d %H:%M:%S} UTC"
+            elif isinstance(error, TrifactaApiError):
+                reason = error.without_hint()
             log.warning(
                 "%s %s: attempt %d failed, next one in %.1f s. Reason: %s",
                 request.method,
                 self._redactor.redact(request.path),
                 state.attempt_number,
                 wait(),
-                state.outcome.exception() if state.outcome else None,
+                reason,
             )
 
         return write

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_trifacta.api.answers import StartedJobGroup
-from airflow_provider_trifacta.api.error_answers import is_permanent_refusal, says_gone
+from airflow_provider_trifacta.api.error_answers import is_permanent_refusal, says_gone, says_no_such_route
 from airflow_provider_trifacta.api.errors import (
     TrifactaAnswerNotUnderstood,
     TrifactaApiError,
@@ -175,7 +175,7 @@ class JobGroupLaunch:
         except TrifactaApiError as error:
             if says_gone(error):
                 return None
-            if is_permanent_refusal(error) or isinstance(error, TrifactaForbidden):
+            if is_permanent_refusal(error) or says_no_such_route(error) or isinstance(error, TrifactaForbidden):
                 return row
             raise
         return read_row({**job_group, "id": row.id})

@@ -11,7 +11,6 @@ import http.client
 import io
 import logging
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -34,6 +33,7 @@ from airflow_provider_trifacta.api.errors import (
 from airflow_provider_trifacta.api.exchange import Transfer, is_saved
 from airflow_provider_trifacta.api.messages import MAX_DOWNLOAD, Answer, answer_headers
 from airflow_provider_trifacta.api.settings import ClientSettings
+from airflow_provider_trifacta.api.tls import handshake_failure
 
 #: Bytes of a file that have to arrive within the time in which another answer must be complete.
 _PROGRESS = 16 * 1024
@@ -160,14 +160,13 @@ def _root_cause(error: BaseException) -> BaseException:
 
 def _never_sent(error: Exception, cause: BaseException) -> bool:
     """Return whether the request provably never left: no name, no connection, no TLS, no tunnel."""
-    if isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError)):
+    if _handshaking() or isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError)):
         return True
     return isinstance(
         cause,
         (
             urllib3.exceptions.NewConnectionError,
             urllib3.exceptions.ConnectTimeoutError,
-            ssl.SSLCertVerificationError,
             ConnectionRefusedError,
         ),
     )
@@ -178,13 +177,16 @@ def _failure(error: Exception, cause: BaseException) -> TransportFailure:
         return TransportFailure.NO_SUCH_HOST
     if isinstance(error, requests.ConnectTimeout):
         return TransportFailure.CONNECT_TIMEOUT
+    if _handshaking() and isinstance(error, requests.exceptions.ReadTimeout):
+        return TransportFailure.CONNECT_TIMEOUT
+    if _handshaking() and type(error) is requests.exceptions.SSLError:
+        return handshake_failure(cause)
     if isinstance(cause, (TimeoutError, urllib3.exceptions.ReadTimeoutError)):
         return TransportFailure.READ_TIMEOUT
     if type(error) is requests.ConnectionError and _never_sent(error, cause):
         return TransportFailure.NOT_CONNECTED
     return {
         requests.ReadTimeout: TransportFailure.READ_TIMEOUT,
-        requests.exceptions.SSLError: TransportFailure.TLS,
         requests.exceptions.ProxyError: TransportFailure.PROXY,
     }.get(type(error), TransportFailure.LOST)  # type: ignore[arg-type]
 
@@ -229,10 +231,16 @@ _present = threading.local()
 def _deadline(seconds: float) -> Iterator[_Deadline]:
     """Bound the time of what this thread reads."""
     _present.deadline = _Deadline(seconds)
+    _present.handshaking = False
     try:
         yield _present.deadline
     finally:
         _present.deadline = None
+
+
+def _handshaking() -> bool:
+    """Return whether the present transfer of this thread has not got past connecting with TLS."""
+    return getattr(_present, "handshaking", False)
 
 
 def _is_of_others(record: logging.LogRecord) -> bool:
@@ -293,6 +301,12 @@ class HTTPSConnection(urllib3.connection.HTTPSConnection):
     """The same with TLS."""
 
     response_class = _Response
+
+    def connect(self) -> None:
+        """Connect, and leave a note when that fails: nothing was sent then."""
+        _present.handshaking = True
+        super().connect()
+        _present.handshaking = False
 
 
 class HTTPConnectionPool(urllib3.HTTPConnectionPool):

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from airflow_provider_trifacta.api.errors import (
+    TransportFailure,
     TrifactaAnswerNotUnderstood,
     TrifactaApiError,
     TrifactaDuplicateExecution,
@@ -16,6 +17,8 @@ from airflow_provider_trifacta.api.errors import (
 
 #: Request Timeout and Too Early: a gateway gave up on the request, or wants it again.
 _TOO_EARLY = (408, 425)
+#: Where the API has never answered, no repeat heals a certificate that is not trusted, or a server without TLS.
+_WRONGLY_CONFIGURED = (TransportFailure.TLS, TransportFailure.PLAIN_HTTP)
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ def may_repeat(*, idempotent: bool, error: BaseException, reached: bool = False)
     """
     if isinstance(error, TrifactaRateLimited):
         return True
+    if isinstance(error, TrifactaTransportError) and error.failure in _WRONGLY_CONFIGURED and not reached:
+        return False
     if isinstance(error, TrifactaTransportError) and not error.sent:
         return True
     return (

@@ -40,6 +40,7 @@ class ClientSettings:
     :param proxy: URL of a proxy for http and https; None uses the proxy variables of the environment.
     :param user_agent: the ``User-Agent`` header.
     :param application_url: base URL of the web application that links lead to; None is where it usually is.
+    :param token_kept_in: where a person finds the token, for errors; None is the password of the connection.
     """
 
     base_url: str
@@ -50,6 +51,7 @@ class ClientSettings:
     proxy: str | None = field(default=None, repr=False)
     user_agent: str = field(default_factory=default_user_agent)
     application_url: str | None = None
+    token_kept_in: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "base_url", base_url_from(self.base_url))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 import ssl
 
-from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
+from airflow_provider_trifacta.api.errors import TransportFailure, TrifactaConfigurationError
+
+#: What OpenSSL calls an answer to a handshake that is no TLS, depending on its version.
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
 
 
 @functools.cache  # reading a bundle takes tens of milliseconds, in which the triggerer's loop would stand still
@@ -19,6 +22,14 @@ def tls_context(verify: bool | str) -> ssl.SSLContext | bool:
     from requests.utils import DEFAULT_CA_BUNDLE_PATH  # takes long, and DAG files import this module
 
     return ssl.create_default_context(cafile=DEFAULT_CA_BUNDLE_PATH if verify is True else verify)
+
+
+def handshake_failure(error: BaseException) -> TransportFailure:
+    """Return what an error in a TLS handshake means."""
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+        return TransportFailure.NOT_CONNECTED
+    reason = str(getattr(error, "reason", None) or "").upper().replace(" ", "_")
+    return TransportFailure.PLAIN_HTTP if reason in _NO_TLS else TransportFailure.TLS
 
 
 def check_ca_bundle(name: str, path: object) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
 
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
-from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
+from airflow_provider_trifacta.api.errors import TrifactaConfigurationError, TrifactaError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -73,8 +73,10 @@ class TrifactaRotateApiAccessTokenOperator(SuggestsArgumentNames, BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Rotate, or find that there is nothing to do."""
+        from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
         from airflow_provider_trifacta.tokens.rotation import TokenRotation
 
+        log_without_stack(TrifactaError)
         lifetime = self._lifetime()
         hook = self._hook()
         rotation = TokenRotation(

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
 from airflow_provider_trifacta.api.arguments import check_seconds
-from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
+from airflow_provider_trifacta.api.errors import TrifactaConfigurationError, TrifactaError
 from airflow_provider_trifacta.links import LINKS
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
     a new one only when that one is ``Failed``, ``Canceled`` or gone; a clear by a person always starts a new one.
     A request that the server refuses for good fails the task without retries.
 
-    :param wrangled_dataset_id: the recipe: the number after ``recipe=`` in the URL of its flow (templated).
+    :param wrangled_dataset_id: the recipe: which the API calls a wrangled dataset: the number after
+        ``recipe=`` in the URL of its flow, or that URL (templated).
     :param run_parameters: parameter names to values, e.g. ``{"region": "emea"}`` (templated).
     :param overrides: settings of the output for this run: ``execution``, ``profiler``, ``writesettings``. The
         server does not check them: a bad path shows as a failed job (templated).
@@ -142,9 +143,11 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
 
     def execute(self, context: Context) -> int:
         """Start the recipe, or go on with what an earlier try started, and wait as asked for."""
+        from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
         from airflow_provider_trifacta.api.job_group_launch import JobGroupLaunch
         from airflow_provider_trifacta.api.statuses import is_canceled
 
+        log_without_stack(TrifactaError)
         # The request is made before the connection is read: an argument that cannot be used comes first.
         launch = JobGroupLaunch(
             self.wrangled_dataset_id,
@@ -182,11 +185,13 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
         :param continued: whether an earlier try had started the job group.
         :param job_group_id: the job group that the task was deferred for; without it, the XCom tells.
         """
+        from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
         from airflow_provider_trifacta.api.statuses import is_canceled
         from airflow_provider_trifacta.tasks.attempts import Begun
         from airflow_provider_trifacta.tasks.outcome import deadline_passed, status_unknown, wait_failed
         from airflow_provider_trifacta.triggers.job_group import WaitEvent
 
+        log_without_stack(TrifactaError)
         hook = self._hook()
         own = self._pushed_job_group_id(context) if job_group_id is None else job_group_id
         ended = WaitEvent.read(event, own)

@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensor
 
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
 from airflow_provider_trifacta.api.arguments import check_seconds
+from airflow_provider_trifacta.api.errors import TrifactaError
 from airflow_provider_trifacta.links import LINKS
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
     Succeeds only when it is ``Complete``. When it ends otherwise, the sensor fails without retries, or is skipped
     with ``soft_fail=True``: looking again would not change it. It never cancels: the job group is not its own.
 
-    :param job_group_id: the job group, e.g. the output of the task that started it (templated).
+    :param job_group_id: the job group, e.g. the output of the task that started it, or the URL of its page
+        (templated).
     :param deferrable: whether to wait in the triggerer; else ``mode`` says how (``poke`` or ``reschedule``).
     :param poke_interval: seconds between two looks.
     :param timeout: seconds after which the sensor gives up, in every mode.
@@ -66,6 +68,9 @@ class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Look at once; then wait in the triggerer, or as ``mode`` says."""
+        from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
+
+        log_without_stack(TrifactaError)
         if not self.deferrable:
             return super().execute(context)
         if not self.poke(context):
@@ -82,7 +87,7 @@ class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
         from airflow_provider_trifacta.api.statuses import is_final, is_known
         from airflow_provider_trifacta.api.waiting import UnknownStatusPatience
 
-        job_group_id = check_id("job_group_id", self.job_group_id)
+        self.job_group_id = job_group_id = check_id("job_group_id", self.job_group_id)
         hook = self._hook
         status = self._status(hook, job_group_id, context)
         if status is None:
@@ -105,9 +110,13 @@ class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> None:
         """Go on after the trigger: succeed, or fail with the reason."""
+        from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
+        from airflow_provider_trifacta.api.arguments import check_id
         from airflow_provider_trifacta.tasks.outcome import link_of, wait_failed
         from airflow_provider_trifacta.triggers.job_group import WaitEvent
 
+        log_without_stack(TrifactaError)
+        self.job_group_id = check_id("job_group_id", self.job_group_id)
         ended = WaitEvent.read(event, self.job_group_id)
         if str(ended.job_group_id) != str(self.job_group_id):
             # Of another trigger: SQLite gives the id of one that was deleted to the next.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
 from airflow_provider_trifacta.api.decoration import decoration
 from airflow_provider_trifacta.api.descriptions import JobGroupDescription, describe_job_group
 from airflow_provider_trifacta.api.logs import Log
@@ -86,7 +85,6 @@ def conclude(hook: TrifactaHook, job_group_id: int | str, status: str, log: Log,
     # Airflow logs an error on one line: here it is in lines that fit on a screen.
     for part in why:
         log.error("%s", part)
-    log_without_stack(TrifactaJobGroupError)
     raise (TrifactaJobGroupCanceled if canceled else TrifactaJobGroupFailed)(
         " ".join(why),
         job_group_id=job_group_id,
@@ -103,7 +101,6 @@ def status_unknown(
 
     :param own: whether the task started the job group, or only waits for it.
     """
-    log_without_stack(TrifactaJobGroupError)
     link = link_of(hook, job_group_id)
     go_on = "A retry of the task" if own else "Clearing the task"
     return TrifactaJobGroupStatusUnknown(
@@ -131,7 +128,6 @@ def deadline_passed(
     :param limit: the ``execution_timeout``.
     :param canceled: how canceling it went.
     """
-    log_without_stack(TrifactaJobGroupError)
     link = link_of(hook, job_group_id)
     return TrifactaJobGroupTimeout(
         f"Job group {job_group_id} did not end within the execution_timeout of {limit}; {sentence(canceled)} "

@@ -76,6 +76,12 @@ def _unauthorized(world: World) -> Any:
     return world.run()
 
 
+@case("The token is one of Alteryx One (401)")
+def _alteryx_one(world: World) -> Any:
+    world.connect(world.emulator, token="eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl")
+    return world.run()
+
+
 @case("The user may not do this (403)")
 def _forbidden(world: World) -> Any:
     world.emulator.order("runJobGroup", "status", status=403)
@@ -85,6 +91,12 @@ def _forbidden(world: World) -> Any:
 @case("There is no such recipe (404)")
 def _no_such_recipe(world: World) -> Any:
     return world.run(wrangled_dataset_id=4712)
+
+
+@case("The base URL does not lead to the API (404)")
+def _no_such_route(world: World) -> Any:
+    world.connect(f"{world.emulator.url}/v4", token=world.emulator.token)
+    return world.run()
 
 
 @case("API access tokens are switched off (404)")
@@ -139,6 +151,12 @@ def _tls(world: World) -> Any:
     with _self_signed(world.folder) as url:
         world.connect(url, token="eyJtoken")
         return world.run()
+
+
+@case("The server speaks plain http, and the host says no scheme")
+def _plain_http(world: World) -> Any:
+    world.connect(world.emulator.url.removeprefix("http://"), token="eyJtoken")
+    return world.run(retry_budget=None)
 
 
 @case("The host does not exist")
@@ -293,6 +311,7 @@ def _section(title: str, error: BaseException, folder: Path) -> str:
         r"host='127.0.0.1', port=\d+": "host='trifacta.example.com', port=443",
         r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC": "2024-03-01 06:00:00 UTC",
         r" \(_ssl\.c:\d+\)": "",
+        r"\[SSL: RECORD_LAYER_FAILURE\] record layer failure": "[SSL: WRONG_VERSION_NUMBER] wrong version number",
         r"\[Errno -\d+\] [^)]*": "[Errno -2] Name or service not known",
         r"Wait \d+ seconds": "Wait 42 seconds",
         r"for \d+ s\.": "for 31 s.",

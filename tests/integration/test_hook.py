@@ -72,7 +72,7 @@ def test_tls_that_fails_is_named(emulator: Emulator, connect: Connect) -> None:
     connect(emulator.url.replace("http:", "https:"), retry_budget=0)
     ok, message = TrifactaHook().test_connection()
     assert not ok
-    assert "TLS failed" in message
+    assert "write http:// in front of the host" in message
 
 
 def test_answers_in_bounded_time(connect: Connect) -> None:

@@ -12,6 +12,7 @@ from support import FakeTaskInstance, run_deferred
 
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.exceptions import TrifactaAwaitedJobGroupFailed, TrifactaConfigurationError
+from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 from airflow_provider_trifacta.sensors.job_group import TrifactaJobGroupSensor
 
 Connect = Callable[..., None]
@@ -192,3 +193,21 @@ def test_the_first_poke_of_many_processes_says_what_is_waited_for(
     announced = [line for line in logged() if line.startswith("Waiting for")]
     names = 'recipe "Orders endless" (9) of flow "Orders nightly" (301)'
     assert announced == [f"Waiting for job group {identity}, {names}: {emulator.url}/jobs/{identity}"]
+
+
+def test_a_pasted_url_is_understood_in_every_mode(
+    context: dict[str, Any], emulator: Emulator, connect: Callable[..., None]
+) -> None:
+    connect(emulator)
+    identity = TrifactaHook().run_job_group(7)["id"]
+    for deferrable in (False, True):
+        emulator.change_settings(pace="polls=2")
+        sensor = TrifactaJobGroupSensor(
+            task_id="wait",
+            job_group_id=f"{emulator.url}/jobs/{identity}?tab=x",
+            poke_interval=0.05,
+            deferrable=deferrable,
+        )
+        run_deferred(sensor, context)
+        assert sensor.job_group_id == str(identity)
+        identity = TrifactaHook().run_job_group(7)["id"]

@@ -70,3 +70,15 @@ def test_airflows_own_arguments_pass() -> None:
         default_args={"depends_on_past": True, "not_an_argument": 1},
     )
     assert operator.depends_on_past
+
+
+@pytest.mark.parametrize("written", ["recipe_id", "recipe", "dataset_id", "flow_id", "job_id"])
+def test_another_word_for_the_recipe_is_told_the_right_one(written: str) -> None:
+    with pytest.raises(TypeError, match="did you mean 'wrangled_dataset_id'"):
+        TrifactaRunJobGroupOperator.partial(task_id="task", **{written: 7})
+
+
+@pytest.mark.parametrize("written", ["job_id", "job", "job_group"])
+def test_another_word_for_the_job_group_is_told_the_right_one(written: str) -> None:
+    with pytest.raises(TypeError, match="did you mean 'job_group_id'"):
+        TrifactaJobGroupSensor.partial(task_id="task", **{written: 7})

@@ -72,7 +72,14 @@ def test_a_host_that_cannot_be_used(host: str | None, schema: str | None, port: 
 
 
 def _connection(extra: Any = None, **fields: Any) -> Any:
-    defaults = {"conn_id": "mine", "host": "https://example.com", "schema": None, "port": None, "password": "t"}
+    defaults = {
+        "conn_id": "mine",
+        "conn_type": "trifacta",
+        "host": "https://example.com",
+        "schema": None,
+        "port": None,
+        "password": "t",
+    }
     return SimpleNamespace(
         **{**defaults, **fields}, extra=extra if isinstance(extra, str) or extra is None else json.dumps(extra)
     )
