@@ -173,6 +173,11 @@ class _NotWritten(TrifactaError):
         self.reason = reason
 
 
+def _says_its_length(answer: Answer) -> bool:
+    """Return whether an answer that was cut short would have been noticed."""
+    return "content-length" in answer.headers or "chunked" in answer.headers.get("transfer-encoding", "").lower()
+
+
 class _Saving:
     """Fills a file with the body of an answer."""
 
@@ -203,8 +208,12 @@ class _Saving:
             raise answer.not_understood(f"expected 200 with {answer.request.accept}")
         try:
             self._file.flush()
-            as_expected = self._content is None or self._content.is_in(self._path)
+            as_expected = self._is_as_expected(_says_its_length(answer))
         except OSError as error:
             raise _NotWritten(error) from None
         if self._content is not None and not as_expected:
             raise answer.unusable(f"expected {self._content.name}, got {kind_of(self._path)}")
+
+    def _is_as_expected(self, whole: bool) -> bool:
+        content, file = self._content, self._path
+        return content is None or (content.is_in(file) and (whole or content.is_whole(file)))

@@ -17,14 +17,22 @@ class Content:
 
     :param name: for users, e.g. ``a PDF``.
     :param is_in: whether a file holds it.
+    :param is_whole: whether what it holds has its end, as far as that can be told.
     """
 
     name: str
     is_in: Callable[[Path], bool]
+    is_whole: Callable[[Path], bool]
 
 
 def _is_pdf(file: Path) -> bool:
     return b"%PDF-" in _head(file)
+
+
+def _is_whole_pdf(file: Path) -> bool:
+    with file.open("rb") as opened:
+        opened.seek(max(0, file.stat().st_size - _HEAD))
+        return b"%%EOF" in opened.read()
 
 
 def _is_json_object(file: Path) -> bool:
@@ -48,5 +56,5 @@ def _head(file: Path) -> bytes:
         return opened.read(_HEAD)
 
 
-PDF = Content("a PDF", _is_pdf)
-JSON_OBJECT = Content("a JSON object", _is_json_object)
+PDF = Content("a PDF", _is_pdf, _is_whole_pdf)
+JSON_OBJECT = Content("a JSON object", _is_json_object, _is_json_object)

@@ -304,9 +304,23 @@ class HTTPSConnection(urllib3.connection.HTTPSConnection):
 
     def connect(self) -> None:
         """Connect, and leave a note when that fails: nothing was sent then."""
+        deadline: _Deadline | None = getattr(_present, "deadline", None)
+        # TLS within the TLS of a proxy times each piece of its handshake, not the whole.
+        watch = threading.Timer(deadline.left(), self._give_up) if deadline is not None else None
         _present.handshaking = True
-        super().connect()
+        if watch is not None:
+            watch.daemon = True
+            watch.start()
+        try:
+            super().connect()
+        finally:
+            if watch is not None:
+                watch.cancel()
         _present.handshaking = False
+
+    def _give_up(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            self.sock.shutdown(socket.SHUT_RDWR)
 
 
 class HTTPConnectionPool(urllib3.HTTPConnectionPool):

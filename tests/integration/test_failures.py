@@ -21,7 +21,7 @@ from unittest import mock
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
-from support import FakeTaskInstance, RawServer, run_deferred
+from support import FakeTaskInstance, RawServer, run_deferred, self_signed_certificate
 
 from airflow_provider_trifacta import token_stores
 from airflow_provider_trifacta.emulator import Emulator
@@ -340,35 +340,9 @@ def _write(title: str, section: str) -> None:
 @contextlib.contextmanager
 def _self_signed(folder: Path) -> Iterator[str]:
     """A server on loopback with a certificate that nobody signed."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(hours=1))
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / "server.pem"
-    file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file)
+    context.load_cert_chain(self_signed_certificate(folder))
     server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

@@ -9,6 +9,8 @@ import json
 import os
 import re
 import socket
+import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from support import Caller, FakeClock, FakeTaskInstance, RawServer, drain
+from support import Caller, FakeClock, FakeTaskInstance, RawServer, drain, self_signed_certificate
 
 from airflow_provider_trifacta.airflow_support import rest_api
 from airflow_provider_trifacta.api import operations as ops
@@ -952,3 +954,50 @@ def test_a_sensor_ends_with_its_timeout(connect: Any, raw: Raw, mode: str) -> No
     began = time.monotonic()
     assert sensor.poke({"ti": FakeTaskInstance()}) is False
     assert time.monotonic() - began < 6
+
+
+def test_tls_within_the_tls_of_a_proxy_ends(call: Caller, tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed_certificate(tmp_path))
+    listening = context.wrap_socket(socket.create_server(("127.0.0.1", 0)), server_side=True)
+
+    def proxy() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                threading.Thread(target=drip, args=(connection,), daemon=True).start()
+
+    def drip(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n\x16\x03\x03\x40\x00")
+            _drip(connection, b"\2" * 300)
+
+    threading.Thread(target=proxy, daemon=True).start()
+    began = time.monotonic()
+    try:
+        with pytest.raises(TrifactaTransportError):
+            call(
+                ops.get_job_group(5),
+                "https://trifacta.example.com",
+                budget=0,
+                proxy=f"https://127.0.0.1:{listening.getsockname()[1]}",
+                verify=False,
+                read_timeout=1,
+                connect_timeout=1,
+            )
+    finally:
+        listening.close()
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(("body", "whole"), [(b"%PDF-1.4 half of it", False), (b"%PDF-1.4 all\n%%EOF\n", True)])
+def test_a_pdf_that_does_not_say_its_length_has_an_end(raw: Raw, tmp_path: Path, body: bytes, whole: bool) -> None:
+    served = b"HTTP/1.0 200 OK\r\ncontent-type: application/pdf\r\n\r\n" + body
+    client = _client(raw(lambda connection, _: connection.sendall(served) or False).url)
+    if whole:
+        assert client.get_job_group_pdf_results(5, tmp_path / "file").read_bytes() == body
+        return
+    with pytest.raises(TrifactaAnswerNotUnderstood):
+        client.get_job_group_pdf_results(5, tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []
