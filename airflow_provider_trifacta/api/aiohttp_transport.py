@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
+import select
 from typing import Any
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -101,21 +102,34 @@ class AiohttpTransport:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Keeps connections, and takes none of them on which something has arrived that nobody asked for.
+    """Keeps connections, and takes none of them again on which something has arrived that nobody asked for.
 
     aiohttp would give it as the answer to the next call.
     """
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._used: WeakSet[Any] = WeakSet()
+
     async def connect(self, *args: Any, **kwargs: Any) -> Connection:
-        """Return a connection on which nothing has arrived."""
-        # What has arrived is only read when the event loop gets to it: once for the selector, once for the reader.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        """Return a new connection, or one on which nothing has arrived since the previous answer."""
         while True:
             connection = await super().connect(*args, **kwargs)
-            if connection.protocol is None or not connection.protocol.should_close:
+            if connection.protocol not in self._used:
+                self._used.add(connection.protocol)
+                return connection
+            if not _has_more(connection):
                 return connection
             connection.close()
+
+
+def _has_more(connection: Connection) -> bool:
+    """Return whether something has arrived on a kept connection, read by the event loop or not yet."""
+    if connection.protocol is None or connection.protocol.should_close or connection.transport is None:
+        return True
+    waiting = select.poll()
+    waiting.register(connection.transport.get_extra_info("socket"), select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 @functools.lru_cache(maxsize=8)
