@@ -45,8 +45,8 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
     a new one only when that one is ``Failed``, ``Canceled`` or gone; a clear by a person always starts a new one.
     A request that the server refuses for good fails the task without retries.
 
-    :param wrangled_dataset_id: the recipe: which the API calls a wrangled dataset: the number after
-        ``recipe=`` in the URL of its flow, or that URL (templated).
+    :param wrangled_dataset_id: the recipe, which the API calls a wrangled dataset: the number after ``recipe=``
+        in the URL of its flow, or that URL (templated).
     :param run_parameters: parameter names to values, e.g. ``{"region": "emea"}`` (templated).
     :param overrides: settings of the output for this run: ``execution``, ``profiler``, ``writesettings``. The
         server does not check them: a bad path shows as a failed job (templated).
