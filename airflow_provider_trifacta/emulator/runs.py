@@ -181,7 +181,8 @@ class Runs:
             return job_group
         now = self._clock.now()
         behaviour = BEHAVIOURS[job_group["_behaviour"]]
-        started = epoch(job_group["createdAt"])
+        # It is written to the millisecond, which may be a little later than it was; and a clock may be set back.
+        started = min(now, epoch(job_group["createdAt"]))
         canceled = job_group["_canceled"]
         if canceled is not None and self._cancel_is_done(canceled, now, job_group["_polls"]):
             self._end_jobs_as_canceled(job_group)

@@ -28,6 +28,7 @@ from airflow_provider_trifacta.api.messages import Operation, Request
 from airflow_provider_trifacta.api.retries import RetryPolicy
 from airflow_provider_trifacta.api.settings import ClientSettings
 from airflow_provider_trifacta.emulator import Emulator
+from airflow_provider_trifacta.emulator.clock import Clock
 from airflow_provider_trifacta.emulator.contract import Contract
 
 SERVED = re.compile(
@@ -255,6 +256,13 @@ def test_runs_progress_by_seconds(emulator: Emulator, client: TrifactaClient) ->
     assert statuses == ["Created", "Pending", "InProgress", "InProgress", "Complete", "Complete"]
     jobs = client.get_jobs_for_job_group(job_group["id"])
     assert {job["percentComplete"] for job in jobs} == {100}
+
+
+def test_a_run_is_looked_at_in_the_moment_it_begins() -> None:
+    # Written to the millisecond, this moment is 0.0000003 s later than it is.
+    with Emulator(pace="seconds=100", clock=Clock(lambda: 1800000000.0009997)) as running:
+        client = _client(running)
+        assert client.get_job_group_status(client.run_job_group(7)["id"]) == "Created"
 
 
 def test_job_groups_are_written_as_ordered(emulator: Emulator, client: TrifactaClient) -> None:
