@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import select
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -88,7 +89,7 @@ class AiohttpTransport:
             pieces: list[bytes] = []
             try:
                 body = BodyReader(headers, request.max_bytes)
-                async for data in response.content.iter_chunked(CHUNK):
+                while data := await response.content.read(CHUNK):
                     pieces.extend(body.feed(data))
                 body.finish()
             except BodyError as error:
@@ -109,27 +110,27 @@ class _Connector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._used: WeakSet[Any] = WeakSet()
+        self._polls: WeakKeyDictionary[Any, select.poll] = WeakKeyDictionary()
 
     async def connect(self, *args: Any, **kwargs: Any) -> Connection:
         """Return a new connection, or one on which nothing has arrived since the previous answer."""
         while True:
             connection = await super().connect(*args, **kwargs)
-            if connection.protocol not in self._used:
-                self._used.add(connection.protocol)
+            poll = self._polls.get(connection.protocol)
+            if poll is None:
+                if connection.transport is not None:
+                    self._polls[connection.protocol] = _poll_of(connection.transport)
                 return connection
-            if not _has_more(connection):
+            # What the event loop has read, and what it has not read yet.
+            if connection.protocol is not None and not connection.protocol.should_close and not poll.poll(0):
                 return connection
             connection.close()
 
 
-def _has_more(connection: Connection) -> bool:
-    """Return whether something has arrived on a kept connection, read by the event loop or not yet."""
-    if connection.protocol is None or connection.protocol.should_close or connection.transport is None:
-        return True
-    waiting = select.poll()
-    waiting.register(connection.transport.get_extra_info("socket"), select.POLLIN)
-    return bool(waiting.poll(0))
+def _poll_of(transport: asyncio.Transport) -> select.poll:
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket"), select.POLLIN)
+    return poll
 
 
 @functools.lru_cache(maxsize=8)

@@ -90,6 +90,8 @@ def path_segment(value: Id, name: str = "id") -> str:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise TrifactaConfigurationError(f"{name}: {value!r} is neither an integer nor a text")
     text = _text_of(name, value)
+    if isinstance(value, int):
+        return text
     # Dots cannot be protected by percent-encoding: HTTP libraries undo it and walk up the path.
     if text in ("", ".", ".."):
         raise TrifactaConfigurationError(f"{name}: {value!r} is not an id")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from airflow_provider_trifacta.api.bound_operations import BoundOperations
 from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_trifacta.api.credentials import AsyncCredential, AsyncStaticToken
 from airflow_provider_trifacta.api.exchange import Exchanger, Token, Transfer
-from airflow_provider_trifacta.api.messages import Answer, Operation
+from airflow_provider_trifacta.api.messages import Operation
 from airflow_provider_trifacta.api.paging import Listing, PageReader
 from airflow_provider_trifacta.api.procedures import Pause, Procedure, drive_async
 from airflow_provider_trifacta.api.settings import ClientSettings
@@ -80,18 +80,14 @@ class AsyncTrifactaClient(BoundOperations):
         """Carry out a procedure and return its result."""
         return await drive_async(procedure, self._take)
 
-    async def _take(self, step: Any) -> Any:
-        """Do one step of a procedure."""
+    def _take(self, step: Any) -> Awaitable[Any]:
+        """Return what does one step of a procedure."""
         if isinstance(step, Transfer):
-            return await self._transfer(step)
+            if self._transport is None:
+                raise RuntimeError("use the client as an asynchronous context manager: async with client: ...")
+            return self._transport.transfer(step)
         if isinstance(step, Token):
-            return await (self._credential.reread() if step.reread else self._credential.token())
+            return self._credential.reread() if step.reread else self._credential.token()
         if isinstance(step, Pause):
-            return await self._clock.async_sleep(step.seconds)
-        return await self.send(step)
-
-    async def _transfer(self, step: Transfer) -> Answer:
-        """Send a request once."""
-        if self._transport is None:
-            raise RuntimeError("use the client as an asynchronous context manager: async with client: ...")
-        return await self._transport.transfer(step)
+            return self._clock.async_sleep(step.seconds)
+        return self.send(step)

@@ -42,7 +42,7 @@ class BodyReader:
         :raises BodyError: it cannot be decompressed, or is larger than allowed.
         """
         self._received += len(data)
-        for piece in self._decompressed(data):
+        for piece in (data,) if self._gzip is None else self._decompressed(data, self._gzip):
             self._left -= len(piece)
             if self._left < 0:
                 raise BodyError(f"the answer is larger than {self._limit} bytes")
@@ -59,20 +59,17 @@ class BodyReader:
         if cut or (self._gzip is not None and self._received and not self._gzip.eof):
             raise BodyError("the answer is cut short")
 
-    def _decompressed(self, data: bytes) -> Iterator[bytes]:
-        if self._gzip is None:
-            yield data
-            return
+    def _decompressed(self, data: bytes, gzip: zlib._Decompress) -> Iterator[bytes]:
         try:
             while True:
-                piece = self._gzip.decompress(data, CHUNK)
+                piece = gzip.decompress(data, CHUNK)
                 yield piece
-                data = self._gzip.unconsumed_tail
-                if self._gzip.eof:
-                    data = self._gzip.unused_data
+                data = gzip.unconsumed_tail
+                if gzip.eof:
+                    data = gzip.unused_data
                     if not data:
                         return
-                    self._gzip = zlib.decompressobj(_EITHER_HEADER)  # gzip may consist of several members
+                    gzip = self._gzip = zlib.decompressobj(_EITHER_HEADER)  # gzip may consist of several members
                 elif not data and len(piece) < CHUNK:
                     return
         except zlib.error:

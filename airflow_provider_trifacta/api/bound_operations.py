@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from types import MethodType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from airflow_provider_trifacta.api import operations
@@ -42,7 +44,11 @@ class _Method(Generic[P, T]):
     """An operation as a method: calling it sends the operation."""
 
     def __init__(self, operation: Callable[P, Operation[T]]) -> None:
+        def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Any:
+            return self.send(operation(*args, **kwargs))
+
         self._operation = operation
+        self._call = _described(call, operation)
         self.__doc__ = operation.__doc__
 
     @overload
@@ -53,21 +59,18 @@ class _Method(Generic[P, T]):
     def __get__(self, instance: SendsAsync, owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
 
     def __get__(self, instance: Any, owner: type) -> Any:
-        if instance is None:
-            return self._operation
-
-        @functools.wraps(self._operation)
-        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return instance.send(self._operation(*args, **kwargs))
-
-        return call
+        return self._operation if instance is None else MethodType(self._call, instance)
 
 
 class _ListMethod(Generic[P, T]):
     """A list as a method: calling it gives an iterator over all its objects."""
 
     def __init__(self, listing: Callable[P, Listing[T]]) -> None:
+        def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Any:
+            return self.iterate(listing(*args, **kwargs))
+
         self._listing = listing
+        self._call = _described(call, listing)
         self.__doc__ = listing.__doc__
 
     @overload
@@ -78,14 +81,16 @@ class _ListMethod(Generic[P, T]):
     def __get__(self, instance: SendsAsync, owner: type) -> Callable[P, AsyncIterator[T]]: ...
 
     def __get__(self, instance: Any, owner: type) -> Any:
-        if instance is None:
-            return self._listing
+        return self._listing if instance is None else MethodType(self._call, instance)
 
-        @functools.wraps(self._listing)
-        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return instance.iterate(self._listing(*args, **kwargs))
 
-        return call
+def _described(call: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what calls a function as a method, with its name, docstring and parameters."""
+    functools.update_wrapper(call, function)
+    signature = inspect.signature(function)
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    call.__signature__ = signature.replace(parameters=[own, *signature.parameters.values()])  # type: ignore[attr-defined]
+    return call
 
 
 class BoundOperations:

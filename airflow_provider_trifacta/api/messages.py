@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NoReturn, TypeVar
@@ -64,14 +65,17 @@ class Request:
     max_bytes: int = MAX_ANSWER
     confidential: bool = False
     #: The bytes of the JSON body, None when there is none.
-    encoded_body: bytes | None = field(init=False, repr=False, compare=False)
-    _query_string: str = field(init=False, repr=False, compare=False)
+    encoded_body: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    _query_string: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "encoded_body", _encoded(self.body))
-        object.__setattr__(self, "_query_string", _query_string(self.query or {}))
-        for name, value in (self.headers or {}).items():
-            check_header(name, value)
+        if self.body is not None:
+            object.__setattr__(self, "encoded_body", _encoded(self.body))
+        if self.query:
+            object.__setattr__(self, "_query_string", _query_string(self.query))
+        if self.headers:
+            for name, value in self.headers.items():
+                check_header(name, value)
 
     @property
     def idempotent(self) -> bool:
@@ -111,9 +115,7 @@ def check_header(name: str, value: object) -> None:
         )
 
 
-def _encoded(body: Mapping[str, Any] | None) -> bytes | None:
-    if body is None:
-        return None
+def _encoded(body: Mapping[str, Any]) -> bytes:
     try:
         text = json.dumps(body, allow_nan=False)
         if r"\ud" in text:  # may be half a surrogate pair
@@ -195,10 +197,11 @@ class Answer:
 
     def _json(self) -> Any:
         # Errors are not raised from here: the one of the decoder carries the whole body with it.
-        if sum(map(self.body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        body = self.body
+        if len(body) > _MOST_VALUES and sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
             return _NO_JSON
         try:
-            return _cleaned(_DECODER.decode(self.body.decode("utf-8-sig", "replace")), self.redactor)
+            return _cleaned(_DECODER.decode(body.removeprefix(BOM_UTF8).decode("utf-8", "replace")), self.redactor)
         except (ValueError, RecursionError):
             return _NO_JSON
 
