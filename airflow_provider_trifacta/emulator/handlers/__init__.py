@@ -1,0 +1,16 @@
+"""What each operation does that is more than reading and writing one object: a module a resource."""
+
+from airflow_provider_trifacta.emulator.handlers import (  # noqa: F401  register what they handle
+    access_tokens,
+    flows,
+    job_groups,
+    packages,
+    people,
+    plans,
+    recipes,
+    specification,
+)
+from airflow_provider_trifacta.emulator.handlers.access_tokens import person_of
+from airflow_provider_trifacta.emulator.handlers.base import DUPLICATE, Call, Content, Handlers
+
+__all__ = ["DUPLICATE", "Call", "Content", "Handlers", "person_of"]
