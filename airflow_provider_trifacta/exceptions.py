@@ -1,14 +1,15 @@
 """Errors that a DAG author may catch.
 
-Those of the API are drawn as a tree in :mod:`airflow_provider_trifacta.api.errors`. Those of job groups::
+Those of the API are drawn as a tree in :mod:`airflow_provider_trifacta.api.errors`. Those of runs::
 
     TrifactaError
-    ├── TrifactaJobGroupError                a job group did not end well (also an AirflowException)
-    │   ├── TrifactaJobGroupFailed           Failed
-    │   │   └── TrifactaJobGroupCanceled     Canceled
-    │   ├── TrifactaJobGroupTimeout          the deadline of the task passed; the job group was canceled
-    │   ├── TrifactaJobGroupStatusUnknown    its status stayed a word that nobody knows
-    │   └── TrifactaAwaitedJobGroupFailed    a sensor's: not retried, since the end of a job group is final
+    ├── TrifactaRunError                         a run did not end well (also an AirflowException)
+    │   └── TrifactaJobGroupError                the run of a recipe
+    │       ├── TrifactaJobGroupFailed           Failed
+    │       │   └── TrifactaJobGroupCanceled     Canceled
+    │       ├── TrifactaJobGroupTimeout          the deadline of the task passed; the job group was canceled
+    │       ├── TrifactaJobGroupStatusUnknown    its status stayed an unknown value
+    │       └── TrifactaAwaitedJobGroupFailed    a sensor's: not retried, since the end of a job group is final
     ├── TrifactaWaitFailed                   its status could not be read for the retry budget
     ├── TrifactaResultsNotSaved              it is Complete, but a result asked for could not be saved
     │   └── TrifactaProfileMissing           it ran without profiling; not retried
@@ -42,7 +43,7 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaUnauthorized,
     TrifactaUnsupportedMediaType,
 )
-from airflow_provider_trifacta.api.reports import FailedJob
+from airflow_provider_trifacta.api.runs.kind import FailedJob
 from airflow_provider_trifacta.api.text import line
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "TrifactaRateLimited",
     "TrifactaResultsNotSaved",
     "TrifactaRotationError",
+    "TrifactaRunError",
     "TrifactaServerError",
     "TrifactaSubmitOutcomeUnknown",
     "TrifactaSubmitRefused",
@@ -77,11 +79,11 @@ __all__ = [
 ]
 
 
-class TrifactaJobGroupError(TrifactaError, AirflowException):
-    """A job group did not end well.
+class TrifactaRunError(TrifactaError, AirflowException):
+    """A run did not end well.
 
-    :param job_group_id: the job group.
-    :param status: its last status word, None when it was not read.
+    :param run_id: the run.
+    :param status: its last status value, None when it was not read.
     :param link: its page in the application.
     :param failed_jobs: the jobs in it that failed, as far as the API tells.
     """
@@ -90,16 +92,25 @@ class TrifactaJobGroupError(TrifactaError, AirflowException):
         self,
         message: str,
         *,
-        job_group_id: int | str | None = None,
+        run_id: int | str | None = None,
         status: str | None = None,
         link: str | None = None,
         failed_jobs: Sequence[FailedJob] = (),
     ) -> None:
         super().__init__(message)
-        self.job_group_id = job_group_id
+        self.run_id = run_id
         self.status = status
         self.link = link
         self.failed_jobs = tuple(failed_jobs)
+
+
+class TrifactaJobGroupError(TrifactaRunError):
+    """A job group did not end well."""
+
+    @property
+    def job_group_id(self) -> int | str | None:
+        """The job group."""
+        return self.run_id
 
 
 class TrifactaJobGroupFailed(TrifactaJobGroupError):
@@ -115,11 +126,11 @@ class TrifactaJobGroupTimeout(TrifactaJobGroupError):
 
 
 class TrifactaJobGroupStatusUnknown(TrifactaJobGroupError):
-    """The status of a job group stayed a word that nobody knows."""
+    """The status of a job group stayed an unknown value."""
 
 
 class TrifactaAwaitedJobGroupFailed(TrifactaJobGroupError, AirflowFailException):
-    """A job group that a sensor waits for did not end well. Looking again would not change that."""
+    """A job group that a sensor waits for did not end well. Polling it again would not change that."""
 
 
 class TrifactaWaitFailed(TrifactaError):

@@ -18,22 +18,24 @@ _DEFERRED = "deferred"
 _THREADS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="trifacta-task-state")
 
 
-async def is_still_deferred(trigger: BaseTrigger, job_group_id: int | str) -> bool:
-    """Return whether the task of a trigger is still deferred, and for this job group.
+async def is_still_deferred(trigger: BaseTrigger, xcom_key: str, run_id: int | str) -> bool:
+    """Return whether the task of a trigger is still deferred, and for this run.
 
     A trigger is stopped when a person ends its task, but also when its triggerer stops or hands it over. Only the
-    state of the task tells these apart. A task that was cleared may be deferred again by now, for the job group of
-    its new attempt, which it has pushed as an XCom.
+    state of the task tells these apart. A task that was cleared may be deferred again by now, for the run of its
+    new attempt, which it has pushed as an XCom.
+
+    :param xcom_key: the key under which the task pushes its run.
     """
     ask = sync_to_async(_is_still_deferred, thread_sensitive=False, executor=_THREADS)
-    return await ask(trigger.task_instance, job_group_id)
+    return await ask(trigger.task_instance, xcom_key, run_id)
 
 
-def _is_still_deferred(ti: Any, job_group_id: int | str) -> bool:
+def _is_still_deferred(ti: Any, xcom_key: str, run_id: int | str) -> bool:
     if _read_state(ti) != _DEFERRED:
         return False
-    pushed = XCom.get_value(ti_key=ti, key="job_group_id")
-    return pushed is None or str(pushed) == str(job_group_id)
+    pushed = XCom.get_value(ti_key=ti, key=xcom_key)
+    return pushed is None or str(pushed) == str(run_id)
 
 
 def _read_state(ti: Any) -> str | None:

@@ -85,6 +85,68 @@ class CanceledJobGroup(TypedDict, total=False):
     jobIds: list[ObjectId]
 
 
+class StartedFlowRun(TypedDict, total=False):
+    """The answer to ``runFlow``: a job group for each output, later for some."""
+
+    flowRunId: ObjectId
+    data: list[StartedJobGroup]
+
+
+class FlowRun(TypedDict, total=False):
+    """A run of a flow (``getFlowRun``). It has no status: see ``getFlowRunStatus``."""
+
+    id: Required[ObjectId]
+    flow: Reference
+    requestId: str | None
+    scheduleExecutionId: int | None
+    createdAt: str
+    updatedAt: str
+
+
+class Flow(TypedDict, total=False):
+    """A flow (``getFlow``, ``listFlows``, ``copyFlow``)."""
+
+    id: Required[Id]
+    name: str
+    description: str | None
+    createdAt: str
+    updatedAt: str
+    creator: Reference
+    workspace: Reference
+
+
+class StartedPlanRun(TypedDict, total=False):
+    """The answer to ``runPlan``. Nothing runs unless ``validationStatus`` is ``Valid``."""
+
+    validationStatus: str | None
+    planSnapshotRunId: Id | None
+
+
+class PlanSnapshotRun(TypedDict, total=False):
+    """A run of a plan (``getPlanSnapshotRun``, ``listPlanSnapshotRuns``)."""
+
+    id: Required[Id]
+    status: str
+    submittedAt: str | None
+    startedAt: str | None
+    finishedAt: str | None
+    failedToCancelSomeJobs: bool
+    plan: Reference
+    creator: Reference
+    createdAt: str
+    updatedAt: str
+
+
+class Plan(TypedDict, total=False):
+    """A plan (``listPlans``, ``readFull``)."""
+
+    id: Required[Id]
+    name: str
+    description: str | None
+    planNodes: dict[str, Any]
+    latestPlanSnapshotRun: PlanSnapshotRun | None
+
+
 class OutputFile(TypedDict, total=False):
     """A file that a job group wrote."""
 

@@ -38,6 +38,18 @@ class Application:
         """Return the page of a flow."""
         return self._page(f"flows/{_segment(flow_id)}")
 
+    def jobs_url(self) -> str:
+        """Return the page that lists job groups."""
+        return self._page("jobs")
+
+    def plans_url(self) -> str:
+        """Return the page that lists plans."""
+        return self._page("plans")
+
+    def plan_url(self, plan_id: Id) -> str:
+        """Return the page of a plan."""
+        return self._page(f"plans/{_segment(plan_id)}")
+
     def recipe_url(self, flow_id: Id, recipe_id: Id) -> str:
         """Return the page of a flow with one of its recipes selected."""
         return self._page(f"flows/{_segment(flow_id)}", f"recipe={_segment(recipe_id)}")

@@ -21,11 +21,13 @@ class _Kind:
     """What an id names.
 
     :param in_url: finds it in the URL of its page in the application.
+    :param form: what it looks like where it need not be a number.
     """
 
     word: str
     where: str
     in_url: re.Pattern[str]
+    form: re.Pattern[str] | None = None
 
 
 _KINDS = {
@@ -33,6 +35,30 @@ _KINDS = {
         "recipe",
         "give the number after 'recipe=' in the URL of its flow, or that URL",
         re.compile(r"[?&]recipe=([^&#]*)"),
+    ),
+    "wrangled_dataset_ids": _Kind(
+        "recipe",
+        "give the numbers after 'recipe=' in the URLs of the flow, or those URLs",
+        re.compile(r"[?&]recipe=([^&#]*)"),
+    ),
+    "flow_id": _Kind(
+        "flow",
+        "give the number after '/flows/' in the URL of its page, or that URL",
+        re.compile(r"/flows/([^/?#]*)"),
+    ),
+    "flow_run_id": _Kind(
+        "flow run", "give the output of the task that started it", re.compile(r"/flowRuns/([^/?#]*)")
+    ),
+    "plan_id": _Kind(
+        "plan",
+        "give the number after '/plans/' in the URL of its page, or that URL",
+        re.compile(r"/plans/([^/?#]*)"),
+    ),
+    "plan_snapshot_run_id": _Kind(
+        "plan run",
+        "give the output of the task that started it",
+        re.compile(r"/runs/([^/?#]*)"),
+        re.compile(r"[0-9A-Za-z_-]{1,100}"),
     ),
     "job_group_id": _Kind(
         "job group",
@@ -47,7 +73,7 @@ _LONGEST = 10 * 365 * 86400.0
 def check_id(name: str, value: Any) -> Id:
     """Return an id as it came, or the one in a URL that was copied from the application.
 
-    :param name: the argument, named in the error: ``wrangled_dataset_id`` or ``job_group_id``.
+    :param name: the argument, named in the error: ``wrangled_dataset_id``, ``job_group_id``, ``flow_id``, ...
     :raises TrifactaConfigurationError: empty, not a scalar, or not an id of this API.
     """
     if isinstance(value, bool) or not isinstance(value, (int, str)):
@@ -62,15 +88,15 @@ def check_id(name: str, value: Any) -> Id:
             f"{name}: is {text!r}, which is what a template makes of a missing value. "
             "Check the task or variable it reads"
         )
+    kind = _KINDS[name]
     if _ULID.fullmatch(text):
         raise TrifactaConfigurationError(
             f"{name}: {text!r} is a ULID, the id of a cloud-native workflow. Those are run by another API; "
-            "use the id of a recipe, the number after 'recipe=' in the URL of its flow"
+            f"use the id of a {kind.word}: {kind.where}"
         )
-    kind = _KINDS[name]
     in_url = set(kind.in_url.findall(text)) if "/" in text else set()
     found = in_url.pop() if len(in_url) == 1 else text
-    if id_of(found) is None:
+    if id_of(found) is None and not (kind.form and kind.form.fullmatch(found)):
         raise TrifactaConfigurationError(f"{name}: {text!r} is not the id of a {kind.word}: {kind.where}")
     return value if isinstance(value, int) else found
 

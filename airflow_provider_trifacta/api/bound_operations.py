@@ -114,6 +114,21 @@ class BoundOperations:
     get_publications_for_job_group = _Method(operations.get_publications_for_job_group)
     cancel_job_group = _Method(operations.cancel_job_group)
 
+    run_flow = _Method(operations.run_flow)
+    get_flow_run = _Method(operations.get_flow_run)
+    get_flow_run_status = _Method(operations.get_flow_run_status)
+    get_flow_run_job_groups = _ListMethod(operations.get_flow_run_job_groups)
+    get_flow = _Method(operations.get_flow)
+    copy_flow = _Method(operations.copy_flow)
+    delete_flow = _Method(operations.delete_flow)
+
+    run_plan = _Method(operations.run_plan)
+    get_plan_snapshot_run = _Method(operations.get_plan_snapshot_run)
+    list_plan_snapshot_runs = _ListMethod(operations.list_plan_snapshot_runs)
+    list_plans = _ListMethod(operations.list_plans)
+    read_full = _Method(operations.read_full)
+    cancel_plan_snapshot_run = _Method(operations.cancel_plan_snapshot_run)
+
     list_job_library = _ListMethod(operations.list_job_library)
     count_job_library = _Method(operations.count_job_library)
     get_job_status = _Method(operations.get_job_status)

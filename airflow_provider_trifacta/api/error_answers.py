@@ -18,6 +18,7 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaGone,
     TrifactaNotFound,
     TrifactaRateLimited,
+    TrifactaRunRefused,
     TrifactaServerError,
     TrifactaTransportError,
     TrifactaUnauthorized,
@@ -56,7 +57,10 @@ def error_class(status: int, *, name: str | None, path: str) -> type[TrifactaApi
 
 def is_permanent_refusal(error: TrifactaApiError) -> bool:
     """Return whether the same request would be refused again, whenever it is sent."""
-    refused = isinstance(error, (TrifactaBadRequest, TrifactaNotFound, TrifactaGone, TrifactaUnsupportedMediaType))
+    refused = isinstance(
+        error,
+        (TrifactaBadRequest, TrifactaNotFound, TrifactaGone, TrifactaUnsupportedMediaType, TrifactaRunRefused),
+    )
     return refused and not says_no_such_route(error)
 
 

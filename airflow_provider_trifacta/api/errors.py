@@ -237,6 +237,17 @@ class TrifactaServerError(TrifactaApiError):
     hint = "A fault of the server, or of a gateway before it: try again later, and give support the request id."
 
 
+class TrifactaRunRefused(TrifactaApiError):
+    """A start that was answered with a success, and does not run all the same: a plan that is not valid.
+
+    :param run_id: the run that the answer names nevertheless, None when it names none.
+    """
+
+    def __init__(self, *, run_id: int | str | None = None, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.run_id = run_id
+
+
 class TrifactaDuplicateExecution(TrifactaApiError):
     """304: this ``x-execution-id`` already started something; the answer does not say what."""
 

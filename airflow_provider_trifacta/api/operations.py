@@ -25,21 +25,27 @@ from airflow_provider_trifacta.api.answers import (
     CanceledJobGroup,
     Count,
     CreatedApiAccessToken,
+    Flow,
+    FlowRun,
     Job,
     JobGroup,
     JobGroupInput,
     JobGroupOutputs,
     Person,
+    Plan,
+    PlanSnapshotRun,
     Publication,
     RanFor,
     RanFrom,
+    StartedFlowRun,
     StartedJobGroup,
+    StartedPlanRun,
 )
-from airflow_provider_trifacta.api.arguments import path_segment
+from airflow_provider_trifacta.api.arguments import check_id, path_segment
 from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaConfigurationError, TrifactaNotFound
 from airflow_provider_trifacta.api.messages import Answer, Id, JsonObject, Operation, Request
 from airflow_provider_trifacta.api.paging import Listing
-from airflow_provider_trifacta.api.run_request import run_job_group_body
+from airflow_provider_trifacta.api.run_request import run_flow_body, run_job_group_body, run_plan_body
 from airflow_provider_trifacta.api.text import is_line
 from airflow_provider_trifacta.api.timestamps import epoch_milliseconds
 
@@ -184,8 +190,8 @@ def run_job_group(
         reference_date=reference_date,
         request_body_extra=request_body_extra,
     )
-    headers = {"x-execution-id": execution_id} if execution_id is not None else None
-    return Operation(Request("POST", "/v4/jobGroups", body=body, headers=headers), _object(StartedJobGroup))
+    request = Request("POST", "/v4/jobGroups", body=body, headers=_execution(execution_id))
+    return Operation(request, _object(StartedJobGroup))
 
 
 def list_job_groups(
@@ -305,6 +311,184 @@ def cancel_job_group(job_group_id: Id) -> Operation[CanceledJobGroup]:
 
 def _job_group(job_group_id: Id, route: str = "") -> str:
     return f"/v4/jobGroups/{path_segment(job_group_id, 'job_group_id')}{route}"
+
+
+# -------------------------------------------------------------------------------------------------------- flows
+
+
+def run_flow(
+    flow_id: Id,
+    *,
+    wrangled_dataset_ids: Sequence[Id] | None = None,
+    run_parameters: Mapping[str, str | int | float | bool] | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    request_body_extra: Mapping[str, Any] | None = None,
+    execution_id: str | None = None,
+) -> Operation[StartedFlowRun]:
+    """Run the outputs of a flow, a job group each (``runFlow``). Gives the answer, with ``flowRunId``.
+
+    Never sent twice unless the first one provably did nothing.
+
+    :param flow_id: the flow.
+    :param wrangled_dataset_ids: the recipes whose outputs are run; None runs all.
+    :param run_parameters: parameter names to values.
+    :param overrides: settings of outputs by the name of their recipe; passed through, the server does not check.
+    :param request_body_extra: further members of the body, e.g. ``{"ignoreRecipeErrors": True}``.
+    :param execution_id: ``x-execution-id``; a second request with the same one is answered 304, raised as
+        :class:`~airflow_provider_trifacta.api.errors.TrifactaDuplicateExecution`.
+    """
+    body = run_flow_body(
+        wrangled_dataset_ids=wrangled_dataset_ids,
+        run_parameters=run_parameters,
+        overrides=overrides,
+        request_body_extra=request_body_extra,
+    )
+    path = f"/v4/flows/{path_segment(check_id('flow_id', flow_id), 'flow_id')}/run"
+    return Operation(Request("POST", path, body=body, headers=_execution(execution_id)), _object(StartedFlowRun))
+
+
+def get_flow_run(flow_run_id: Id) -> Operation[FlowRun]:
+    """Get a flow run (``getFlowRun``). It has no status: see :func:`get_flow_run_status`."""
+    return Operation(Request("GET", _flow_run(flow_run_id)), _object(FlowRun))
+
+
+def get_flow_run_status(flow_run_id: Id) -> Operation[str]:
+    """Get the status value of a flow run (``getFlowRunStatus``).
+
+    It does not tell whether every job group is ``Complete``: see :func:`get_flow_run_job_groups`.
+    """
+    return Operation(Request("GET", _flow_run(flow_run_id, "/status"), max_bytes=_MAX_STATUS), _status)
+
+
+def get_flow_run_job_groups(
+    flow_run_id: Id, *, embed: Names = None, fields: Names = None, include_deleted: bool | None = None
+) -> Listing[JobGroup]:
+    """List the job groups of a flow run (``getFlowRunJobGroups``)."""
+    query = _selection(embed=embed, fields=fields, include_deleted=include_deleted)
+    return Listing(Request("GET", _flow_run(flow_run_id, "/jobGroups"), query), row=JobGroup)
+
+
+def get_flow(flow_id: Id, *, embed: Names = None, fields: Names = None) -> Operation[Flow]:
+    """Get a flow (``getFlow``)."""
+    path = f"/v4/flows/{path_segment(flow_id, 'flow_id')}"
+    return Operation(Request("GET", path, _selection(embed=embed, fields=fields)), _object(Flow))
+
+
+def copy_flow(
+    flow_id: Id, *, name: str | None = None, description: str | None = None, copy_datasources: bool = False
+) -> Operation[Flow]:
+    """Copy a flow (``copyFlow``). Gives the copy.
+
+    Never sent twice unless the first one provably did nothing: there is no execution id for it.
+
+    :param name: of the copy; None leaves it to the server.
+    :param copy_datasources: whether its datasets are copied too.
+    """
+    given = {"name": name, "description": description}
+    body: JsonObject = {key: value for key, value in given.items() if value is not None}
+    path = f"/v4/flows/{path_segment(flow_id, 'flow_id')}/copy"
+    return Operation(Request("POST", path, body={**body, "copyDatasources": copy_datasources}), _object(Flow))
+
+
+def delete_flow(flow_id: Id) -> Operation[None]:
+    """Delete a flow (``deleteFlow``)."""
+    return Operation(Request("DELETE", f"/v4/flows/{path_segment(flow_id, 'flow_id')}"), _nothing)
+
+
+def _flow_run(flow_run_id: Id, route: str = "") -> str:
+    return f"/v4/flowRuns/{path_segment(flow_run_id, 'flow_run_id')}{route}"
+
+
+# -------------------------------------------------------------------------------------------------------- plans
+
+
+def run_plan(
+    plan_id: Id,
+    *,
+    run_parameters: Mapping[str, Mapping[str, str | int | float | bool]] | None = None,
+    request_body_extra: Mapping[str, Any] | None = None,
+    execution_id: str | None = None,
+) -> Operation[StartedPlanRun]:
+    """Run a plan (``runPlan``). Gives the answer, with ``validationStatus`` and ``planSnapshotRunId``.
+
+    Never sent twice unless the first one provably did nothing.
+
+    :param plan_id: the plan.
+    :param run_parameters: parameter names to values, by the handle of the node of the plan.
+    :param request_body_extra: further members of the body.
+    :param execution_id: ``x-execution-id``; a second request with the same one is answered 304, raised as
+        :class:`~airflow_provider_trifacta.api.errors.TrifactaDuplicateExecution`.
+    """
+    body = run_plan_body(run_parameters=run_parameters, request_body_extra=request_body_extra)
+    path = f"/v4/plans/{path_segment(check_id('plan_id', plan_id), 'plan_id')}/run"
+    return Operation(Request("POST", path, body=body, headers=_execution(execution_id)), _object(StartedPlanRun))
+
+
+def get_plan_snapshot_run(plan_snapshot_run_id: Id) -> Operation[PlanSnapshotRun]:
+    """Get a plan run (``getPlanSnapshotRun``). Users other than the one who started it may be refused."""
+    return Operation(
+        Request("GET", _plan_run(plan_snapshot_run_id), max_bytes=_MAX_STATUS), _object(PlanSnapshotRun)
+    )
+
+
+def list_plan_snapshot_runs(
+    *,
+    status: str | None = None,
+    run_by: Literal["all", "currentUser"] | None = None,
+    sort: str | None = None,
+    date_filter: DateFilter = None,
+    limit: int | None = None,
+    page_size: int = 100,
+) -> Listing[PlanSnapshotRun]:
+    """List plan runs (``listPlanSnapshotRuns``).
+
+    :param date_filter: as for :func:`list_job_library`.
+    :param limit: how many to give at most; None gives all.
+    :param page_size: how many to ask for at a time.
+    """
+    query = _selection(sort=sort, date_filter=date_filter) | {"status": status, "runBy": run_by}
+    return Listing(Request("GET", "/v4/planSnapshotRuns", query), limit, page_size, PlanSnapshotRun)
+
+
+def list_plans(
+    *,
+    ownership_filter: Literal["all", "shared", "owned"] = "all",
+    filter: str | None = None,
+    limit: int | None = None,
+    page_size: int = 100,
+) -> Listing[Plan]:
+    """List plans, each with its latest run (``listPlans``).
+
+    :param ownership_filter: whose; the server would only give the user's own.
+    :param filter: part of the name.
+    :param limit: how many to give at most; None gives all.
+    :param page_size: how many to ask for at a time.
+    """
+    query = _selection(filter=filter) | {"ownershipFilter": ownership_filter}
+    return Listing(Request("GET", "/v4/plans", query), limit, page_size, Plan)
+
+
+def read_full(plan_id: Id) -> Operation[Plan]:
+    """Get a plan with its nodes (``readFull``)."""
+    return Operation(Request("GET", f"/v4/plans/{path_segment(plan_id, 'plan_id')}/full"), _object(Plan))
+
+
+def cancel_plan_snapshot_run(plan_snapshot_run_id: Id) -> Operation[JsonObject]:
+    """Ask a plan run to stop (``cancelPlanSnapshotRun``). It stops later; read its status to know when.
+
+    Repeated like a read when its answer is lost. Part of the work goes on when the answer says
+    ``failedToCancelSomeJobs``.
+    """
+    request = Request("POST", _plan_run(plan_snapshot_run_id, "/cancel"), body={}, repeatable=True)
+    return Operation(request, _any)
+
+
+def _plan_run(plan_snapshot_run_id: Id, route: str = "") -> str:
+    return f"/v4/planSnapshotRuns/{path_segment(plan_snapshot_run_id, 'plan_snapshot_run_id')}{route}"
+
+
+def _execution(execution_id: str | None) -> dict[str, str] | None:
+    return None if execution_id is None else {"x-execution-id": execution_id}
 
 
 # -------------------------------------------------------------------------------------------------- job library
@@ -549,7 +733,7 @@ def run_action(
         f"{_route(resource, resource_id)}/{path_segment(action, 'action')}",
         query,
         body=body if body is not None or method == "GET" else {},
-        headers={"x-execution-id": execution_id} if execution_id is not None else None,
+        headers=_execution(execution_id),
     )
     return Operation(request, _any)
 

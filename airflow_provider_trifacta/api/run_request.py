@@ -1,15 +1,15 @@
-"""The body of ``runJobGroup``, from what a person says to what goes over the wire."""
+"""The bodies of the requests that start runs, from what a user specifies to what goes over the wire."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_trifacta.api.arguments import check_id
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
-from airflow_provider_trifacta.api.messages import JsonObject
+from airflow_provider_trifacta.api.messages import Id, JsonObject
 
 
 def run_parameters_body(run_parameters: Any, reference_date: Any) -> JsonObject | None:
@@ -47,7 +47,7 @@ def run_job_group_body(
     :param wrangled_dataset_id: the recipe.
     :param run_parameters: parameter names to values.
     :param overrides: settings of the output for this run, passed through as they are.
-    :param reference_date: what "now" means in date-time parameters; a datetime or an ISO 8601 text.
+    :param reference_date: what "now" means in date-time parameters; a datetime or an ISO 8601 string.
     :param request_body_extra: further members of the body, passed through as they are.
     :raises TrifactaConfigurationError: names the argument that cannot be used.
     """
@@ -56,28 +56,111 @@ def run_job_group_body(
     if parameters is not None:
         body["runParameters"] = parameters
     if overrides is not None:
-        if not isinstance(overrides, Mapping):
-            raise TrifactaConfigurationError(f"overrides: expected a mapping, got {type(overrides).__name__}")
-        body["overrides"] = dict(overrides)
-    if request_body_extra is not None:
-        if not isinstance(request_body_extra, Mapping):
-            raise TrifactaConfigurationError(
-                f"request_body_extra: expected a mapping, got {type(request_body_extra).__name__}"
-            )
-        argument_of = {
-            "wrangledDataset": "wrangled_dataset_id",
-            "runParameters": "run_parameters or reference_date",
-            "overrides": "overrides",
+        body["overrides"] = dict(_mapping("overrides", overrides))
+    given = {
+        "wrangledDataset": ("wrangled_dataset_id", True),
+        "runParameters": ("run_parameters or reference_date", (run_parameters, reference_date) != (None, None)),
+        "overrides": ("overrides", overrides is not None),
+    }
+    return _with_extra(body, request_body_extra, given)
+
+
+def run_flow_body(
+    *,
+    wrangled_dataset_ids: Any = None,
+    run_parameters: Any = None,
+    overrides: Any = None,
+    request_body_extra: Any = None,
+) -> JsonObject:
+    """Return the body of ``runFlow``.
+
+    :param wrangled_dataset_ids: the recipes whose outputs are run; None runs all.
+    :param run_parameters: parameter names to values.
+    :param overrides: settings of outputs for this run by the **name** of their recipe, passed through as they are.
+    :param request_body_extra: further members of the body, passed through as they are.
+    :raises TrifactaConfigurationError: names the argument that cannot be used.
+    """
+    body: JsonObject = {}
+    if wrangled_dataset_ids is not None:
+        body["wrangledDatasetIds"] = _recipe_ids(wrangled_dataset_ids)
+    parameters = run_parameters_body(run_parameters, None)
+    if parameters is not None:
+        body["runParameters"] = parameters
+    if overrides is not None:
+        body["overrides"] = {
+            _name("overrides", recipe): dict(_mapping(f"overrides[{recipe!r}]", settings))
+            for recipe, settings in _mapping("overrides", overrides).items()
         }
-        for key in request_body_extra:
-            if not isinstance(key, str):
-                raise TrifactaConfigurationError(f"request_body_extra: {key!r} is not a text")
-            if key in body:
-                raise TrifactaConfigurationError(
-                    f"request_body_extra: {key!r} is also said by {argument_of[key]}; say it once"
-                )
-        body.update(request_body_extra)
-    return body
+    given = {
+        "wrangledDatasetIds": ("wrangled_dataset_ids", wrangled_dataset_ids is not None),
+        "runParameters": ("run_parameters", run_parameters is not None),
+        "overrides": ("overrides", overrides is not None),
+    }
+    return _with_extra(body, request_body_extra, given)
+
+
+def run_plan_body(*, run_parameters: Any = None, request_body_extra: Any = None) -> JsonObject:
+    """Return the body of ``runPlan``.
+
+    :param run_parameters: parameter names to values, by the handle of the node of the plan:
+        ``{"flow-1": {"region": "emea"}}``.
+    :param request_body_extra: further members of the body, passed through as they are.
+    :raises TrifactaConfigurationError: names the argument that cannot be used.
+    """
+    body: JsonObject = {}
+    overrides = [
+        {
+            "handle": _name("run_parameters", handle),
+            "overrideKey": _key(key),
+            "value": {"variable": {"value": _scalar(key, value)}},
+        }
+        for handle, parameters in _mapping("run_parameters", run_parameters or {}).items()
+        for key, value in _mapping(f"run_parameters[{handle!r}]", parameters).items()
+    ]
+    if overrides:
+        body["planNodeOverrides"] = overrides
+    given = {"planNodeOverrides": ("run_parameters", run_parameters is not None)}
+    return _with_extra(body, request_body_extra, given)
+
+
+def _with_extra(body: JsonObject, extra: Any, given: Mapping[str, tuple[str, bool]]) -> JsonObject:
+    """Return a body with further members.
+
+    :param given: the arguments that members of the body come from, and whether they were given.
+    """
+    for key in _mapping("request_body_extra", {} if extra is None else extra):
+        if not isinstance(key, str):
+            raise TrifactaConfigurationError(f"request_body_extra: {key!r} is not a string")
+        argument, is_given = given.get(key, ("", False))
+        if is_given:
+            raise TrifactaConfigurationError(
+                f"request_body_extra: {key!r} is also set by {argument}; specify it once"
+            )
+    return {**body, **(extra or {})}
+
+
+def _mapping(name: str, value: Any) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise TrifactaConfigurationError(f"{name}: expected a mapping, got {type(value).__name__}")
+    return value
+
+
+def _recipe_ids(value: Any) -> list[Id]:
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise TrifactaConfigurationError(
+            f"wrangled_dataset_ids: expected a list of ids of recipes, got {type(value).__name__}"
+        )
+    if not value:
+        raise TrifactaConfigurationError(
+            "wrangled_dataset_ids: is empty, so there is nothing to run; leave it out to run all outputs of the flow"
+        )
+    return [check_id("wrangled_dataset_ids", item) for item in value]
+
+
+def _name(argument: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise TrifactaConfigurationError(f"{argument}: {value!r} is not a name")
+    return value
 
 
 def _key(key: Any) -> str:

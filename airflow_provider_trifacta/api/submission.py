@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 from airflow_provider_trifacta.api.clock import Clock
 from airflow_provider_trifacta.api.error_answers import is_permanent_refusal
@@ -36,6 +36,7 @@ from airflow_provider_trifacta.api.logs import Log
 from airflow_provider_trifacta.api.messages import JsonObject, Operation
 from airflow_provider_trifacta.api.procedures import Pause, Procedure
 from airflow_provider_trifacta.api.retries import RetryPolicy, may_have_been_carried_out
+from airflow_provider_trifacta.api.runs.kind import FoundRun, Launch
 from airflow_provider_trifacta.api.text import sentence
 
 #: Seconds for which a run that provably exists is looked for: lists may lag.
@@ -52,44 +53,6 @@ _LONGEST_PAUSE = 15.0
 #: the same recipe within it could be taken for ours.
 _CLOCK_MARGIN = 1.0
 _CLOCK_MARGIN_OF_ANOTHER_MACHINE = 5.0
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run that a list shows.
-
-    :param status: its status word, None when the list does not say.
-    :param doubt: why it may not be the one that is looked for, for a person; None when nothing speaks against it.
-    """
-
-    id: int
-    status: str | None
-    doubt: str | None = None
-
-
-class Launch(Protocol):
-    """A run that can be asked for with an execution id, and found again."""
-
-    @property
-    def what(self) -> str:
-        """What is run, for a person: ``recipe 4711``."""
-        ...
-
-    def start(self, execution_id: str) -> Operation[Any]:
-        """Return the call that starts it."""
-        ...
-
-    def id_of(self, answer: JsonObject) -> int | None:
-        """Return the id of the run from the answer to its start, None when there is none."""
-        ...
-
-    def find(self, since: float, person_id: str | None) -> Procedure[list[Run]]:
-        """Find the runs that could be it.
-
-        :param since: when it was started at the earliest, seconds since the epoch on the server's clock.
-        :param person_id: the user who started it, None when unknown.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -152,7 +115,9 @@ def submit_once(
                 return Submission(identity, execution_id, "started")
             failure: TrifactaApiError = _without_id(submit, answer)
         except TrifactaDuplicateExecution as error:
-            log.warning("%s was submitted before with execution id %s; looking for it", launch.what, execution_id)
+            log.warning(
+                "%s was submitted before with execution id %s; looking for it", launch.subject, execution_id
+            )
             run = yield from search.run(str(error), patience, exists=True)
             if run is not None:
                 return _adopt(run, search, log)
@@ -166,7 +131,7 @@ def submit_once(
                 raise
             failure = error
         maybe_started = True
-        log.warning("The answer to the start of %s is lost; looking for it. Reason: %s", launch.what, failure)
+        log.warning("The answer to the start of %s is lost; looking for it. Reason: %s", launch.subject, failure)
         # The status alone says that it was started, whatever became of the rest: nothing may be started beside it.
         started = failure.status == _CREATED
         run = yield from search.run(str(failure), patience if started else _PATIENCE_FOR_LOST, exists=started)
@@ -190,7 +155,7 @@ def submit_once(
         yield Pause(wait)
 
 
-def _adopt(run: Run, search: _Search, log: Log) -> Submission:
+def _adopt(run: FoundRun, search: _Search, log: Log) -> Submission:
     log.warning(
         "Adopted %s, which an earlier submit with execution id %s had started: nothing new was started%s",
         run.id,
@@ -209,13 +174,13 @@ def _without_id(operation: Operation[JsonObject], answer: JsonObject) -> Trifact
     )
 
 
-def without_doubt(runs: Iterable[Run]) -> list[Run]:
+def without_doubt(runs: Iterable[FoundRun]) -> list[FoundRun]:
     """Return the runs that nothing speaks against, or all when there are none."""
     runs = list(runs)
     return [run for run in runs if run.doubt is None] or runs
 
 
-def why_undecided(candidates: Sequence[Run]) -> str:
+def why_undecided(candidates: Sequence[FoundRun]) -> str:
     """Return why none of the runs that could be it is taken for it."""
     if len(candidates) > 1:
         return "Several could be it"
@@ -226,10 +191,10 @@ class _Sightings:
     """The runs that the looks of one search have shown."""
 
     def __init__(self) -> None:
-        self._runs: dict[int, Run] = {}
+        self._runs: dict[int, FoundRun] = {}
         self._looks: dict[int, int] = {}
 
-    def add(self, found: Collection[Run], not_ours: Collection[str]) -> None:
+    def add(self, found: Collection[FoundRun], not_ours: Collection[str]) -> None:
         """Add what one look has shown, and forget what has turned out to be somebody else's."""
         for run in found:
             self._runs[run.id] = run
@@ -237,17 +202,17 @@ class _Sightings:
         self._runs = {identity: run for identity, run in self._runs.items() if str(identity) not in not_ours}
 
     @property
-    def candidates(self) -> list[Run]:
+    def candidates(self) -> list[FoundRun]:
         """The runs that could be it."""
         return without_doubt(self._runs.values())
 
     @property
-    def only(self) -> Run | None:
+    def only(self) -> FoundRun | None:
         """The run that could be it, when there is just one."""
         candidates = self.candidates
         return candidates[0] if len(candidates) == 1 else None
 
-    def confirmed(self, run: Run) -> bool:
+    def confirmed(self, run: FoundRun) -> bool:
         """Return whether more than one look has shown a run."""
         return self._looks[run.id] > 1
 
@@ -274,7 +239,7 @@ class _Search:
         self._random = random_number
         self._me: Me | None = None
 
-    def run(self, reason: str, patience: float, *, exists: bool = False) -> Procedure[Run | None]:
+    def run(self, reason: str, patience: float, *, exists: bool = False) -> Procedure[FoundRun | None]:
         """Return the run when two looks show it and none shows another; None when none appears.
 
         Two, since a list that lags may show somebody else's run before it shows ours. What one look has shown is
@@ -309,7 +274,7 @@ class _Search:
             yield Pause(pause * (0.9 + 0.2 * self._random()))
             pause = min(pause * _GROWTH, _LONGEST_PAUSE)
 
-    def _look(self, shown: _Sightings) -> Procedure[list[Run]]:
+    def _look(self, shown: _Sightings) -> Procedure[list[FoundRun]]:
         """Look once, and give what this look has shown."""
         if self._me is None:
             self._me = yield from who_am_i(self._clock)
@@ -317,10 +282,10 @@ class _Search:
         shown.add(found, set(self._not_ours()))
         return found
 
-    def unknown(self, reason: str, candidates: Collection[Run] = ()) -> TrifactaSubmitOutcomeUnknown:
+    def unknown(self, reason: str, candidates: Collection[FoundRun] = ()) -> TrifactaSubmitOutcomeUnknown:
         """Return the error that says what is known."""
         return TrifactaSubmitOutcomeUnknown(
-            what=self._launch.what,
+            what=self._launch.subject,
             execution_id=self.execution_id,
             since=datetime.fromtimestamp(self._since, UTC),
             reason=reason,
@@ -328,7 +293,7 @@ class _Search:
         )
 
 
-def find_runs(launch: Launch, since: float, clock: Clock) -> Procedure[list[Run]]:
+def find_runs(launch: Launch, since: float, clock: Clock) -> Procedure[list[FoundRun]]:
     """Find the runs of this user that could be a launch of ``since`` (seconds since the epoch) or later."""
     me = yield from who_am_i(clock)
     return (yield from launch.find(me.earliest(since - _CLOCK_MARGIN_OF_ANOTHER_MACHINE), me.id))

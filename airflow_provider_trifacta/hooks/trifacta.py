@@ -32,11 +32,11 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaForbidden,
     TrifactaNotFound,
 )
-from airflow_provider_trifacta.api.job_group_launch import JobGroupLaunch
 from airflow_provider_trifacta.api.messages import Id, Operation
 from airflow_provider_trifacta.api.paging import Listing
 from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.retries import RetryPolicy
+from airflow_provider_trifacta.api.runs.job_group_launch import JobGroupLaunch
 from airflow_provider_trifacta.api.settings import ClientSettings, default_user_agent
 from airflow_provider_trifacta.api.submission import Submission, submit_once
 from airflow_provider_trifacta.api.text import line

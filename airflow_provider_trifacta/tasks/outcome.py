@@ -1,188 +1,224 @@
-"""How the end of a job group becomes the end of a task: the same for operators and sensors, in every mode."""
+"""How the end of a run becomes the end of a task: the same for operators and sensors, in every mode."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_trifacta.api.decoration import decoration
-from airflow_provider_trifacta.api.descriptions import JobGroupDescription, describe_job_group
 from airflow_provider_trifacta.api.logs import Log
-from airflow_provider_trifacta.api.operations import get_job_group_outputs
-from airflow_provider_trifacta.api.reports import (
-    DIAGNOSIS_BUDGET,
-    FailedJob,
-    count_outputs,
-    describe_outputs,
-    explain_failure,
-)
+from airflow_provider_trifacta.api.runs.kind import FailedJob, KindName, RunDescription, RunKind, RunRef
+from airflow_provider_trifacta.api.runs.reports import DIAGNOSIS_BUDGET, count_outputs, describe_outputs
 from airflow_provider_trifacta.api.statuses import is_canceled, is_success
 from airflow_provider_trifacta.api.text import sentence
 from airflow_provider_trifacta.api.timestamps import spoken
 from airflow_provider_trifacta.exceptions import (
+    TrifactaAwaitedJobGroupFailed,
     TrifactaJobGroupCanceled,
-    TrifactaJobGroupError,
     TrifactaJobGroupFailed,
     TrifactaJobGroupStatusUnknown,
     TrifactaJobGroupTimeout,
+    TrifactaRunError,
     TrifactaWaitFailed,
 )
 
 if TYPE_CHECKING:
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
-#: So many outputs stand in the summary itself; more are listed in a group that Airflow folds.
+#: Outputs that stand in the summary itself; more are listed in a group that Airflow folds.
 _OUTPUTS_IN_SUMMARY = 3
 _OUTPUTS_LISTED = 500
-#: So many failed jobs are named in an error.
+#: Failed jobs that are named in an error.
 _JOBS_NAMED = 20
 
-_LOOK_AT_THE_LOG = "The page of the job group has the job's log."
 # api/README.md, section 6: neither overrides nor write settings are validated for runs over the API.
 _CHECK_THE_OUTPUT = (
     "What is written, and where, is not checked before a run that is started over the API: check the output of "
     "the recipe, the overrides of the task, and that the user of the token may write there."
 )
 _ADVICE_BY_JOB_TYPE = {"filewriter": _CHECK_THE_OUTPUT, "publish": _CHECK_THE_OUTPUT}
-_NEW_ONE = "A retry of the task, or clearing it, starts a new one."
-_NEW_ONE_ELSEWHERE = "This task only waits for it: run what started it again, and clear this task."
 
 
-def link_of(hook: TrifactaHook, job_group_id: int | str) -> str:
-    """Return the page of a job group in the application; without a usable connection, words for it."""
-    link = "its page in the application"
-    with decoration(f"The link to job group {job_group_id} is not known", hook.log):
-        link = hook.client.settings.application.job_group_url(job_group_id)
-    return link
+@dataclass(frozen=True)
+class _Errors:
+    """The errors for the ways in which a run of one kind does not end well."""
+
+    failed: type[TrifactaRunError]
+    canceled: type[TrifactaRunError]
+    timeout: type[TrifactaRunError]
+    status_unknown: type[TrifactaRunError]
+    awaited: type[TrifactaRunError]
 
 
-def describe(hook: TrifactaHook, job_group_id: int | str, log: Log, *, budget: float) -> JobGroupDescription:
-    """Return what a job group runs, nothing when that cannot be read.
+_ERRORS: dict[KindName, _Errors] = {
+    "job_group": _Errors(
+        failed=TrifactaJobGroupFailed,
+        canceled=TrifactaJobGroupCanceled,
+        timeout=TrifactaJobGroupTimeout,
+        status_unknown=TrifactaJobGroupStatusUnknown,
+        awaited=TrifactaAwaitedJobGroupFailed,
+    ),
+}
 
-    :param budget: seconds to try for.
+
+class AwaitedRun:
+    """A run that a task waits for, and that something else started.
+
+    :param hook: talks to the server.
     """
-    description = JobGroupDescription()
-    with decoration(f"What job group {job_group_id} runs could not be read", log):
-        description = hook.run(describe_job_group(job_group_id, budget=budget))
-    return description
+
+    #: How a run that did not succeed is run again.
+    again = "This task only waits for it: run what started it again, and clear this task."
+    #: What goes on with a run whose status is unknown.
+    go_on = "Clearing the task"
+
+    def __init__(self, hook: TrifactaHook, kind: RunKind, ref: RunRef, log: Log) -> None:
+        self.hook = hook
+        self.kind = kind
+        self.ref = ref
+        self.log = log
+
+    def __str__(self) -> str:
+        return f"{self.kind.noun} {self.ref.id}"
+
+    @property
+    def title(self) -> str:
+        """The run at the beginning of a sentence."""
+        return f"{self.kind.noun.capitalize()} {self.ref.id}"
+
+    @property
+    def link(self) -> str:
+        """Its page in the application; without a usable connection, words for it."""
+        link = "its page in the application"
+        with decoration(f"The link to {self} is not known", self.log):
+            link = self.kind.page(self.hook.client.settings.application, self.ref)
+        return link
+
+    def describe(self, *, budget: float) -> RunDescription:
+        """Return what it runs, nothing when that cannot be read.
+
+        :param budget: seconds to repeat the calls for at most.
+        """
+        description = RunDescription()
+        with decoration(f"What {self} runs could not be read", self.log):
+            description = self.hook.run(self.kind.describe(self.ref, budget=budget))
+        return description
+
+    def conclude(self, status: str) -> None:
+        """Return when a final status is a success, after logging a summary.
+
+        :raises TrifactaRunError: it is not; says which jobs failed, and why.
+        """
+        link = self.link
+        description = self.describe(budget=DIAGNOSIS_BUDGET)
+        if is_success(status):
+            self._log_summary(description, link)
+            return
+        failed_jobs: list[FailedJob] = []
+        with decoration(f"Why {self} did not succeed could not be read", self.log):
+            failed_jobs = self.hook.run(self.kind.failed_jobs(self.ref))
+        why = self._why(description, failed_jobs, canceled=is_canceled(status), link=link)
+        # Airflow logs an error on one line: here it is in lines that fit on a screen.
+        for part in why:
+            self.log.error("%s", part)
+        raise self._failure(is_canceled(status))(
+            " ".join(why), run_id=self.ref.id, status=status, link=link, failed_jobs=failed_jobs
+        )
+
+    def status_unknown(self, status: str | None) -> TrifactaRunError:
+        """Return the error for a status value that stayed unknown."""
+        link = self.link
+        return self._unknown(
+            f"{self.title} has the status {status!r}, which is neither success nor failure, and kept it for too "
+            f"long. It may still be running. {self.go_on} goes on with it. See {link}",
+            run_id=self.ref.id,
+            status=status,
+            link=link,
+        )
+
+    def wait_failed(self, reason: str) -> TrifactaWaitFailed:
+        """Return the error for a wait that could not read the status."""
+        return TrifactaWaitFailed(
+            f"The status of {self} could not be read, so it may still be running: {sentence(reason)} "
+            f"A retry of the task goes on with it. See {self.link}"
+        )
+
+    def _failure(self, canceled: bool) -> type[TrifactaRunError]:
+        return _ERRORS[self.kind.name].awaited
+
+    @property
+    def _unknown(self) -> type[TrifactaRunError]:
+        return _ERRORS[self.kind.name].awaited
+
+    def _why(
+        self, description: RunDescription, failed_jobs: list[FailedJob], *, canceled: bool, link: str
+    ) -> list[str]:
+        """Return the sentences that explain a bad end."""
+        if canceled:
+            why = [f"{self.title} was canceled, in the application or over the API."]
+            failed_jobs = [job for job in failed_jobs if job.message]
+        elif failed_jobs:
+            why = [f"{self.title} failed:"]
+        else:
+            why = [f"{self.title} failed: the API does not say which of its jobs, or why."]
+        why += [sentence(str(job)) for job in failed_jobs[:_JOBS_NAMED]]
+        if len(failed_jobs) > _JOBS_NAMED:
+            why.append(f"And {len(failed_jobs) - _JOBS_NAMED} more.")
+        if description.subject is not None:
+            duration = f" for {spoken(description.seconds)}" if description.seconds is not None else ""
+            why.append(f"It ran {description.subject}{duration}.")
+        if not canceled:
+            types = [job.type for job in failed_jobs]
+            why += dict.fromkeys(
+                _ADVICE_BY_JOB_TYPE.get(kind, f"The page of the {self.kind.noun} has the job's log.")
+                for kind in types or [""]
+            )
+        return [*why, self.again, f"See {link}"]
+
+    def _log_summary(self, description: RunDescription, link: str) -> None:
+        after = f" after {spoken(description.seconds)}" if description.seconds is not None else ""
+        lines: list[str] = []
+        wrote = ""
+        with decoration(f"What {self} wrote could not be read", self.log):
+            outputs = self.hook.run(self.kind.outputs(self.ref, budget=DIAGNOSIS_BUDGET))
+            lines = describe_outputs(outputs)
+            few = len(lines) <= _OUTPUTS_IN_SUMMARY
+            wrote = f" It wrote {(', '.join(lines) or 'nothing') if few else count_outputs(outputs)}."
+        self.log.info("%s is Complete%s.%s See %s", self.title, after, wrote, link)
+        if len(lines) > _OUTPUTS_IN_SUMMARY:
+            self.log.info("::group::What %s wrote", self)
+            for line in lines[:_OUTPUTS_LISTED]:
+                self.log.info("%s", line)
+            if len(lines) > _OUTPUTS_LISTED:
+                self.log.info("and %d more", len(lines) - _OUTPUTS_LISTED)
+            self.log.info("::endgroup::")
 
 
-def conclude(hook: TrifactaHook, job_group_id: int | str, status: str, log: Log, *, own: bool = True) -> None:
-    """Return when a final status is a success, after logging a summary.
+class OwnRun(AwaitedRun):
+    """A run that the task itself started."""
 
-    :param own: whether the task started the job group, or only waits for it.
-    :raises TrifactaJobGroupError: it is not; says which jobs failed, and why.
-    """
-    link = link_of(hook, job_group_id)
-    description = describe(hook, job_group_id, log, budget=DIAGNOSIS_BUDGET)
-    if is_success(status):
-        _log_summary(hook, job_group_id, description, link, log)
-        return
-    canceled = is_canceled(status)
-    failed_jobs: list[FailedJob] = []
-    with decoration(f"Why job group {job_group_id} did not succeed could not be read", log):
-        failed_jobs = hook.run(explain_failure(job_group_id))
-    why = _why(job_group_id, description, failed_jobs, canceled=canceled, own=own, link=link)
-    # Airflow logs an error on one line: here it is in lines that fit on a screen.
-    for part in why:
-        log.error("%s", part)
-    raise (TrifactaJobGroupCanceled if canceled else TrifactaJobGroupFailed)(
-        " ".join(why),
-        job_group_id=job_group_id,
-        status=status,
-        link=link,
-        failed_jobs=failed_jobs,
-    )
+    again = "A retry of the task, or clearing it, starts a new one."
+    go_on = "A retry of the task"
 
+    def deadline_passed(self, status: str | None, limit: object, canceled: str) -> TrifactaRunError:
+        """Return the error for a run that did not end in time.
 
-def status_unknown(
-    hook: TrifactaHook, job_group_id: int | str, status: str | None, *, own: bool = True
-) -> TrifactaJobGroupError:
-    """Return the error for a status word that stayed unknown.
+        :param limit: the ``execution_timeout``.
+        :param canceled: how canceling it went.
+        """
+        link = self.link
+        return _ERRORS[self.kind.name].timeout(
+            f"{self.title} did not end within the execution_timeout of {limit}; {sentence(canceled)} "
+            f"{self.again} See {link}",
+            run_id=self.ref.id,
+            status=status,
+            link=link,
+        )
 
-    :param own: whether the task started the job group, or only waits for it.
-    """
-    link = link_of(hook, job_group_id)
-    go_on = "A retry of the task" if own else "Clearing the task"
-    return TrifactaJobGroupStatusUnknown(
-        f"Job group {job_group_id} has the status {status!r}, which is neither success nor failure, and kept it "
-        f"for too long. It may still be running. {go_on} goes on with it. See {link}",
-        job_group_id=job_group_id,
-        status=status,
-        link=link,
-    )
+    def _failure(self, canceled: bool) -> type[TrifactaRunError]:
+        errors = _ERRORS[self.kind.name]
+        return errors.canceled if canceled else errors.failed
 
-
-def wait_failed(hook: TrifactaHook, job_group_id: int | str, reason: str) -> TrifactaWaitFailed:
-    """Return the error for a wait that could not look."""
-    return TrifactaWaitFailed(
-        f"The status of job group {job_group_id} could not be read, so it may still be running: "
-        f"{sentence(reason)} A retry of the task goes on with it. See {link_of(hook, job_group_id)}"
-    )
-
-
-def deadline_passed(
-    hook: TrifactaHook, job_group_id: int | str, status: str | None, limit: object, canceled: str
-) -> TrifactaJobGroupTimeout:
-    """Return the error for a job group that did not end in time.
-
-    :param limit: the ``execution_timeout``.
-    :param canceled: how canceling it went.
-    """
-    link = link_of(hook, job_group_id)
-    return TrifactaJobGroupTimeout(
-        f"Job group {job_group_id} did not end within the execution_timeout of {limit}; {sentence(canceled)} "
-        f"{_NEW_ONE} See {link}",
-        job_group_id=job_group_id,
-        status=status,
-        link=link,
-    )
-
-
-def _why(
-    job_group_id: int | str,
-    description: JobGroupDescription,
-    failed_jobs: list[FailedJob],
-    *,
-    canceled: bool,
-    own: bool,
-    link: str,
-) -> list[str]:
-    """Return the sentences that explain a bad end."""
-    if canceled:
-        said = [f"Job group {job_group_id} was canceled, in the application or over the API."]
-        failed_jobs = [job for job in failed_jobs if job.message]
-    elif failed_jobs:
-        said = [f"Job group {job_group_id} failed:"]
-    else:
-        said = [f"Job group {job_group_id} failed: the API does not say which of its jobs, or why."]
-    said += [sentence(str(job)) for job in failed_jobs[:_JOBS_NAMED]]
-    if len(failed_jobs) > _JOBS_NAMED:
-        said.append(f"And {len(failed_jobs) - _JOBS_NAMED} more.")
-    if description.recipe_id is not None:
-        duration = f" for {spoken(description.seconds)}" if description.seconds is not None else ""
-        said.append(f"It ran {description}{duration}.")
-    if not canceled:
-        types = [job.type for job in failed_jobs]
-        said += dict.fromkeys(_ADVICE_BY_JOB_TYPE.get(kind, _LOOK_AT_THE_LOG) for kind in types or [""])
-    return [*said, _NEW_ONE if own else _NEW_ONE_ELSEWHERE, f"See {link}"]
-
-
-def _log_summary(
-    hook: TrifactaHook, job_group_id: int | str, description: JobGroupDescription, link: str, log: Log
-) -> None:
-    after = f" after {spoken(description.seconds)}" if description.seconds is not None else ""
-    lines: list[str] = []
-    wrote = ""
-    with decoration(f"What job group {job_group_id} wrote could not be read", log):
-        outputs = hook.send(get_job_group_outputs(job_group_id).within(DIAGNOSIS_BUDGET))
-        lines = describe_outputs(outputs)
-        few = len(lines) <= _OUTPUTS_IN_SUMMARY
-        wrote = f" It wrote {(', '.join(lines) or 'nothing') if few else count_outputs(outputs)}."
-    log.info("Job group %s is Complete%s.%s See %s", job_group_id, after, wrote, link)
-    if len(lines) > _OUTPUTS_IN_SUMMARY:
-        log.info("::group::What job group %s wrote", job_group_id)
-        for line in lines[:_OUTPUTS_LISTED]:
-            log.info("%s", line)
-        if len(lines) > _OUTPUTS_LISTED:
-            log.info("and %d more", len(lines) - _OUTPUTS_LISTED)
-        log.info("::endgroup::")
+    @property
+    def _unknown(self) -> type[TrifactaRunError]:
+        return _ERRORS[self.kind.name].status_unknown

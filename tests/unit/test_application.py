@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_trifacta.api.application import Application, check_application_url
-from airflow_provider_trifacta.api.descriptions import describe_job_group
+from airflow_provider_trifacta.api.runs.descriptions import describe_job_group
 from airflow_provider_trifacta.api.errors import (
     TrifactaBadRequest,
     TrifactaConfigurationError,
@@ -86,19 +86,19 @@ FLOW = {"id": 301, "name": "Orders nightly"}
         ),
         ({**JOB_GROUP, "wrangleddataset": {"id": 7, "flow": {"id": 301}}}, "recipe 7 of flow 301", 31),
         ({"wrangledDataset": {"id": 7}}, "recipe 7", None),
-        ({"wrangledDataset": None, "createdAt": 5, "updatedAt": "soon"}, "a recipe", None),
+        ({"wrangledDataset": None, "createdAt": 5, "updatedAt": "soon"}, None, None),
     ],
 )
-def test_what_a_job_group_is(answer: Any, said: str, seconds: float | None) -> None:
+def test_what_a_job_group_is(answer: Any, said: str | None, seconds: float | None) -> None:
     description = _described([answer])
-    assert str(description) == said
+    assert description.subject == said
     assert description.seconds == seconds
 
 
 def test_a_release_that_does_not_know_the_longer_association() -> None:
     refused = TrifactaBadRequest(method="GET", path="/", status=400)
     answer = {"wrangledDataset": {"id": 7, "name": "Orders clean", "flow": {"id": 301}}}
-    assert str(_described([refused, answer])) == 'recipe "Orders clean" (7) of flow 301'
+    assert _described([refused, answer]).subject == 'recipe "Orders clean" (7) of flow 301'
 
 
 def _described(answers: list[Any]) -> Any:

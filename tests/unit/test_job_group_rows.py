@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_trifacta.api.job_group_rows import JobGroupRow, read_row, recipe_of
+from airflow_provider_trifacta.api.runs.job_group_rows import JobGroupRow, read_row, recipe_of
 
 MOMENT = "2024-03-01T06:00:01.120Z"
 READ = datetime(2024, 3, 1, 6, 0, 1, 120000, UTC)

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_trifacta.api.arguments import check_id
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
-from airflow_provider_trifacta.api.job_group_launch import JobGroupLaunch
+from airflow_provider_trifacta.api.runs.job_group_launch import JobGroupLaunch
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ from support import FakeClock
 
 from airflow_provider_trifacta.api.errors import TrifactaServerError
 from airflow_provider_trifacta.api.procedures import Pause
-from airflow_provider_trifacta.api.reports import FailedJob, describe_outputs, explain_failure, progress_of
-from airflow_provider_trifacta.api.waiting import Ending, wait_for_job_group
+from airflow_provider_trifacta.api.runs.job_group import JOB_GROUPS
+from airflow_provider_trifacta.api.runs.kind import FailedJob
+from airflow_provider_trifacta.api.runs.reports import describe_outputs, explain_failure, progress_of
+from airflow_provider_trifacta.api.runs.waiting import Ending, wait_for_run
 
 LOG = logging.getLogger("test")
 
@@ -31,7 +33,8 @@ def _answers(flow: Any, clock: FakeClock, answer: Callable[[str], Any]) -> Any:
 
 
 def _wait(clock: FakeClock, status: Callable[[], str], jobs: Any = (), **options: Any) -> Ending:
-    flow = wait_for_job_group(
+    flow = wait_for_run(
+        JOB_GROUPS,
         7,
         **{
             "poll_interval": 30.0,
@@ -133,8 +136,14 @@ def test_a_wait_that_goes_on_elsewhere_counts_from_its_beginning(
 
 def test_progress_that_cannot_be_read_does_no_harm(clock: FakeClock) -> None:
     words = iter(["InProgress", "Complete"])
-    flow = wait_for_job_group(
-        7, poll_interval=1, unknown_status_timeout=1, clock=clock, random_number=lambda: 0.5, log=LOG
+    flow = wait_for_run(
+        JOB_GROUPS,
+        7,
+        poll_interval=1,
+        unknown_status_timeout=1,
+        clock=clock,
+        random_number=lambda: 0.5,
+        log=LOG,
     )
     error = TrifactaServerError(method="GET", path="/", status=500)
     ending = _answers(flow, clock, lambda path: next(words) if path.endswith("/status") else error)

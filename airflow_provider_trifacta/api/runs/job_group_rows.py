@@ -74,6 +74,14 @@ def read_row(row: Any) -> JobGroupRow | None:
     )
 
 
+def reference_of(row: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    """Return the id in a reference of a row, as a string; None when it refers to nothing.
+
+    :param names: of the field, without underscores and in lower case.
+    """
+    return _first(_reference, _without_spelling(row), names)
+
+
 def recipe_of(job_group: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the recipe in a job group, as much of it as is embedded."""
     return _first(_embedded, _without_spelling(job_group), _RECIPE) or {}

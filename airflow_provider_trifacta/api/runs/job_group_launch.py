@@ -17,12 +17,13 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaForbidden,
 )
 from airflow_provider_trifacta.api.ids import id_of, same_id
-from airflow_provider_trifacta.api.job_group_rows import JobGroupRow, read_row
-from airflow_provider_trifacta.api.messages import Id, JsonObject, Operation
+from airflow_provider_trifacta.api.messages import Id, Operation
 from airflow_provider_trifacta.api.operations import get_resource, list_job_library, run_job_group
 from airflow_provider_trifacta.api.paging import Listing, read_all
 from airflow_provider_trifacta.api.procedures import Procedure
-from airflow_provider_trifacta.api.submission import Run
+from airflow_provider_trifacta.api.runs.job_group import JOB_GROUPS
+from airflow_provider_trifacta.api.runs.job_group_rows import JobGroupRow, read_row
+from airflow_provider_trifacta.api.runs.kind import FoundRun, RefusalHints, RunRef
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
 #: How many job groups a launch looks up one by one, where lists do not say which recipe they ran.
@@ -52,6 +53,15 @@ class JobGroupLaunch:
 
     :raises TrifactaConfigurationError: names the argument that cannot be used.
     """
+
+    kind = JOB_GROUPS
+    refusal_hints = RefusalHints(
+        missing=(
+            "Check wrangled_dataset_id: it is the number after recipe= in the URL of the flow, in the workspace of "
+            "the token."
+        ),
+        invalid="Check the arguments of the task, and that the recipe has an output.",
+    )
 
     def __init__(
         self,
@@ -84,19 +94,24 @@ class JobGroupLaunch:
         self._looked_up: dict[int, JobGroupRow | None] = {}
 
     @property
-    def what(self) -> str:
-        """What is run, for a person."""
+    def subject(self) -> str:
+        """What is run, for a user."""
         return f"recipe {self.wrangled_dataset_id}"
 
     def start(self, execution_id: str) -> Operation[StartedJobGroup]:
         """Return the call that starts it."""
         return self._start(execution_id=execution_id)
 
-    def id_of(self, answer: JsonObject) -> int | None:
-        """Return the id of the job group, None when the answer holds none."""
-        return id_of(answer.get("id"))
+    def started(self, answer: StartedJobGroup) -> RunRef | None:
+        """Return the job group, None when the answer names none."""
+        job_group_id = id_of(answer.get("id"))
+        return None if job_group_id is None else self.ref(job_group_id)
 
-    def find(self, since: float, person_id: str | None) -> Procedure[list[Run]]:
+    def ref(self, run_id: Id) -> RunRef:
+        """Return a job group of this recipe."""
+        return RunRef(run_id, subject_id=self.wrangled_dataset_id)
+
+    def find(self, since: float, person_id: str | None) -> Procedure[list[FoundRun]]:
         """Find the job groups that could be it.
 
         The server is asked for those of the user since then, and is not relied on to have filtered. It is not
@@ -119,7 +134,7 @@ class JobGroupLaunch:
                 path="/v4/jobLibrary",
                 message=f"{len(read) - len(listed)} job groups in the list have no id that can be read",
             )
-        return [Run(row.id, row.status, self._doubt(row)) for row in rows]
+        return [FoundRun(row.id, row.status, self._doubt(row)) for row in rows]
 
     def _may_be(self, row: JobGroupRow, since: float, person_id: str | None) -> bool:
         """Return whether nothing that a row says speaks against it, its source apart."""

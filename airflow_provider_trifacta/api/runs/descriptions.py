@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_trifacta.api.errors import TrifactaBadRequest
 from airflow_provider_trifacta.api.ids import id_of
-from airflow_provider_trifacta.api.job_group_rows import recipe_of
 from airflow_provider_trifacta.api.messages import Id, JsonObject
 from airflow_provider_trifacta.api.operations import get_job_group
 from airflow_provider_trifacta.api.procedures import Procedure
+from airflow_provider_trifacta.api.runs.job_group_rows import recipe_of
+from airflow_provider_trifacta.api.runs.kind import RunDescription
 from airflow_provider_trifacta.api.text import line
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
@@ -19,28 +19,7 @@ from airflow_provider_trifacta.api.timestamps import timestamp_of
 _LONGEST_NAME = 200
 
 
-@dataclass(frozen=True)
-class JobGroupDescription:
-    """What a job group runs, and for how long. What the API does not tell is None.
-
-    :param seconds: from its start to its last change, which is its end when it has ended: the API knows no
-        duration.
-    """
-
-    recipe_id: Id | None = None
-    recipe_name: str | None = None
-    flow_id: Id | None = None
-    flow_name: str | None = None
-    seconds: float | None = None
-
-    def __str__(self) -> str:
-        if self.recipe_id is None:
-            return "a recipe"
-        recipe = _named("recipe", self.recipe_id, self.recipe_name)
-        return recipe if self.flow_id is None else f"{recipe} of {_named('flow', self.flow_id, self.flow_name)}"
-
-
-def describe_job_group(job_group_id: Id, *, budget: float) -> Procedure[JobGroupDescription]:
+def describe_job_group(job_group_id: Id, *, budget: float) -> Procedure[RunDescription]:
     """Find out what a job group runs (``getJobGroup``).
 
     :param budget: seconds to try for.
@@ -53,23 +32,33 @@ def describe_job_group(job_group_id: Id, *, budget: float) -> Procedure[JobGroup
         except TrifactaBadRequest:
             continue
         return _description(job_group)
-    return JobGroupDescription()
+    return RunDescription()
 
 
-def _description(job_group: JsonObject) -> JobGroupDescription:
+def _description(job_group: JsonObject) -> RunDescription:
     recipe = recipe_of(job_group)
     flow = _mapping(recipe.get("flow"))
+    recipe_id, flow_id = id_of(recipe.get("id")), id_of(flow.get("id"))
+    subject = None
+    if recipe_id is not None:
+        subject = named("recipe", recipe_id, recipe.get("name"))
+        if flow_id is not None:
+            subject += f" of {named('flow', flow_id, flow.get('name'))}"
     created, updated = timestamp_of(job_group.get("createdAt")), timestamp_of(job_group.get("updatedAt"))
-    return JobGroupDescription(
-        recipe_id=id_of(recipe.get("id")),
-        recipe_name=_text(recipe.get("name")),
-        flow_id=id_of(flow.get("id")),
-        flow_name=_text(flow.get("name")),
+    return RunDescription(
+        subject=subject,
         seconds=(updated - created).total_seconds() if created and updated else None,
+        recipe_id=recipe_id,
+        flow_id=flow_id,
     )
 
 
-def _named(what: str, identity: Id, name: str | None) -> str:
+def named(what: str, identity: Id, name: Any) -> str:
+    """Return what something is called, for a user: ``recipe "Orders" (4711)``.
+
+    :param name: its name as it came, None when unknown.
+    """
+    name = _text(name)
     return f"{what} {identity}" if name is None else f'{what} "{name}" ({identity})'
 
 

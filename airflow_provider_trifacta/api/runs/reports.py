@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_trifacta.api.errors import TrifactaApiError
 from airflow_provider_trifacta.api.messages import Id, JsonObject
 from airflow_provider_trifacta.api.operations import get_job_group, get_jobs_for_job_group
 from airflow_provider_trifacta.api.procedures import Procedure
+from airflow_provider_trifacta.api.runs.kind import FailedJob, Summary
 from airflow_provider_trifacta.api.statuses import RunStatus, is_canceled, is_final
 from airflow_provider_trifacta.api.text import line
 
 #: Seconds to try for when the answer only explains what is known already.
 DIAGNOSIS_BUDGET = 60.0
+#: Outputs that stand in the summary itself; more are listed after it.
+_OUTPUTS_IN_SUMMARY = 3
 #: Characters of the name of something.
 _LONGEST_NAME = 200
-
-
-@dataclass(frozen=True)
-class FailedJob:
-    """One job of a job group that failed or was canceled.
-
-    :param message: why, as far as the API says.
-    """
-
-    id: str
-    type: str
-    status: str
-    message: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.type} job {self.id} {self.status}: {self.message or 'the API gives no reason'}"
-
-    def as_json(self) -> dict[str, str | None]:
-        """Return it as plain values, for the event of a trigger."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -143,3 +126,14 @@ def describe_outputs(outputs: Mapping[str, Any]) -> list[str]:
             name = ".".join(str(part) for part in [*(table.get("relationalPath") or []), table.get("table")])
             lines.append(line(f"table {name} ({table.get('vendor')}, {table.get('action')})"))
     return lines
+
+
+def summary_of(outputs: Mapping[str, Any]) -> Summary:
+    """Return what a job group wrote, in words.
+
+    :raises Exception: they are no lists.
+    """
+    lines = describe_outputs(outputs)
+    if len(lines) <= _OUTPUTS_IN_SUMMARY:
+        return Summary(f"It wrote {', '.join(lines) or 'nothing'}.")
+    return Summary(f"It wrote {count_outputs(outputs)}.", "wrote", tuple(lines))

@@ -1,0 +1,1 @@
+"""What a run is to the API: job groups today; every kind has the same life."""

@@ -1,0 +1,137 @@
+"""A flow run as something that is started once: how to request it, and how to recognize it in a list."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from airflow_provider_trifacta.api.answers import StartedFlowRun
+from airflow_provider_trifacta.api.arguments import check_id
+from airflow_provider_trifacta.api.error_answers import says_gone
+from airflow_provider_trifacta.api.errors import TrifactaApiError
+from airflow_provider_trifacta.api.ids import id_of, same_id
+from airflow_provider_trifacta.api.messages import Id, JsonObject, Operation
+from airflow_provider_trifacta.api.operations import get_resource, list_job_library, run_flow
+from airflow_provider_trifacta.api.paging import read_all
+from airflow_provider_trifacta.api.procedures import Procedure
+from airflow_provider_trifacta.api.runs.flow_run import FLOW_RUNS
+from airflow_provider_trifacta.api.runs.job_group_rows import JobGroupRow, read_row, reference_of
+from airflow_provider_trifacta.api.runs.kind import FoundRun, RefusalHints, RunRef
+
+#: Pages of a hundred job groups of this user, started since then, after which the search is given up.
+_MOST_PAGES = 50
+#: Flow runs that are read one by one, since the lists do not specify their flow.
+_MOST_LOOKED_UP = 50
+#: Values for the source that are documented, or were seen, to mean that somebody else started a job group.
+_OTHER_SOURCES = frozenset({"ui", "schedule", "cli"})
+
+
+class FlowLaunch:
+    """The start of a flow (``runFlow``), and the search for it (``listJobLibrary``, ``getFlowRun``).
+
+    No route lists flow runs: they are found by the job groups that belong to them, and each is asked which flow it
+    ran. One whose flow cannot be read is given with a *doubt*.
+
+    :raises TrifactaConfigurationError: names the argument that cannot be used.
+    """
+
+    kind = FLOW_RUNS
+    refusal_hints = RefusalHints(
+        missing=(
+            "Check flow_id and wrangled_dataset_ids: they are the numbers after /flows/ and recipe= in the URL of the "
+            "flow, in the workspace of the token."
+        ),
+        invalid="Check the arguments of the task, and that the flow has an output.",
+    )
+
+    def __init__(
+        self,
+        flow_id: Id,
+        *,
+        wrangled_dataset_ids: Sequence[Id] | None = None,
+        run_parameters: Mapping[str, str | int | float | bool] | None = None,
+        overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        request_body_extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.flow_id = str(check_id("flow_id", flow_id))
+        self._start = functools.partial(
+            run_flow,
+            self.flow_id,
+            wrangled_dataset_ids=wrangled_dataset_ids,
+            run_parameters=run_parameters,
+            overrides=overrides,
+            request_body_extra=request_body_extra,
+        )
+        self._start()
+        #: The flow of each flow run that was read, None when it cannot be. It does not change.
+        self._flow_of: dict[int, str | None] = {}
+
+    @property
+    def subject(self) -> str:
+        """What is run, for a user."""
+        return f"flow {self.flow_id}"
+
+    def start(self, execution_id: str) -> Operation[StartedFlowRun]:
+        """Return the call that starts it."""
+        return self._start(execution_id=execution_id)
+
+    def started(self, answer: StartedFlowRun) -> RunRef | None:
+        """Return the flow run with the job groups that the answer names, None when it names no flow run."""
+        flow_run_id = id_of(answer.get("flowRunId"))
+        if flow_run_id is None:
+            return None
+        ids = (id_of(item.get("id")) for item in answer.get("data") or ())
+        return RunRef(flow_run_id, tuple(dict.fromkeys(i for i in ids if i is not None)), self.flow_id)
+
+    def ref(self, run_id: Id) -> RunRef:
+        """Return a run of this flow."""
+        return RunRef(run_id, subject_id=self.flow_id)
+
+    def find(self, since: float, person_id: str | None) -> Procedure[list[FoundRun]]:
+        """Find the flow runs that could be it.
+
+        :raises TrifactaApiError: a call failed, or too many flow runs would have to be read one by one.
+        """
+        listing = list_job_library(run_by="currentUser", date_filter={"createdAt": {"gte": int(since * 1000)}})
+        rows = [read_row(item) for item in (yield from read_all(replace(listing, row=Any, max_pages=_MOST_PAGES)))]
+        ids = dict.fromkeys(
+            row.flow_run_id
+            for row in rows
+            if row is not None and row.flow_run_id is not None and _may_be(row, since, person_id)
+        )
+        new = [flow_run_id for flow_run_id in ids if flow_run_id not in self._flow_of]
+        if len(self._flow_of) + len(new) > _MOST_LOOKED_UP:
+            raise TrifactaApiError(
+                method="GET",
+                path="/v4/jobLibrary",
+                message=f"{len(ids)} flow runs could be it; at most {_MOST_LOOKED_UP} are looked up",
+            )
+        for flow_run_id in new:
+            self._flow_of[flow_run_id] = yield from _flow_of(flow_run_id)
+        return [
+            FoundRun(flow_run_id, None, None if same else "which flow it ran cannot be read")
+            for flow_run_id in ids
+            if (same := same_id(self._flow_of[flow_run_id], self.flow_id)) is not False
+        ]
+
+
+def _may_be(row: JobGroupRow, since: float, person_id: str | None) -> bool:
+    if same_id(row.creator_id, person_id) is False:
+        return False
+    if row.source is not None and row.source.lower() in _OTHER_SOURCES:
+        return False
+    return row.created_at is None or row.created_at.timestamp() >= since
+
+
+def _flow_of(flow_run_id: int) -> Procedure[str | None]:
+    """Return the flow of a flow run; None when it cannot be read."""
+    try:
+        # Not as a typed flow run: a flow that is written in another way would be left out.
+        flow_run: JsonObject = yield get_resource("flowRuns", flow_run_id)
+    except TrifactaApiError as error:
+        if says_gone(error):
+            return None
+        raise
+    return reference_of(flow_run, ("flow", "flowid"))

@@ -1,0 +1,262 @@
+"""Flow runs as a kind of run: several job groups, of which every single one counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from airflow_provider_trifacta.api.answers import JobGroupOutputs
+from airflow_provider_trifacta.api.application import Application
+from airflow_provider_trifacta.api.error_answers import says_gone, says_no_such_route
+from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaBadRequest
+from airflow_provider_trifacta.api.ids import id_of
+from airflow_provider_trifacta.api.messages import JsonObject
+from airflow_provider_trifacta.api.operations import (
+    cancel_job_group,
+    get_flow_run,
+    get_flow_run_job_groups,
+    get_flow_run_status,
+    get_job_group_outputs,
+    get_job_group_status,
+)
+from airflow_provider_trifacta.api.paging import PageReader
+from airflow_provider_trifacta.api.procedures import Procedure
+from airflow_provider_trifacta.api.runs.descriptions import named
+from airflow_provider_trifacta.api.runs.job_group import within
+from airflow_provider_trifacta.api.runs.job_group_rows import JobGroupRow, read_row, recipe_of
+from airflow_provider_trifacta.api.runs.kind import (
+    Diagnosis,
+    FailedJob,
+    KindName,
+    RunDescription,
+    RunKind,
+    RunRef,
+    Summary,
+)
+from airflow_provider_trifacta.api.runs.reports import explain_failure
+from airflow_provider_trifacta.api.statuses import RunStatus, is_bad_end, is_canceled, is_final, is_success
+from airflow_provider_trifacta.api.text import line
+from airflow_provider_trifacta.api.timestamps import timestamp_of
+
+#: Job groups whose failed jobs are looked up.
+_MOST_DIAGNOSED = 20
+#: Characters of the name of a recipe.
+_LONGEST_NAME = 200
+#: Pages of a hundred job groups, after which a list is taken for one that never ends.
+_MOST_PAGES = 50
+
+
+class _FlowRuns:
+    """What :class:`RunKind` asks, answered for flow runs: the runs of several recipes of a flow.
+
+    The list of job groups may be incomplete when a flow run begins, and what the server makes of them in the status
+    of the flow run is not documented (api/README.md, section 9). So it is ``Complete`` only when its own status is,
+    and that of every job group that the list or the answer to its start names.
+    """
+
+    name: KindName = "flow_run"
+    noun = "flow run"
+
+    def status(self, run: RunRef, *, budget: float | None = None) -> Procedure[str]:
+        """Read ``getFlowRunStatus``, and once that is final, ``getFlowRunJobGroups``."""
+        own: str | None = None
+        try:
+            own = yield within(get_flow_run_status(run.id), budget)
+        except TrifactaApiError as error:
+            if not says_no_such_route(error):
+                raise
+        if own is not None and not is_final(own):
+            return own
+        statuses = yield from self._statuses(run, budget)
+        return combined(own, statuses.values())
+
+    def last_change(self, run: RunRef) -> Procedure[float | None]:
+        """Read ``updatedAt`` of ``getFlowRun``."""
+        changed = timestamp_of((yield get_flow_run(run.id).within(0)).get("updatedAt"))
+        return changed.timestamp() if changed else None
+
+    def progress(self, run: RunRef) -> Procedure[str]:
+        """Read ``getFlowRunJobGroups``."""
+        rows = yield from self._rows(run, 0)
+        if not rows:
+            return ""
+        done = sum(row.status is not None and is_final(row.status) for row in rows)
+        failed = sum(row.status is not None and is_bad_end(row.status) for row in rows)
+        progress = f"{done} of {len(rows)} job groups done"
+        return f"{progress}, {failed} of them not well" if failed else progress
+
+    def diagnose(self, run: RunRef) -> Procedure[Diagnosis]:
+        """Read ``getFlowRunJobGroups``, and ``getJobsForJobGroup`` of those that failed."""
+        statuses = yield from self._statuses(run, None)
+        if not statuses:
+            return Diagnosis(
+                remarks=(
+                    "It started no job group: nothing in the flow has an output that could be run. "
+                    "Starting it again will not help; add an output to a recipe of the flow, or check "
+                    "wrangled_dataset_ids.",
+                ),
+                permanent=True,
+            )
+        names = yield from self._recipes(run)
+        bad = [identity for identity, status in statuses.items() if is_bad_end(status)]
+        jobs: list[FailedJob] = []
+        remarks: list[str] = []
+        for job_group_id in bad[:_MOST_DIAGNOSED]:
+            name = f"job group {job_group_id}{names.get(job_group_id, '')}"
+            found = yield from _failed_jobs(job_group_id)
+            jobs += [replace(job, of=name) for job in found]
+            if not found:
+                remarks.append(f"{_upper(name)} is {statuses[job_group_id]}: the API does not say why.")
+        if len(bad) > _MOST_DIAGNOSED:
+            remarks.append(f"{len(bad) - _MOST_DIAGNOSED} more job groups did not end well.")
+        if not bad:
+            remarks.append("All its job groups are Complete, but the flow run itself is not.")
+        complete = [str(identity) for identity, status in statuses.items() if is_success(status)]
+        if complete and bad:
+            remarks.append(f"Complete: job group{'s' if len(complete) > 1 else ''} {', '.join(complete)}.")
+        return Diagnosis(tuple(jobs), tuple(remarks))
+
+    def cancel(
+        self, run: RunRef, *, budget: float | None = None, known_only: bool = False
+    ) -> Procedure[str | None]:
+        """Call ``cancelJobGroup`` for every job group that is still active: flow runs have no route for it."""
+        failures: dict[int, TrifactaApiError] = {}
+        for job_group_id in run.parts:
+            yield from _cancel(job_group_id, budget, failures)
+        if not known_only:
+            try:
+                rows = yield from self._rows(run, budget)
+            except TrifactaApiError as error:
+                if not run.parts:
+                    raise
+                return f"further job groups may be running, since they could not be listed ({error})"
+            for row in rows:
+                if row.id not in run.parts and not (row.status is not None and is_final(row.status)):
+                    yield from _cancel(row.id, budget, failures)
+        if not failures:
+            return None
+        which = ", ".join(map(str, failures))
+        return f"job group{'s' if len(failures) > 1 else ''} {which} could not be canceled ({[*failures.values()][0]})"
+
+    def divided(self, run: RunRef, most: int) -> list[RunRef]:
+        """Return the flow run with parts of its job groups each."""
+        size = max(1, -(-len(run.parts) // most))
+        chunks = [run.parts[start : start + size] for start in range(0, len(run.parts), size)]
+        return [replace(run, parts=chunk) for chunk in chunks] or [run]
+
+    def describe(self, run: RunRef, *, budget: float) -> Procedure[RunDescription]:
+        """Read ``getFlowRun`` with its flow."""
+        try:
+            flow_run: JsonObject = yield get_flow_run(run.id, embed="flow").within(budget)
+        except TrifactaBadRequest:
+            flow_run = yield get_flow_run(run.id).within(budget)
+        flow = flow_run.get("flow") or {}
+        flow_id = id_of(flow.get("id")) or run.subject_id
+        subject = None if flow_id is None else named("flow", flow_id, flow.get("name"))
+        return RunDescription(subject=subject, flow_id=flow_id)
+
+    def summarize(self, run: RunRef, *, budget: float) -> Procedure[Summary]:
+        """Read ``getFlowRunJobGroups``."""
+        rows = yield from self._rows(run, budget)
+        ids = [str(row.id) for row in rows]
+        return Summary(f"It consists of job group{'s' if len(ids) > 1 else ''} {', '.join(ids)}.") if ids else Summary()
+
+    def outputs(self, run: RunRef) -> Procedure[JobGroupOutputs]:
+        """Read ``getJobGroupOutputs`` of every job group."""
+        outputs: JobGroupOutputs = {"files": [], "tables": []}
+        for job_group_id in (yield from self._statuses(run, None)):
+            wrote: JobGroupOutputs = yield get_job_group_outputs(job_group_id)
+            outputs["files"] += wrote["files"]
+            outputs["tables"] += wrote["tables"]
+        return outputs
+
+    def page(self, application: Application, run: RunRef) -> str:
+        """Return the page of its flow: flow runs have none of their own."""
+        if run.subject_id is not None:
+            return application.flow_url(run.subject_id)
+        return application.job_group_url(run.parts[0]) if run.parts else application.jobs_url()
+
+    # -------------------------------------------------------------------------------------------------- job groups
+
+    def _rows(self, run: RunRef, budget: float | None, **selection: Any) -> Procedure[list[JobGroupRow]]:
+        """Read the list of job groups, without those that belong to another flow run."""
+        return [row for row, _ in (yield from self._read(run, budget, **selection))]
+
+    def _read(
+        self, run: RunRef, budget: float | None, **selection: Any
+    ) -> Procedure[list[tuple[JobGroupRow, JsonObject]]]:
+        # As the server writes them: what makes up a row is read by read_row, in every spelling.
+        listing = replace(get_flow_run_job_groups(run.id, **selection), row=Any, max_pages=_MOST_PAGES)
+        reader = PageReader(listing)
+        found: list[tuple[JobGroupRow, JsonObject]] = []
+        while (operation := reader.next_page()) is not None:
+            for item in reader.take((yield within(operation, budget))):
+                row = read_row(item)
+                if row is not None and str(row.flow_run_id or run.id) == str(run.id):
+                    found.append((row, item))
+        return found
+
+    def _statuses(self, run: RunRef, budget: float | None) -> Procedure[dict[int, str]]:
+        """Read the status of every job group: of those in the list, and of those that the start named."""
+        statuses: dict[int, str | None] = dict.fromkeys(run.parts)
+        statuses.update({row.id: row.status for row in (yield from self._rows(run, budget))})
+        return {
+            job_group_id: status if status is not None else (yield within(get_job_group_status(job_group_id), budget))
+            for job_group_id, status in statuses.items()
+        }
+
+    def _recipes(self, run: RunRef) -> Procedure[dict[int, str]]:
+        """Read the names of the recipes of the job groups, for a user; those that the list gives."""
+        try:
+            found = yield from self._read(run, 0, embed="wrangledDataset")
+        except TrifactaApiError:
+            return {}
+        names: dict[int, str] = {}
+        for row, item in found:
+            recipe = recipe_of(item)
+            recipe_id, name = id_of(recipe.get("id")) or id_of(row.recipe_id), recipe.get("name")
+            if recipe_id is not None:
+                names[row.id] = f" ({named('recipe', recipe_id, name)})"
+        return names
+
+
+def combined(own: str | None, job_groups: Iterable[str]) -> str:
+    """Return what the statuses of a flow run come to.
+
+    :param own: the flow run's own status value, which is final; None where the server has no route for it.
+    :param job_groups: the status values of its job groups.
+    """
+    statuses = list(job_groups)
+    active = [status for status in statuses if not is_final(status)]
+    if active:
+        return active[0]
+    if not statuses:
+        # Items may come late, until the flow run itself has ended.
+        return RunStatus.IN_PROGRESS.value if own is None else RunStatus.FAILED.value
+    bad = [status for status in statuses if is_bad_end(status)]
+    if bad:
+        return next((status for status in bad if not is_canceled(status)), bad[0])
+    return RunStatus.COMPLETE.value if own is None else own
+
+
+def _cancel(job_group_id: int, budget: float | None, failures: dict[int, TrifactaApiError]) -> Procedure[None]:
+    try:
+        yield within(cancel_job_group(job_group_id), budget)
+    except TrifactaApiError as error:
+        if not says_gone(error):
+            failures[job_group_id] = error
+
+
+def _failed_jobs(job_group_id: int) -> Procedure[Sequence[FailedJob]]:
+    try:
+        return (yield from explain_failure(job_group_id))
+    except TrifactaApiError:
+        return ()
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+FLOW_RUNS: RunKind = _FlowRuns()

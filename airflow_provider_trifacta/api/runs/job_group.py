@@ -1,0 +1,82 @@
+"""Job groups as a kind of run."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from airflow_provider_trifacta.api.answers import JobGroupOutputs
+from airflow_provider_trifacta.api.application import Application
+from airflow_provider_trifacta.api.messages import Operation
+from airflow_provider_trifacta.api.operations import (
+    cancel_job_group,
+    get_job_group,
+    get_job_group_outputs,
+    get_job_group_status,
+    get_jobs_for_job_group,
+)
+from airflow_provider_trifacta.api.procedures import Procedure
+from airflow_provider_trifacta.api.runs.descriptions import describe_job_group
+from airflow_provider_trifacta.api.runs.kind import Diagnosis, KindName, RunDescription, RunKind, RunRef, Summary
+from airflow_provider_trifacta.api.runs.reports import explain_failure, progress_of, summary_of
+from airflow_provider_trifacta.api.timestamps import timestamp_of
+
+T = TypeVar("T")
+
+
+class _JobGroups:
+    """What :class:`RunKind` asks, answered for job groups: the runs of one recipe."""
+
+    name: KindName = "job_group"
+    noun = "job group"
+
+    def status(self, run: RunRef, *, budget: float | None = None) -> Procedure[str]:
+        """Read ``getJobGroupStatus``."""
+        status: str = yield within(get_job_group_status(run.id), budget)
+        return status
+
+    def last_change(self, run: RunRef) -> Procedure[float | None]:
+        """Read ``updatedAt`` of ``getJobGroup``."""
+        changed = timestamp_of((yield get_job_group(run.id).within(0)).get("updatedAt"))
+        return changed.timestamp() if changed else None
+
+    def progress(self, run: RunRef) -> Procedure[str]:
+        """Read ``getJobsForJobGroup``."""
+        return str(progress_of((yield get_jobs_for_job_group(run.id).within(0))))
+
+    def diagnose(self, run: RunRef) -> Procedure[Diagnosis]:
+        """Read ``getJobsForJobGroup``."""
+        return Diagnosis(tuple((yield from explain_failure(run.id))))
+
+    def cancel(self, run: RunRef, *, budget: float | None = None, known_only: bool = False) -> Procedure[str | None]:
+        """Call ``cancelJobGroup``."""
+        yield within(cancel_job_group(run.id), budget)
+        return None
+
+    def divided(self, run: RunRef, most: int) -> list[RunRef]:
+        """Return the job group: it has no parts that are canceled one by one."""
+        return [run]
+
+    def describe(self, run: RunRef, *, budget: float) -> Procedure[RunDescription]:
+        """Read ``getJobGroup`` with its recipe and flow."""
+        return (yield from describe_job_group(run.id, budget=budget))
+
+    def summarize(self, run: RunRef, *, budget: float) -> Procedure[Summary]:
+        """Read ``getJobGroupOutputs``."""
+        return summary_of((yield get_job_group_outputs(run.id).within(budget)))
+
+    def outputs(self, run: RunRef) -> Procedure[JobGroupOutputs]:
+        """Read ``getJobGroupOutputs``."""
+        outputs: JobGroupOutputs = yield get_job_group_outputs(run.id)
+        return outputs
+
+    def page(self, application: Application, run: RunRef) -> str:
+        """Return the page of a job group."""
+        return application.job_group_url(run.id)
+
+
+def within(operation: Operation[T], budget: float | None) -> Operation[T]:
+    """Return an operation that is repeated for at most so many seconds; None takes the client's budget."""
+    return operation if budget is None else operation.within(budget)
+
+
+JOB_GROUPS: RunKind = _JobGroups()

@@ -1,0 +1,105 @@
+"""A plan run as something that is started once: how to request it, and how to recognize it in a list."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from airflow_provider_trifacta.api.answers import StartedPlanRun
+from airflow_provider_trifacta.api.arguments import check_id
+from airflow_provider_trifacta.api.errors import TrifactaRunRefused
+from airflow_provider_trifacta.api.ids import same_id
+from airflow_provider_trifacta.api.messages import Id, Operation
+from airflow_provider_trifacta.api.operations import list_plan_snapshot_runs, run_plan
+from airflow_provider_trifacta.api.paging import read_all
+from airflow_provider_trifacta.api.procedures import Procedure
+from airflow_provider_trifacta.api.runs.job_group_rows import reference_of
+from airflow_provider_trifacta.api.runs.kind import FoundRun, RefusalHints, RunRef
+from airflow_provider_trifacta.api.runs.plan_run import PLAN_RUNS
+from airflow_provider_trifacta.api.text import is_line, line
+from airflow_provider_trifacta.api.timestamps import timestamp_of
+
+#: Pages of a hundred plan runs of this user, started since then, after which the search is given up.
+_MOST_PAGES = 50
+#: Characters of the id of a plan run.
+_LONGEST_ID = 100
+
+
+class PlanLaunch:
+    """The start of a plan (``runPlan``), and the search for it (``listPlanSnapshotRuns``).
+
+    :raises TrifactaConfigurationError: names the argument that cannot be used.
+    """
+
+    kind = PLAN_RUNS
+    refusal_hints = RefusalHints(
+        missing="Check plan_id: it is the number after /plans/ in the URL of the plan, in the workspace of the token.",
+        invalid="Check the arguments of the task, and the plan.",
+    )
+
+    def __init__(
+        self,
+        plan_id: Id,
+        *,
+        run_parameters: Mapping[str, Mapping[str, str | int | float | bool]] | None = None,
+        request_body_extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.plan_id = str(check_id("plan_id", plan_id))
+        self._start = functools.partial(
+            run_plan, self.plan_id, run_parameters=run_parameters, request_body_extra=request_body_extra
+        )
+        self._start()
+
+    @property
+    def subject(self) -> str:
+        """What is run, for a user."""
+        return f"plan {self.plan_id}"
+
+    def start(self, execution_id: str) -> Operation[StartedPlanRun]:
+        """Return the call that starts it."""
+        return self._start(execution_id=execution_id)
+
+    def started(self, answer: StartedPlanRun) -> RunRef | None:
+        """Return the plan run, None when the answer names none.
+
+        :raises TrifactaRunRefused: the plan is not valid. That comes with a success code (api/README.md, section 5).
+        """
+        run_id = answer.get("planSnapshotRunId")
+        run = None
+        if run_id is not None and str(run_id).strip() and is_line(str(run_id), _LONGEST_ID):
+            run = self.ref(run_id)
+        verdict = answer.get("validationStatus")
+        if verdict not in (None, "Valid"):
+            raise TrifactaRunRefused(
+                method="POST",
+                path=f"/v4/plans/{self.plan_id}/run",
+                name=line(str(verdict), 100),
+                message="the plan is not valid, so it does not run",
+                run_id=None if run is None else run.id,
+            )
+        return run
+
+    def ref(self, run_id: Id) -> RunRef:
+        """Return a run of this plan."""
+        return RunRef(run_id, subject_id=self.plan_id)
+
+    def find(self, since: float, person_id: str | None) -> Procedure[list[FoundRun]]:
+        """Find the plan runs that could be it."""
+        listing = list_plan_snapshot_runs(
+            run_by="currentUser", date_filter={"createdAt": {"gte": int(since * 1000)}}
+        )
+        found = []
+        for row in (yield from read_all(replace(listing, max_pages=_MOST_PAGES))):
+            created = timestamp_of(row.get("createdAt"))
+            if created is not None and created.timestamp() < since:
+                continue
+            if same_id(reference_of(row, ("creator", "creatorid")), person_id) is False:
+                continue
+            same = same_id(reference_of(row, ("plan", "planid")), self.plan_id)
+            if same is not False:
+                doubt = None if same else "which plan it ran cannot be read"
+                status = row.get("status")
+                found.append(FoundRun(row["id"], status if isinstance(status, str) else None, doubt))
+        return found

@@ -1,0 +1,225 @@
+"""Plan runs as a kind of run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from airflow_provider_trifacta.api.answers import JobGroupOutputs, Plan, PlanSnapshotRun
+from airflow_provider_trifacta.api.application import Application
+from airflow_provider_trifacta.api.errors import (
+    TrifactaAnswerNotUnderstood,
+    TrifactaApiError,
+    TrifactaForbidden,
+    TrifactaGone,
+    TrifactaNotFound,
+)
+from airflow_provider_trifacta.api.ids import id_of
+from airflow_provider_trifacta.api.operations import (
+    cancel_plan_snapshot_run,
+    get_plan_snapshot_run,
+    list_job_library,
+    list_plans,
+    read_full,
+)
+from airflow_provider_trifacta.api.paging import PageReader, read_all
+from airflow_provider_trifacta.api.procedures import Procedure
+from airflow_provider_trifacta.api.runs.descriptions import describe_job_group, named
+from airflow_provider_trifacta.api.runs.job_group import within
+from airflow_provider_trifacta.api.runs.kind import (
+    Diagnosis,
+    FailedJob,
+    KindName,
+    RunDescription,
+    RunKind,
+    RunRef,
+    Summary,
+)
+from airflow_provider_trifacta.api.runs.reports import explain_failure
+from airflow_provider_trifacta.api.statuses import is_bad_end
+from airflow_provider_trifacta.api.text import line
+from airflow_provider_trifacta.api.timestamps import timestamp_of
+
+#: Failed job groups of a plan run that are looked up.
+_MOST_DIAGNOSED = 20
+_LONGEST_NAME = 200
+
+
+class _PlanRuns:
+    """What :class:`RunKind` asks, answered for plan runs."""
+
+    name: KindName = "plan_snapshot_run"
+    noun = "plan run"
+
+    def status(self, run: RunRef, *, budget: float | None = None) -> Procedure[str]:
+        """Read ``getPlanSnapshotRun``.
+
+        Whoever did not start a plan run may be refused it (api/README.md, section 5); then the plan tells its latest
+        run, which counts only when it is this one.
+
+        :raises TrifactaAnswerNotUnderstood: the answer is about another run.
+        """
+        try:
+            answer: PlanSnapshotRun = yield within(get_plan_snapshot_run(run.id), budget)
+        except (TrifactaForbidden, TrifactaNotFound) as error:
+            latest = None if run.subject_id is None else (yield from _latest_run(run, budget))
+            if latest is None or str(latest["id"]) != str(run.id):
+                error.hint = _why_unseen(run, latest)
+                raise
+            answer = latest
+        return _status_of(answer, run)
+
+    def last_change(self, run: RunRef) -> Procedure[float | None]:
+        """Read ``updatedAt`` of ``getPlanSnapshotRun``."""
+        changed = timestamp_of((yield get_plan_snapshot_run(run.id).within(0)).get("updatedAt"))
+        return changed.timestamp() if changed else None
+
+    def progress(self, run: RunRef) -> Procedure[str]:
+        """Return nothing: the API tells no progress of plan runs."""
+        return ""
+        yield
+
+    def diagnose(self, run: RunRef) -> Procedure[Diagnosis]:
+        """Read ``readFull``, and in ``listJobLibrary`` the job groups of plans that failed meanwhile.
+
+        Neither names the failed nodes of a run in the contract. A server that adds the status of its nodes to the
+        run or the plan is believed; else the job groups of the flows of the plan tell.
+        """
+        plan_run: Any = {}
+        plan: Any = {}
+        try:
+            plan_run = yield get_plan_snapshot_run(run.id)
+        except TrifactaApiError:
+            pass
+        plan_id = run.subject_id or id_of((plan_run.get("plan") or {}).get("id"))
+        if plan_id is not None:
+            try:
+                plan = yield read_full(plan_id)
+            except TrifactaApiError:
+                pass
+        remarks = [f"Node {node} {status}." for node, status in _failed_nodes(plan_run)]
+        jobs, more = yield from _failed_in_library(plan_run, plan)
+        return Diagnosis(tuple(jobs), tuple(dict.fromkeys([*remarks, *more])))
+
+    def cancel(
+        self, run: RunRef, *, budget: float | None = None, known_only: bool = False
+    ) -> Procedure[str | None]:
+        """Call ``cancelPlanSnapshotRun``."""
+        answer = yield within(cancel_plan_snapshot_run(run.id), budget)
+        if isinstance(answer, Mapping) and answer.get("failedToCancelSomeJobs") is True:
+            return "some of its jobs could not be canceled (failedToCancelSomeJobs)"
+        return None
+
+    def divided(self, run: RunRef, most: int) -> list[RunRef]:
+        """Return the plan run: it is canceled as a whole."""
+        return [run]
+
+    def describe(self, run: RunRef, *, budget: float) -> Procedure[RunDescription]:
+        """Read ``readFull``; without a known plan, ``getPlanSnapshotRun``."""
+        if run.subject_id is None:
+            plan_run: PlanSnapshotRun = yield get_plan_snapshot_run(run.id).within(budget)
+            plan_id = (plan_run.get("plan") or {}).get("id")
+            return RunDescription(named("plan", plan_id, None) if plan_id is not None else None, plan_id=plan_id)
+        plan: Plan = yield read_full(run.subject_id).within(budget)
+        return RunDescription(named("plan", run.subject_id, plan.get("name")), plan_id=run.subject_id)
+
+    def summarize(self, run: RunRef, *, budget: float) -> Procedure[Summary]:
+        """Return nothing: the API does not tell what a plan run did."""
+        return Summary()
+        yield
+
+    def outputs(self, run: RunRef) -> Procedure[JobGroupOutputs]:
+        """Return nothing: the API does not tell what a plan run wrote."""
+        return {"files": [], "tables": []}
+        yield
+
+    def page(self, application: Application, run: RunRef) -> str:
+        """Return the page of its plan."""
+        return application.plans_url() if run.subject_id is None else application.plan_url(run.subject_id)
+
+
+def _status_of(answer: PlanSnapshotRun, run: RunRef) -> str:
+    """Return the status value of a plan run, after making sure that it is of this one."""
+    plan_id = (answer.get("plan") or {}).get("id")
+    foreign = str(answer["id"]) != str(run.id)
+    if foreign or None not in (plan_id, run.subject_id) and str(plan_id) != str(run.subject_id):
+        raise TrifactaAnswerNotUnderstood(
+            method="GET",
+            path=f"/v4/planSnapshotRuns/{run.id}",
+            message=f"expected plan run {run.id}, got plan run {answer['id']} of plan {plan_id}",
+        )
+    return line(str(answer.get("status")), 100)
+
+
+def _latest_run(run: RunRef, budget: float | None) -> Procedure[PlanSnapshotRun | None]:
+    """Return the latest run of the plan, None when it cannot be read."""
+    try:
+        reader = PageReader(list_plans())
+        while (operation := reader.next_page()) is not None:
+            for plan in reader.take((yield within(operation, budget))):
+                if str(plan["id"]) == str(run.subject_id):
+                    return plan.get("latestPlanSnapshotRun")
+    except (TrifactaForbidden, TrifactaNotFound, TrifactaGone):
+        pass
+    return None
+
+
+def _why_unseen(run: RunRef, latest: PlanSnapshotRun | None) -> str:
+    seen = f", and the latest run of the plan is another one ({latest['id']})" if latest else ""
+    return (
+        f"The user of the token cannot see plan run {run.id}{seen}: only the user who started it may read it. "
+        "Check that the connection has the token of that user."
+    )
+
+
+def _failed_nodes(value: Any, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Give the name and the status of every failed node in an answer, wherever it has nodes."""
+    if depth > 5:
+        return
+    if isinstance(value, list):
+        for item in value:
+            yield from _failed_nodes(item, depth + 1)
+    elif isinstance(value, Mapping):
+        status, name = value.get("status"), value.get("handle") or value.get("name")
+        if depth > 0 and isinstance(status, str) and is_bad_end(status) and isinstance(name, str):
+            yield line(name, _LONGEST_NAME), status
+        for item in value.values():
+            yield from _failed_nodes(item, depth + 1)
+
+
+def _failed_in_library(plan_run: Any, plan: Any) -> Procedure[tuple[list[FailedJob], list[str]]]:
+    """Find the job groups of the flows of a plan that failed while it ran."""
+    started = timestamp_of(plan_run.get("startedAt")) or timestamp_of(plan_run.get("createdAt"))
+    if started is None:
+        return [], []
+    nodes = _nodes_by_flow(plan)
+    jobs: list[FailedJob] = []
+    remarks: list[str] = []
+    listing = list_job_library(
+        status="Failed", ranfor="plan", date_filter={"createdAt": {"gte": started}}, limit=_MOST_DIAGNOSED
+    )
+    for row in (yield from read_all(listing)):
+        description = yield from describe_job_group(row["id"], budget=0)
+        node = nodes.get(str(description.flow_id))
+        if nodes and node is None:
+            continue
+        found = yield from explain_failure(row["id"])
+        place = f"job group {row['id']}" if node is None else f'node "{node}", job group {row["id"]}'
+        jobs += [FailedJob(job.id, job.type, job.status, job.message, place) for job in found]
+        if node is not None:
+            remarks.append(f'Node "{node}" failed.')
+    return jobs, remarks
+
+
+def _nodes_by_flow(plan: Any) -> dict[str, str]:
+    """Return the names of the nodes of a plan by the flow they run, as far as the plan tells."""
+    nodes = plan.get("planNodes") if isinstance(plan, Mapping) else None
+    rows = nodes.get("data") if isinstance(nodes, Mapping) else nodes
+    return {
+        str(node["flow"]["id"]): line(str(node.get("name")), _LONGEST_NAME)
+        for node in (rows if isinstance(rows, list) else ())
+        if isinstance(node, Mapping) and isinstance(node.get("flow"), Mapping) and "id" in node["flow"]
+    }
+
+
+PLAN_RUNS: RunKind = _PlanRuns()

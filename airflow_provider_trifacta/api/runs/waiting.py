@@ -1,0 +1,157 @@
+"""Waiting for a run: when to poll, what each status means, what to log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from airflow_provider_trifacta.api.clock import Clock
+from airflow_provider_trifacta.api.decoration import decoration
+from airflow_provider_trifacta.api.logs import Log
+from airflow_provider_trifacta.api.procedures import Pause, Procedure
+from airflow_provider_trifacta.api.runs.kind import RunKind, RunRef
+from airflow_provider_trifacta.api.statuses import RunStatus, is_final, is_known
+from airflow_provider_trifacta.api.timestamps import spoken
+
+#: Seconds between two polls, once the first ones are over.
+DEFAULT_POLL_INTERVAL = 30.0
+#: Seconds for which an unknown status value is waited through.
+DEFAULT_UNKNOWN_STATUS_TIMEOUT = 600.0
+#: Seconds to the first poll. Short recipes end within a few; longer ones are polled less and less often.
+_FIRST_INTERVAL = 1.0
+_GROWTH = 1.5
+#: Progress is logged after 60 s, but no more often than every third poll. The interval doubles up to 15 minutes, so a
+#: job of several hours logs a few lines per hour.
+_PROGRESS_SECONDS = 60.0
+_PROGRESS_POLLS = 3
+_PROGRESS_LONGEST = 900.0
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a wait ended.
+
+    :param status: the last status value.
+    :param kind: ``final`` or, when the value stayed unknown for too long, ``unknown``.
+    """
+
+    status: str
+    kind: Literal["final", "unknown"]
+
+
+class Wait:
+    """Decides, poll by poll, whether a wait for a run is over, and logs what changed.
+
+    :param kind: what is waited for.
+    :param unknown_status_timeout: seconds for which an unknown status value is waited through.
+    :param log: receives changes of the status, not every poll.
+    """
+
+    def __init__(self, kind: RunKind, run: RunRef, *, unknown_status_timeout: float, log: Log) -> None:
+        self._run = f"{kind.noun.capitalize()} {run.id}"
+        self._unknown_status_timeout = unknown_status_timeout
+        self._log = log
+        self._status: str | None = None
+        self._unknown_since: float | None = None
+
+    @property
+    def status(self) -> str | None:
+        """The status value of the last poll, None before the first."""
+        return self._status
+
+    def observe(self, status: str, now: float, *, unchanged_since: float | None = None) -> Ending | None:
+        """Take the result of a poll; return how the wait ended, None while it goes on.
+
+        :param now: seconds on any clock that does not go backwards.
+        :param unchanged_since: since when the run has this status at the latest, on the same clock; for callers
+            that keep no state between polls.
+        """
+        if status != self._status:
+            self._log_change(status)
+            self._status = status
+        if is_final(status):
+            return Ending(status, "final")
+        if is_known(status):
+            self._unknown_since = None
+            return None
+        since = [moment for moment in (now, self._unknown_since, unchanged_since) if moment is not None]
+        self._unknown_since = min(since)
+        return Ending(status, "unknown") if now - self._unknown_since >= self._unknown_status_timeout else None
+
+    def _log_change(self, status: str) -> None:
+        if is_known(status):
+            self._log.info("%s is %s", self._run, status)
+        else:
+            self._log.warning(
+                "%s has the status %r, which is not known. It is waited through for %.0f s",
+                self._run,
+                status,
+                self._unknown_status_timeout,
+            )
+
+
+class _ProgressReports:
+    """Logs how far a run is: at first after a minute, then less and less often.
+
+    :param began: when the wait began, seconds on the monotonic clock.
+    """
+
+    def __init__(
+        self, kind: RunKind, run: RunRef, poll_interval: float, began: float, now: float, log: Log
+    ) -> None:
+        self._kind = kind
+        self._ref = run
+        self._began = began
+        self._log = log
+        self._interval = max(_PROGRESS_SECONDS, _PROGRESS_POLLS * poll_interval)
+        self._next = now + self._interval
+
+    def report(self, status: str, now: float) -> Procedure[None]:
+        """Log the progress, if it is time to."""
+        if now < self._next:
+            return
+        progress = ""
+        if status == RunStatus.IN_PROGRESS.value:
+            with decoration(f"The progress of {self._kind.noun} {self._ref.id} could not be read", self._log):
+                progress = f": {yield from self._kind.progress(self._ref)}"
+        noun, waited = self._kind.noun.capitalize(), spoken(now - self._began)
+        self._log.info("%s %s is still %s after %s%s", noun, self._ref.id, status, waited, progress)
+        self._interval = max(self._interval, min(2 * self._interval, _PROGRESS_LONGEST))
+        self._next = now + self._interval
+
+
+def wait_for_run(
+    kind: RunKind,
+    run: RunRef,
+    *,
+    poll_interval: float,
+    unknown_status_timeout: float,
+    began: float | None = None,
+    clock: Clock,
+    random_number: Callable[[], float],
+    log: Log,
+) -> Procedure[Ending]:
+    """Poll a run until it ends.
+
+    :param poll_interval: seconds between two polls, once the first ones are over; jittered by a tenth.
+    :param unknown_status_timeout: seconds for which an unknown status value is waited through.
+    :param began: when the wait began, seconds since the epoch, for one that goes on elsewhere; None is now. Only
+        the log uses it.
+    :param log: receives changes of the status and progress, not every poll.
+    :raises TrifactaApiError: a status could not be read within the client's retry budget.
+    """
+    wait = Wait(kind, run, unknown_status_timeout=unknown_status_timeout, log=log)
+    now = clock.monotonic()
+    waited = 0.0 if began is None else max(0.0, clock.time() - began)
+    progress = _ProgressReports(kind, run, poll_interval, now - waited, now, log)
+    interval = min(_FIRST_INTERVAL, poll_interval)
+    while True:
+        yield Pause(interval * (0.9 + 0.2 * random_number()))
+        interval = min(poll_interval, interval * _GROWTH)
+        status = yield from kind.status(run)
+        now = clock.monotonic()
+        ending = wait.observe(status, now)
+        if ending is not None:
+            return ending
+        yield from progress.report(status, now)

@@ -1,0 +1,281 @@
+"""Waiting for a run in the triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_trifacta import exceptions
+from airflow_provider_trifacta.airflow_support.cancellation import outlive_cancellation
+from airflow_provider_trifacta.airflow_support.task_state import is_still_deferred
+from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
+from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaError
+from airflow_provider_trifacta.api.runs.kind import KindName, RunKind, RunRef
+from airflow_provider_trifacta.api.runs.waiting import wait_for_run
+from airflow_provider_trifacta.api.statuses import is_final
+from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+
+#: Seconds that the last poll at the deadline, and canceling then, may each take.
+_LAST_CALL_TIMEOUT = 12.0
+#: Seconds for all that is done when the task was ended. Airflow gives ``on_kill`` thirty.
+_KILL_TIMEOUT = 25.0
+
+Outcome = Literal["final", "unknown", "deadline", "error"]
+
+#: What an error of the API consists of.
+_PARTS = ("method", "path", "status", "name", "message", "details", "request_id", "retry_after")
+
+
+@dataclass(frozen=True)
+class RunEvent:
+    """What the trigger tells the task.
+
+    :param run_id: the run waited for.
+    :param outcome: it reached a ``final`` status; its status stayed ``unknown``; the ``deadline`` passed; or an
+        ``error`` ended the wait.
+    :param status: its last status value, None when none was read.
+    :param message: what went wrong; at the deadline, why the run could not be canceled.
+    :param error: the error of the API that ended the wait: its class and what it consists of.
+    """
+
+    run_id: int | str
+    outcome: Outcome
+    status: str | None = None
+    message: str | None = None
+    error: Mapping[str, Any] | None = None
+
+    @classmethod
+    def failed(cls, run_id: int | str, error: Exception) -> RunEvent:
+        """Return the event for a wait that an error ended."""
+        if not isinstance(error, TrifactaError):
+            return cls(run_id, "error", message=f"{type(error).__name__}: {error}")
+        parts = None
+        if isinstance(error, TrifactaApiError):
+            parts = {"type": type(error).__name__, **{name: getattr(error, name) for name in _PARTS}}
+        return cls(run_id, "error", message=str(error), error=parts)
+
+    @classmethod
+    def read(cls, event: Any, kind: KindName, run_id: Any = None) -> RunEvent:
+        """Read the event a task is resumed with. Whatever cannot be read is an error, never a success."""
+        if not isinstance(event, dict) or event.get("outcome") not in ("final", "unknown", "deadline", "error"):
+            return cls(run_id, "error", message=f"the trigger gave no usable event: {event!r}")
+        status, message, error = event.get("status"), event.get("message"), event.get("error")
+        return cls(
+            event.get(f"{kind}_id", run_id),
+            event["outcome"],
+            None if status is None else str(status),
+            None if message is None else str(message),
+            error if isinstance(error, dict) else None,
+        )
+
+    def plain(self, kind: KindName) -> dict[str, Any]:
+        """Return the event as Airflow stores it."""
+        fields = {"outcome": self.outcome, "status": self.status, "message": self.message}
+        return {f"{kind}_id": self.ref.id, **fields, **({"error": dict(self.error)} if self.error else {})}
+
+    def cause(self) -> TrifactaApiError | None:
+        """Return the error that ended the wait as it was raised in the triggerer; None when that is not known."""
+        error = self.error or {}
+        error_class = getattr(exceptions, str(error.get("type")), None)
+        if not (isinstance(error_class, type) and issubclass(error_class, TrifactaApiError)):
+            return None
+        parts = {name: error.get(name) for name in _PARTS}
+        return error_class(**{**parts, "method": str(parts["method"]), "path": str(parts["path"])})
+
+
+class RunTrigger(BaseTrigger):
+    """Waits until a run ends, and never starts one.
+
+    The arguments of a trigger are plain values, and none is a secret: Airflow keeps them in its database. Each has a
+    default there, so that what an older version stored still loads; what a newer one adds is ignored with a warning.
+
+    :param kind: what is waited for.
+    :param run: the run.
+    :param trifacta_conn_id: the Airflow connection.
+    :param poll_interval: seconds between two polls.
+    :param unknown_status_timeout: seconds for which an unknown status value is waited through.
+    :param deadline: seconds since the epoch at which the wait ends; None waits for as long as it takes. Absolute,
+        so that a restart of the triggerer does not extend it.
+    :param retry_budget: seconds for which a poll is repeated; None takes the connection's.
+    :param cancel_on_kill: whether the run is canceled when a user ends the deferred task.
+    :param cancel_at_deadline: whether the run is canceled when the deadline passes. Here and not only in the task,
+        since Airflow 2.11 ends a task that is resumed after its deadline before it can do anything.
+    :param began: when the wait began, seconds since the epoch, for the log; None is when the trigger starts.
+    :param unknown: stored arguments of another version.
+    """
+
+    def __init__(
+        self,
+        kind: RunKind,
+        run: RunRef,
+        *,
+        trifacta_conn_id: str,
+        poll_interval: float,
+        unknown_status_timeout: float,
+        deadline: float | None,
+        retry_budget: float | None,
+        cancel_on_kill: bool,
+        cancel_at_deadline: bool,
+        began: float | None,
+        unknown: Mapping[str, Any],
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
+        self.kind = kind
+        self.ref = run
+        self.trifacta_conn_id = trifacta_conn_id
+        self.poll_interval = poll_interval
+        self.unknown_status_timeout = unknown_status_timeout
+        self.deadline = deadline
+        self.retry_budget = retry_budget
+        self.cancel_on_kill = cancel_on_kill
+        self.cancel_at_deadline = cancel_at_deadline
+        self.began = began
+        self._ended = False
+        self._page: str | None = None
+        if unknown:
+            self.log.warning("Arguments of another version of the provider are ignored: %s", sorted(unknown))
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                **self._names_of_run(),
+                "trifacta_conn_id": self.trifacta_conn_id,
+                "poll_interval": self.poll_interval,
+                "unknown_status_timeout": self.unknown_status_timeout,
+                "deadline": self.deadline,
+                "retry_budget": self.retry_budget,
+                "cancel_on_kill": self.cancel_on_kill,
+                "cancel_at_deadline": self.cancel_at_deadline,
+                "began": self.began,
+            },
+        )
+
+    def _names_of_run(self) -> dict[str, Any]:
+        """Return the arguments that name the run."""
+        return {f"{self.kind.name}_id": self.ref.id}
+
+    @property
+    def _name(self) -> str:
+        return f"{self.kind.noun} {self.ref.id}"
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, then say how it ended. Nothing is awaited after the event: the task may be stopped by then."""
+        try:
+            event = await self._wait()
+        except asyncio.CancelledError:
+            # Airflow before 3.3 has no on_kill: stopping and a user's action look the same here.
+            if not hasattr(BaseTrigger, "on_kill"):
+                await self.on_kill()
+            raise
+        except TrifactaError as error:
+            event = RunEvent.failed(self.ref.id, error)
+        except Exception as error:
+            self.log.exception("The wait for %s ended unexpectedly", self._name)
+            event = RunEvent.failed(self.ref.id, error)
+        self._ended = True
+        yield TriggerEvent(event.plain(self.kind.name))  # type: ignore[no-untyped-call,unused-ignore]
+
+    async def _wait(self) -> RunEvent:
+        hook = self._hook
+        procedure = wait_for_run(
+            self.kind,
+            self.ref,
+            poll_interval=self.poll_interval,
+            unknown_status_timeout=self.unknown_status_timeout,
+            began=self.began,
+            clock=hook.clock,
+            random_number=random.random,
+            log=self.log,
+        )
+        remaining = None if self.deadline is None else self.deadline - hook.clock.time()
+        try:
+            async with asyncio.timeout(remaining), self._client() as client:
+                ending = await client.run(procedure)
+        except TimeoutError:
+            return await self._poll_at_deadline()
+        return RunEvent(self.ref.id, ending.kind, ending.status)
+
+    async def _poll_at_deadline(self) -> RunEvent:
+        """Poll once more: the run may have ended while no triggerer was there to see it."""
+        status = None
+        try:
+            async with asyncio.timeout(_LAST_CALL_TIMEOUT), self._client() as client:
+                status = await client.run(self.kind.status(self.ref, budget=_LAST_CALL_TIMEOUT))
+        except (TrifactaError, TimeoutError) as error:
+            self.log.warning("The last poll of %s failed: %s", self._name, error)
+        if status is not None and is_final(status):
+            return RunEvent(self.ref.id, "final", status)
+        message = await self._cancel_at_deadline() if self.cancel_at_deadline else None
+        return RunEvent(self.ref.id, "deadline", status, message)
+
+    async def _cancel_at_deadline(self) -> str | None:
+        """Cancel the run; return why that failed."""
+        try:
+            async with asyncio.timeout(_LAST_CALL_TIMEOUT):
+                await self._cancel(_LAST_CALL_TIMEOUT)
+        except (TrifactaError, TimeoutError) as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    async def on_kill(self) -> None:
+        """Cancel the run, if a user ended the task. Called by Airflow 3.3 and later.
+
+        Airflow also calls it when another triggerer took over after a late heartbeat, and may call it after the
+        event, so the state of the task decides. While it runs Airflow cancels it, again and again.
+        """
+        if self.cancel_on_kill and not self._ended:
+            await outlive_cancellation(self._kill())
+
+    async def _kill(self) -> None:
+        """Cancel the run unless its task still waits; log what became of it."""
+        step = "the state of its task could not be read"
+        try:
+            async with asyncio.timeout(_KILL_TIMEOUT):
+                if await is_still_deferred(self, f"{self.kind.name}_id", self.ref.id):
+                    self.log.info("The task still waits for %s: it goes on elsewhere", self._name)
+                    return
+                step = "it could not be canceled"
+                await self._cancel(_KILL_TIMEOUT)
+        except asyncio.CancelledError:
+            self._log_left_running(f"{step}, since the triggerer stops")
+            raise
+        except TimeoutError:
+            self._log_left_running(f"{step} within {_KILL_TIMEOUT:.0f} s")
+        except Exception as error:
+            self._log_left_running(f"{step} ({type(error).__name__}: {error})")
+        else:
+            self.log.info("%s %s was canceled, since its task was ended", self.kind.noun.capitalize(), self.ref.id)
+
+    async def _cancel(self, budget: float) -> None:
+        async with self._client() as client:
+            await client.run(self.kind.cancel(self.ref, budget=budget))
+
+    def _log_left_running(self, reason: str) -> None:
+        where = self._page or f"the server of connection {self.trifacta_conn_id!r}"
+        self.log.error(
+            "%s %s was not canceled and may still be running: %s. See %s",
+            self.kind.noun.capitalize(),
+            self.ref.id,
+            reason,
+            where,
+        )
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator[AsyncTrifactaClient]:
+        async with self._hook.async_client() as client:
+            self._page = self.kind.page(client.settings.application, self.ref)
+            yield client
+
+    @functools.cached_property
+    def _hook(self) -> TrifactaHook:
+        """The hook: it keeps settings and token, so that nothing is read again when the task is ended."""
+        return TrifactaHook(self.trifacta_conn_id, retry_budget=self.retry_budget)
