@@ -15,6 +15,7 @@ Those of the API are drawn as a tree in :mod:`airflow_provider_trifacta.api.erro
     ├── TrifactaRotationError                no token was rotated, or left-overs not revoked; the stored one works
     ├── TrifactaTokenUnreadable              the token could not be read where it is kept (a TrifactaApiError)
     ├── TrifactaSubmitOutcomeUnknown         it may or may not have been started; nothing more was
+    ├── TrifactaTaskKilled                   the task was killed during the start; it was canceled, or not started
     └── TrifactaSubmitRefused                the server will never start it; not retried (also a TrifactaApiError)
 """
 
@@ -38,6 +39,7 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaRateLimited,
     TrifactaServerError,
     TrifactaSubmitOutcomeUnknown,
+    TrifactaTaskKilled,
     TrifactaTransportError,
     TrifactaUnauthorized,
     TrifactaUnsupportedMediaType,
@@ -69,6 +71,7 @@ __all__ = [
     "TrifactaServerError",
     "TrifactaSubmitOutcomeUnknown",
     "TrifactaSubmitRefused",
+    "TrifactaTaskKilled",
     "TrifactaTokenUnreadable",
     "TrifactaTransportError",
     "TrifactaUnauthorized",

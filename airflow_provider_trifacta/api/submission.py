@@ -30,6 +30,7 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaApiError,
     TrifactaDuplicateExecution,
     TrifactaSubmitOutcomeUnknown,
+    TrifactaTaskKilled,
 )
 from airflow_provider_trifacta.api.identity import Me, who_am_i
 from airflow_provider_trifacta.api.logs import Log
@@ -44,6 +45,8 @@ _PATIENCE_FOR_EXISTING = 120.0
 _CREATED = 201
 #: Seconds for which a run that may exist is looked for, before it is submitted again.
 _PATIENCE_FOR_LOST = 3.0
+#: Seconds for which a killed task looks for what it may have started: two looks. Airflow 3 allows it five in all.
+_PATIENCE_OF_THE_KILLED = 1.0
 #: Seconds between the first two looks, and how that grows.
 _FIRST_PAUSE = 1.0
 _GROWTH = 1.5
@@ -130,16 +133,50 @@ def submit_once(
     :param not_ours: gives the ids of runs that are known to be somebody else's, or an earlier attempt's.
     :param retries: how long a submit whose answer is lost is continued.
     :raises TrifactaSubmitOutcomeUnknown: it cannot be told whether it was started; nothing more was.
+    :raises TrifactaTaskKilled: the client was interrupted before anything was started.
     :raises TrifactaApiError: it was refused; nothing was started.
     """
-    margin = _CLOCK_MARGIN_OF_ANOTHER_MACHINE if sent_before else _CLOCK_MARGIN
-    search = _Search(launch, execution_id, since, margin, not_ours, clock, random_number)
+    search = _Search(launch, execution_id, since, sent_before, not_ours, clock, random_number)
+    try:
+        return (yield from _submit(launch, search, retries, clock, random_number, log))
+    except TrifactaTaskKilled as error:
+        if search.may_exist:
+            raise search.unknown("the task was killed meanwhile") from error
+        raise
+
+
+def find_submitted(
+    launch: Launch,
+    execution_id: str,
+    *,
+    since: float,
+    sent_before: bool,
+    not_ours: Callable[[], Collection[str]],
+    clock: Clock,
+    random_number: Callable[[], float],
+) -> Procedure[Run | None]:
+    """Find what an interrupted :func:`submit_once` with the same arguments started, within seconds.
+
+    :raises TrifactaSubmitOutcomeUnknown: as there.
+    """
+    search = _Search(launch, execution_id, since, sent_before, not_ours, clock, random_number)
+    return (yield from search.run("the task was killed meanwhile", _PATIENCE_OF_THE_KILLED))
+
+
+def _submit(
+    launch: Launch,
+    search: _Search,
+    retries: RetryPolicy,
+    clock: Clock,
+    random_number: Callable[[], float],
+    log: Log,
+) -> Procedure[Submission]:
+    execution_id = search.execution_id
     submit = launch.start(execution_id)
     patience = min(_PATIENCE_FOR_EXISTING, retries.budget)
     began = clock.monotonic()
     sent = 0
-    maybe_started = sent_before
-    if sent_before:
+    if search.may_exist:
         run = yield from search.run("an earlier try of the task may have submitted it", _PATIENCE_FOR_LOST)
         if run is not None:
             return _adopt(run, search, log)
@@ -152,6 +189,7 @@ def submit_once(
                 return Submission(identity, execution_id, "started")
             failure: TrifactaApiError = _without_id(submit, answer)
         except TrifactaDuplicateExecution as error:
+            search.may_exist = True
             log.warning("%s was submitted before with execution id %s; looking for it", launch.what, execution_id)
             run = yield from search.run(str(error), patience, exists=True)
             if run is not None:
@@ -161,11 +199,11 @@ def submit_once(
             ) from error
         except TrifactaApiError as error:
             if not may_have_been_carried_out(error):
-                if maybe_started and not is_permanent_refusal(error):
+                if search.may_exist and not is_permanent_refusal(error):
                     raise search.unknown(str(error)) from error
                 raise
             failure = error
-        maybe_started = True
+        search.may_exist = True
         log.warning("The answer to the start of %s is lost; looking for it. Reason: %s", launch.what, failure)
         # The status alone says that it was started, whatever became of the rest: nothing may be started beside it.
         started = failure.status == _CREATED
@@ -253,14 +291,17 @@ class _Sightings:
 
 
 class _Search:
-    """Looks for the run that a submit may have started."""
+    """Looks for the run that a submit may have started.
+
+    :param sent_before: whether an earlier try may have submitted it; this one may find out that it exists.
+    """
 
     def __init__(
         self,
         launch: Launch,
         execution_id: str,
         since: float,
-        margin: float,
+        sent_before: bool,
         not_ours: Callable[[], Collection[str]],
         clock: Clock,
         random_number: Callable[[], float],
@@ -268,7 +309,8 @@ class _Search:
         self.execution_id = execution_id
         self._launch = launch
         self._since = since
-        self._margin = margin
+        self._margin = _CLOCK_MARGIN_OF_ANOTHER_MACHINE if sent_before else _CLOCK_MARGIN
+        self.may_exist = sent_before
         self._not_ours = not_ours
         self._clock = clock
         self._random = random_number

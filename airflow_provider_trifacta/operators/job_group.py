@@ -13,7 +13,11 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
 from airflow_provider_trifacta.api.arguments import check_seconds
-from airflow_provider_trifacta.api.errors import TrifactaConfigurationError, TrifactaError
+from airflow_provider_trifacta.api.errors import (
+    TrifactaConfigurationError,
+    TrifactaError,
+    TrifactaTaskKilled,
+)
 from airflow_provider_trifacta.links import LINKS
 
 if TYPE_CHECKING:
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Seconds in which ``on_kill`` must be done. Airflow 3 kills the process five seconds after asking.
 _KILL_SECONDS = 3.0
+_CANCELED = "was canceled"
+_KILLED = "The task was killed while it was starting"
 #: How much later than the trigger's own deadline Airflow itself ends a deferral that no triggerer looks after.
 _BACKSTOP = timedelta(minutes=10)
 
@@ -140,6 +146,8 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
         self.job_group_id: int | None = None
         self._client: TrifactaClient | None = None
         self._killed = False
+        self._starting = False
+        self._canceled: int | None = None
 
     def execute(self, context: Context) -> int:
         """Start the recipe, or go on with what an earlier try started, and wait as asked for."""
@@ -157,21 +165,21 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
             request_body_extra=self.request_body_extra,
         )
         self._result_paths()
+        self._starting = True
         hook = self._hook()
         self._client = hook.client
         attempts = self._attempts(hook, launch, context)
         while True:
-            begun = attempts.begin()
+            begun = self._begin(attempts, hook.client)
             self._announce(hook, begun, context)
             hook.warn_before_token_expires()
-            if self._killed and self.cancel_on_kill:
-                self.log.info("The task was killed during the submit; %s", self._cancel(hook, begun.job_group_id))
+            self._end_if_killed(hook.client, begun.job_group_id)
             if not self.wait_for_completion:
                 return begun.job_group_id
             if self.deferrable:
                 self._defer(hook, begun, context)
             status = self._wait(hook, begun.job_group_id)
-            if begun.continued and is_canceled(status):
+            if begun.continued and is_canceled(status) and not self._killed:
                 self._log_canceled_earlier(begun.job_group_id)
                 continue
             self._conclude(hook, begun.job_group_id, status)
@@ -233,13 +241,45 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
         This may run in a signal handler, in the middle of a call of the main thread: hence a client and a thread
         of its own.
         """
-        # During a submit there is nothing to cancel yet; it is when the answer comes.
+        # During a start there may be nothing to cancel yet; it is when the answer comes. A plain attribute: the
+        # thread that is interrupted may hold any lock.
         self._killed = True
         if self.cancel_on_kill and self.job_group_id is not None and self._client is not None:
-            said = self._cancel_at_once(self._client, self.job_group_id)
-            self.log.info("Task killed: job group %s %s", self.job_group_id, said)
+            self._cancel_for_kill(self._client, self.job_group_id)
 
     # ----------------------------------------------------------------------------------------------------- steps
+
+    def _begin(self, attempts: JobGroupAttempts, client: TrifactaClient) -> Begun:
+        """Start a job group, or find an earlier try's, unless the task is killed meanwhile.
+
+        :raises TrifactaTaskKilled: it was. What was started is canceled, as ``cancel_on_kill`` says.
+        """
+        self._starting = True
+        begun = attempts.begin()
+        self._starting = False
+        self._end_if_killed(client, begun.job_group_id)
+        return begun
+
+    def _end_if_killed(self, client: TrifactaClient, job_group_id: int) -> None:
+        """Do not go on with what a kill has canceled, or did not know of yet."""
+        if self._killed and self.cancel_on_kill:
+            from airflow_provider_trifacta.api.text import sentence
+            from airflow_provider_trifacta.tasks.outcome import NEW_ONE
+
+            said = _CANCELED if self._canceled == job_group_id else self._cancel_for_kill(client, job_group_id)
+            raise TrifactaTaskKilled(f"{_KILLED}: job group {job_group_id} {sentence(said)} {NEW_ONE}")
+
+    def _go_on_unless_killed(self) -> None:
+        """Interrupt a start once the task is killed. A wait goes on: it sees how the job group ends."""
+        if self._killed and self._starting:
+            raise TrifactaTaskKilled(f"{_KILLED}: nothing more was started. A retry of the task starts it")
+
+    def _cancel_for_kill(self, client: TrifactaClient, job_group_id: int) -> str:
+        said = self._cancel_at_once(client, job_group_id)
+        if said == _CANCELED:
+            self._canceled = job_group_id
+        self.log.info("Task killed: job group %s %s", job_group_id, said)
+        return said
 
     @staticmethod
     def _cancel_at_once(client: TrifactaClient, job_group_id: int) -> str:
@@ -250,7 +290,7 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
         def cancel() -> None:
             try:
                 detached.cancel_job_group(job_group_id)
-                outcome.append("was canceled")
+                outcome.append(_CANCELED)
             except Exception as error:
                 outcome.append(f"could not be canceled and may still be running: {error}")
 
@@ -262,7 +302,9 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
     def _hook(self) -> TrifactaHook:
         from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
-        return TrifactaHook(self.trifacta_conn_id, retry_budget=self.retry_budget)
+        return TrifactaHook(
+            self.trifacta_conn_id, retry_budget=self.retry_budget, interrupt=self._go_on_unless_killed
+        )
 
     def _result_paths(self) -> ResultPaths:
         from airflow_provider_trifacta.tasks.results import ResultPaths

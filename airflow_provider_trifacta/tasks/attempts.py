@@ -13,12 +13,20 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaApiError,
     TrifactaDuplicateExecution,
     TrifactaSubmitOutcomeUnknown,
+    TrifactaTaskKilled,
     TrifactaUnauthorized,
 )
 from airflow_provider_trifacta.api.operations import cancel_job_group, get_job_group_status
 from airflow_provider_trifacta.api.procedures import Pause, Procedure
 from airflow_provider_trifacta.api.statuses import is_bad_end, is_final, is_success
-from airflow_provider_trifacta.api.submission import Run, find_runs, submit_once, why_undecided, without_doubt
+from airflow_provider_trifacta.api.submission import (
+    Run,
+    find_runs,
+    find_submitted,
+    submit_once,
+    why_undecided,
+    without_doubt,
+)
 from airflow_provider_trifacta.exceptions import TrifactaJobGroupError, TrifactaSubmitRefused, TrifactaWaitFailed
 from airflow_provider_trifacta.tasks.notes import AttemptNote, AttemptNotes
 
@@ -32,6 +40,8 @@ if TYPE_CHECKING:
 _STOP_PATIENCE = 300.0
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
+#: Seconds that each call of a killed task may take.
+_CALL_OF_THE_KILLED = 1.5
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,7 @@ class JobGroupAttempts:
         :raises TrifactaSubmitRefused: the server will never start it.
         :raises TrifactaSubmitOutcomeUnknown: it cannot be told whether it was started.
         :raises TrifactaWaitFailed: it cannot be told how the one of an earlier try is; nothing new was started.
+        :raises TrifactaTaskKilled: the hook was interrupted before anything new was started.
         """
         note = self._read()
         if note is None:
@@ -121,6 +132,7 @@ class JobGroupAttempts:
         )
 
     def _submit(self, note: AttemptNote, *, since: float, sent_before: bool = False) -> Begun:
+        self._hook.check_interrupt()
         # Written before the submit: no note means that nothing was sent, wherever notes are kept.
         self._write(note)
         procedure = submit_once(
@@ -128,7 +140,7 @@ class JobGroupAttempts:
             note.execution_id,
             since=since,
             sent_before=sent_before,
-            not_ours=lambda: {*map(str, note.ended), *self._siblings()},
+            not_ours=self._not_ours(note),
             retries=self._hook.client.settings.retries,
             clock=self._hook.clock,
             random_number=random.random,
@@ -136,14 +148,42 @@ class JobGroupAttempts:
         )
         try:
             submission = self._hook.run(procedure)
+        except TrifactaSubmitOutcomeUnknown as error:
+            if not isinstance(error.__cause__, TrifactaTaskKilled):
+                raise
+            run = self._look_once_more(note, since, sent_before)
+            if run is None:
+                raise
+            job_group_id, adopted = run.id, True
         except TrifactaApiError as error:
             if is_permanent_refusal(error):
                 raise TrifactaSubmitRefused.because_of(error) from error
             raise
-        job_group_id = submission.run_id
+        else:
+            job_group_id, adopted = submission.run_id, submission.outcome == "adopted"
         self._on_known(job_group_id)
         self._write(replace(note, job_group_id=job_group_id))
-        return Begun(job_group_id, continued=sent_before and submission.outcome == "adopted")
+        return Begun(job_group_id, continued=sent_before and adopted)
+
+    def _not_ours(self, note: AttemptNote) -> Callable[[], set[str]]:
+        return lambda: {*map(str, note.ended), *self._siblings()}
+
+    def _look_once_more(self, note: AttemptNote, since: float, sent_before: bool) -> Run | None:
+        """Find what a killed submit has started, so that it can be canceled, in the seconds that are left."""
+        procedure = find_submitted(
+            self._launch,
+            note.execution_id,
+            since=since,
+            sent_before=sent_before,
+            not_ours=self._not_ours(note),
+            clock=self._hook.clock,
+            random_number=random.random,
+        )
+        with self._hook.client.detached(budget=0, timeout=_CALL_OF_THE_KILLED) as client:
+            try:
+                return client.run(procedure)
+            except TrifactaSubmitOutcomeUnknown:
+                return None
 
     # --------------------------------------------------------------------------------------------- without notes
 

@@ -43,7 +43,7 @@ _CHECK_THE_OUTPUT = (
     "the recipe, the overrides of the task, and that the user of the token may write there."
 )
 _ADVICE_BY_JOB_TYPE = {"filewriter": _CHECK_THE_OUTPUT, "publish": _CHECK_THE_OUTPUT}
-_NEW_ONE = "A retry of the task, or clearing it, starts a new one."
+NEW_ONE = "A retry of the task, or clearing it, starts a new one."
 _NEW_ONE_ELSEWHERE = "This task only waits for it: run what started it again, and clear this task."
 
 
@@ -131,7 +131,7 @@ def deadline_passed(
     link = link_of(hook, job_group_id)
     return TrifactaJobGroupTimeout(
         f"Job group {job_group_id} did not end within the execution_timeout of {limit}; {sentence(canceled)} "
-        f"{_NEW_ONE} See {link}",
+        f"{NEW_ONE} See {link}",
         job_group_id=job_group_id,
         status=status,
         link=link,
@@ -164,7 +164,7 @@ def _why(
     if not canceled:
         types = [job.type for job in failed_jobs]
         said += dict.fromkeys(_ADVICE_BY_JOB_TYPE.get(kind, _LOOK_AT_THE_LOG) for kind in types or [""])
-    return [*said, _NEW_ONE if own else _NEW_ONE_ELSEWHERE, f"See {link}"]
+    return [*said, NEW_ONE if own else _NEW_ONE_ELSEWHERE, f"See {link}"]
 
 
 def _log_summary(
