@@ -3,20 +3,24 @@
 Those of the API are drawn as a tree in :mod:`airflow_provider_trifacta.api.errors`. Those of runs::
 
     TrifactaError
-    ├── TrifactaRunError                         a run did not end well (also an AirflowException)
-    │   └── TrifactaJobGroupError                the run of a recipe
-    │       ├── TrifactaJobGroupFailed           Failed
-    │       │   └── TrifactaJobGroupCanceled     Canceled
-    │       ├── TrifactaJobGroupTimeout          the deadline of the task passed; the job group was canceled
-    │       ├── TrifactaJobGroupStatusUnknown    its status stayed an unknown value
-    │       └── TrifactaAwaitedJobGroupFailed    a sensor's: not retried, since the end of a job group is final
+    ├── TrifactaRunError                     a run did not end well (also an AirflowException)
+    │   ├── TrifactaRunFailed                Failed, or not everything in it is Complete
+    │   │   └── TrifactaRunCanceled          Canceled
+    │   ├── TrifactaRunTimeout               the deadline of the task passed; the run was canceled
+    │   ├── TrifactaRunStatusUnknown         its status stayed an unknown value
+    │   ├── TrifactaRunEmpty                 there was nothing to run; not retried
+    │   └── TrifactaAwaitedRunFailed         a sensor's: not retried, since the end of a run is final
     ├── TrifactaWaitFailed                   its status could not be read for the retry budget
     ├── TrifactaResultsNotSaved              it is Complete, but a result asked for could not be saved
     │   └── TrifactaProfileMissing           it ran without profiling; not retried
     ├── TrifactaRotationError                no token was rotated, or left-overs not revoked; the stored one works
     ├── TrifactaTokenUnreadable              the token could not be read where it is kept (a TrifactaApiError)
     ├── TrifactaSubmitOutcomeUnknown         it may or may not have been started; nothing more was
+    ├── TrifactaTaskKilled                   the task was killed during the start; it was canceled, or not started
     └── TrifactaSubmitRefused                the server will never start it; not retried (also a TrifactaApiError)
+Job groups have classes of their own, which are those of runs as well: ``TrifactaJobGroupFailed``,
+``TrifactaJobGroupCanceled``, ``TrifactaJobGroupTimeout``, ``TrifactaJobGroupStatusUnknown`` and
+``TrifactaAwaitedJobGroupFailed``; their base is ``TrifactaJobGroupError``.
 """
 
 from __future__ import annotations
@@ -37,19 +41,22 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaGone,
     TrifactaNotFound,
     TrifactaRateLimited,
+    TrifactaRunRefused,
     TrifactaServerError,
     TrifactaSubmitOutcomeUnknown,
+    TrifactaTaskKilled,
     TrifactaTransportError,
     TrifactaUnauthorized,
     TrifactaUnsupportedMediaType,
 )
-from airflow_provider_trifacta.api.runs.kind import FailedJob
+from airflow_provider_trifacta.api.runs.kind import FailedJob, RefusalHints
 from airflow_provider_trifacta.api.text import line
 
 __all__ = [
     "TrifactaAnswerNotUnderstood",
     "TrifactaApiError",
     "TrifactaAwaitedJobGroupFailed",
+    "TrifactaAwaitedRunFailed",
     "TrifactaBadRequest",
     "TrifactaConfigurationError",
     "TrifactaDuplicateExecution",
@@ -67,10 +74,17 @@ __all__ = [
     "TrifactaRateLimited",
     "TrifactaResultsNotSaved",
     "TrifactaRotationError",
+    "TrifactaRunCanceled",
+    "TrifactaRunEmpty",
     "TrifactaRunError",
+    "TrifactaRunFailed",
+    "TrifactaRunRefused",
+    "TrifactaRunStatusUnknown",
+    "TrifactaRunTimeout",
     "TrifactaServerError",
     "TrifactaSubmitOutcomeUnknown",
     "TrifactaSubmitRefused",
+    "TrifactaTaskKilled",
     "TrifactaTokenUnreadable",
     "TrifactaTransportError",
     "TrifactaUnauthorized",
@@ -104,6 +118,30 @@ class TrifactaRunError(TrifactaError, AirflowException):
         self.failed_jobs = tuple(failed_jobs)
 
 
+class TrifactaRunFailed(TrifactaRunError):
+    """A run ended as ``Failed``, or not everything in it is ``Complete``."""
+
+
+class TrifactaRunCanceled(TrifactaRunFailed):
+    """A run was stopped by somebody."""
+
+
+class TrifactaRunTimeout(TrifactaRunError):
+    """The deadline of the task passed before the run ended; it was canceled."""
+
+
+class TrifactaRunStatusUnknown(TrifactaRunError):
+    """The status of a run stayed an unknown value."""
+
+
+class TrifactaRunEmpty(TrifactaRunError, AirflowFailException):
+    """A run had nothing to do. Another one would have nothing to do either, so the task is not retried."""
+
+
+class TrifactaAwaitedRunFailed(TrifactaRunError, AirflowFailException):
+    """A run that a sensor waits for did not end well. Polling it again would not change that."""
+
+
 class TrifactaJobGroupError(TrifactaRunError):
     """A job group did not end well."""
 
@@ -113,23 +151,23 @@ class TrifactaJobGroupError(TrifactaRunError):
         return self.run_id
 
 
-class TrifactaJobGroupFailed(TrifactaJobGroupError):
+class TrifactaJobGroupFailed(TrifactaJobGroupError, TrifactaRunFailed):
     """A job group ended as ``Failed``."""
 
 
-class TrifactaJobGroupCanceled(TrifactaJobGroupFailed):
+class TrifactaJobGroupCanceled(TrifactaJobGroupFailed, TrifactaRunCanceled):
     """A job group was stopped by somebody."""
 
 
-class TrifactaJobGroupTimeout(TrifactaJobGroupError):
+class TrifactaJobGroupTimeout(TrifactaJobGroupError, TrifactaRunTimeout):
     """The deadline of the task passed before the job group ended."""
 
 
-class TrifactaJobGroupStatusUnknown(TrifactaJobGroupError):
+class TrifactaJobGroupStatusUnknown(TrifactaJobGroupError, TrifactaRunStatusUnknown):
     """The status of a job group stayed an unknown value."""
 
 
-class TrifactaAwaitedJobGroupFailed(TrifactaJobGroupError, AirflowFailException):
+class TrifactaAwaitedJobGroupFailed(TrifactaJobGroupError, TrifactaAwaitedRunFailed):
     """A job group that a sensor waits for did not end well. Polling it again would not change that."""
 
 
@@ -180,11 +218,6 @@ class TrifactaTokenUnreadable(TrifactaApiError):
         return f"{self.message}. {self.hint}"
 
 
-_CHECK_THE_RECIPE = (
-    "Check wrangled_dataset_id: it is the number after recipe= in the URL of the flow, in the workspace of the "
-    "token."
-)
-_CHECK_THE_ARGUMENTS = "Check the arguments of the task, and that the recipe has an output."
 _NOT_RETRIED = "Nothing was started, and the task is not retried: it would be refused again."
 
 
@@ -192,8 +225,11 @@ class TrifactaSubmitRefused(TrifactaApiError, AirflowFailException):
     """The server refuses the request as it is (400, 404, 410, 415): nothing was started, and never will be."""
 
     @classmethod
-    def because_of(cls, error: TrifactaApiError) -> TrifactaSubmitRefused:
-        """Return the refusal that an error of the API is."""
+    def because_of(cls, error: TrifactaApiError, hints: RefusalHints) -> TrifactaSubmitRefused:
+        """Return the refusal that an error of the API is.
+
+        :param hints: what a user can do about it.
+        """
         refusal = cls(
             method=error.method,
             path=error.path,
@@ -204,5 +240,5 @@ class TrifactaSubmitRefused(TrifactaApiError, AirflowFailException):
             request_id=error.request_id,
         )
         missing = isinstance(error, (TrifactaNotFound, TrifactaGone))
-        refusal.hint = f"{_CHECK_THE_RECIPE if missing else _CHECK_THE_ARGUMENTS} {_NOT_RETRIED}"
+        refusal.hint = f"{hints.missing if missing else hints.invalid} {_NOT_RETRIED}"
         return refusal

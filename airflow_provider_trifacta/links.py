@@ -49,5 +49,11 @@ class TrifactaRecipeLink(PushedLink):
     name = "Trifacta recipe"
 
 
+class TrifactaPlanLink(PushedLink):
+    """The button "Trifacta plan" of a task."""
+
+    name = "Trifacta plan"
+
+
 #: The buttons of every task that has a job group.
 LINKS = (TrifactaJobGroupLink(), TrifactaFlowLink(), TrifactaRecipeLink())

@@ -133,6 +133,7 @@ class SimulatedTask:
         self._store: dict[str, str] | None = {} if store else None
         self._clear_keeps_store = clear_keeps_store
         self._deferrable = deferrable
+        self._operator: TrifactaRunJobGroupOperator | None = None
         self.cancel_on_kill = cancel_on_kill
         self._arguments = {
             "wrangled_dataset_id": 7,
@@ -187,12 +188,24 @@ class SimulatedTask:
     # --------------------------------------------------------------------------------------------------- its parts
 
     def operator(self, **arguments: Any) -> TrifactaRunJobGroupOperator:
-        return TrifactaRunJobGroupOperator(
+        operator = TrifactaRunJobGroupOperator(
             task_id="task",
             retries=self.retries,
             deferrable=self._deferrable,
             **{**self._arguments, **arguments},
         )
+        self._operator = operator
+        return operator
+
+    def sigterm(self) -> bool:
+        """Do what Airflow 3 does in the process of the task at SIGTERM; then that goes on where it was.
+
+        :return: whether there is such a process: not while the task is deferred.
+        """
+        if self._operator is None:
+            return False
+        self._operator.on_kill()
+        return True
 
     def context(self, process: Process) -> dict[str, Any]:
         context: dict[str, Any] = {
@@ -210,6 +223,7 @@ class SimulatedTask:
             try:
                 returned = go_on()
             except TaskDeferred as deferral:
+                self._operator = None
                 process.waits()
                 stored = {**(deferral.kwargs or {}), "event": self._event_of(deferral.trigger)}
                 go_on = functools.partial(
@@ -253,7 +267,7 @@ def let_operators_run_in_this_thread() -> None:
 @contextlib.contextmanager
 def _watched(process: Process, clock: EmulatorClock) -> Iterator[None]:
     """Tell a process of each request and answer, and give its hooks the emulator's time."""
-    transfer, async_transfer = TrifactaClient._transfer, AsyncTrifactaClient._transfer
+    transfer, async_take = TrifactaClient._transfer, AsyncTrifactaClient._take
 
     def watched(self: Any, step: Transfer) -> Any:
         process.event(f"before {step.request.method} {step.request.path}")
@@ -262,20 +276,19 @@ def _watched(process: Process, clock: EmulatorClock) -> Iterator[None]:
         finally:
             process.event(f"after {step.request.method} {step.request.path}")
 
-    async def async_watched(self: Any, step: Transfer) -> Any:
+    async def async_transfer(self: Any, step: Transfer) -> Any:
         process.event(f"before {step.request.method} {step.request.path}")
         try:
-            return await async_transfer(self, step)
+            return await async_take(self, step)
         finally:
             process.event(f"after {step.request.method} {step.request.path}")
 
-    def hook(self: Any) -> TrifactaHook:
-        return TrifactaHook(self.trifacta_conn_id, retry_budget=self.retry_budget, clock=clock)
+    def async_watched(self: Any, step: Any) -> Any:
+        return (async_transfer if isinstance(step, Transfer) else async_take)(self, step)
 
     with (
         mock.patch.object(TrifactaClient, "_transfer", watched),
-        mock.patch.object(AsyncTrifactaClient, "_transfer", async_watched),
-        mock.patch.object(TrifactaRunJobGroupOperator, "_hook", hook),
-        mock.patch.object(TrifactaJobGroupTrigger, "_hook", property(hook)),
+        mock.patch.object(AsyncTrifactaClient, "_take", async_watched),
+        mock.patch.dict(TrifactaHook.__init__.__kwdefaults__, clock=clock),
     ):
         yield

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, TypeVar
 
 from airflow_provider_trifacta.api.bound_operations import BoundOperations
-from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK, Clock
+from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK, Clock, Interrupt, sleep_unless
 from airflow_provider_trifacta.api.contents import PDF, Content, kind_of
 from airflow_provider_trifacta.api.credentials import Credential, StaticToken
 from airflow_provider_trifacta.api.errors import TrifactaError
@@ -37,6 +37,8 @@ class TrifactaClient(BoundOperations):
     :param credential: gives the token; a string is taken as one that never changes.
     :param clock: time; tests pass their own.
     :param random_number: gives numbers in [0, 1), for jitter.
+    :param interrupt: is called before whatever the client does, and at least once a second while it pauses; what
+        it raises ends the call.
     """
 
     def __init__(
@@ -46,11 +48,13 @@ class TrifactaClient(BoundOperations):
         *,
         clock: Clock = SYSTEM_CLOCK,
         random_number: Callable[[], float] = random.random,
+        interrupt: Interrupt | None = None,
     ) -> None:
         self.settings = settings
         self._credential = StaticToken(credential) if isinstance(credential, str) else credential
         self._clock = clock
         self._random = random_number
+        self._interrupt = interrupt
         self._transport = RequestsTransport(settings)
         self._redactor = settings.redactor()
         self._exchanger = Exchanger(settings, self._redactor, clock, random_number)
@@ -78,7 +82,7 @@ class TrifactaClient(BoundOperations):
         return client
 
     def detached(self, *, budget: float, timeout: float) -> TrifactaClient:
-        """Return a client of its own connections that keeps the present token.
+        """Return a client of its own connections that keeps the present token, and that nothing interrupts.
 
         For signal handlers: they must not call back into Airflow, and may interrupt this client in the middle of a
         request.
@@ -152,12 +156,14 @@ class TrifactaClient(BoundOperations):
 
     def _take(self, step: Any) -> Any:
         """Do one step of a procedure."""
+        if self._interrupt is not None:
+            self._interrupt()
         if isinstance(step, Transfer):
             return self._transfer(step)
         if isinstance(step, Token):
             return self._credential.reread() if step.reread else self._credential.token()
         if isinstance(step, Pause):
-            return self._clock.sleep(step.seconds)
+            return sleep_unless(self._interrupt, self._clock, step.seconds)
         return self.send(step)
 
     def _transfer(self, step: Transfer) -> Answer:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Protocol
+
+#: Asks whether to go on; what it raises ends what is going on.
+Interrupt = Callable[[], None]
+#: Seconds after which whoever sleeps asks again.
+_LONGEST_SLEEP = 1.0
 
 
 class Clock(Protocol):
@@ -48,3 +54,18 @@ class SystemClock:
 
 
 SYSTEM_CLOCK = SystemClock()
+
+
+def sleep_unless(interrupt: Interrupt | None, clock: Clock, seconds: float) -> None:
+    """Block for a while, and ask at least once a second whether to go on: a signal handler does not end a sleep.
+
+    :param interrupt: None never ends it.
+    """
+    if interrupt is None:
+        clock.sleep(seconds)
+        return
+    until = clock.monotonic() + seconds
+    interrupt()
+    while (left := until - clock.monotonic()) > 0:
+        clock.sleep(min(left, _LONGEST_SLEEP))
+        interrupt()

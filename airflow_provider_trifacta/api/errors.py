@@ -5,6 +5,7 @@
     TrifactaError
     ├── TrifactaConfigurationError      the connection or an argument cannot be used (also a ValueError)
     ├── TrifactaSubmitOutcomeUnknown    a run may or may not have been started
+    ├── TrifactaTaskKilled              the task was killed in the middle of a start, which was given up
     └── TrifactaApiError                a call went wrong; carries method, path, status, request id, ...
         ├── TrifactaBadRequest          400
         ├── TrifactaUnauthorized        401
@@ -37,6 +38,13 @@ class TrifactaError(Exception):
 
 class TrifactaConfigurationError(TrifactaError, ValueError):
     """A connection field or an argument cannot be used; nothing was sent."""
+
+
+class TrifactaTaskKilled(TrifactaError):
+    """The task was killed before it had a run to wait for: nothing more was started.
+
+    Not final: a machine that shuts down kills its tasks too, and their retries start what these did not.
+    """
 
 
 class TrifactaSubmitOutcomeUnknown(TrifactaError):

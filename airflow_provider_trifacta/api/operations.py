@@ -347,9 +347,10 @@ def run_flow(
     return Operation(Request("POST", path, body=body, headers=_execution(execution_id)), _object(StartedFlowRun))
 
 
-def get_flow_run(flow_run_id: Id) -> Operation[FlowRun]:
+def get_flow_run(flow_run_id: Id, *, embed: Names = None, fields: Names = None) -> Operation[FlowRun]:
     """Get a flow run (``getFlowRun``). It has no status: see :func:`get_flow_run_status`."""
-    return Operation(Request("GET", _flow_run(flow_run_id)), _object(FlowRun))
+    query = _selection(embed=embed, fields=fields)
+    return Operation(Request("GET", _flow_run(flow_run_id), query), _object(FlowRun))
 
 
 def get_flow_run_status(flow_run_id: Id) -> Operation[str]:

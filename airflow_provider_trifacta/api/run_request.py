@@ -152,7 +152,7 @@ def _recipe_ids(value: Any) -> list[Id]:
         )
     if not value:
         raise TrifactaConfigurationError(
-            "wrangled_dataset_ids: is empty, so there is nothing to run; leave it out to run all outputs of the flow"
+            "wrangled_dataset_ids: is empty, so there is nothing to run; leave it out to run all outputs"
         )
     return [check_id("wrangled_dataset_ids", item) for item in value]
 

@@ -30,10 +30,11 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaApiError,
     TrifactaDuplicateExecution,
     TrifactaSubmitOutcomeUnknown,
+    TrifactaTaskKilled,
 )
 from airflow_provider_trifacta.api.identity import Me, who_am_i
 from airflow_provider_trifacta.api.logs import Log
-from airflow_provider_trifacta.api.messages import JsonObject, Operation
+from airflow_provider_trifacta.api.messages import Id, JsonObject, Operation
 from airflow_provider_trifacta.api.procedures import Pause, Procedure
 from airflow_provider_trifacta.api.retries import RetryPolicy, may_have_been_carried_out
 from airflow_provider_trifacta.api.runs.kind import FoundRun, Launch
@@ -45,6 +46,8 @@ _PATIENCE_FOR_EXISTING = 120.0
 _CREATED = 201
 #: Seconds for which a run that may exist is looked for, before it is submitted again.
 _PATIENCE_FOR_LOST = 3.0
+#: Seconds for which a killed task looks for what it may have started: two looks. Airflow 3 allows it five in all.
+_PATIENCE_OF_THE_KILLED = 1.0
 #: Seconds between the first two looks, and how that grows.
 _FIRST_PAUSE = 1.0
 _GROWTH = 1.5
@@ -62,11 +65,13 @@ class Submission:
     :param run_id: its id.
     :param execution_id: the ``x-execution-id`` it was submitted with.
     :param outcome: ``started``, or ``adopted``: an earlier submit with the same execution id had started it.
+    :param parts: the job groups that the answer to the start of a flow named.
     """
 
-    run_id: int
+    run_id: Id
     execution_id: str
     outcome: Literal["started", "adopted"]
+    parts: tuple[int, ...] = ()
 
 
 def nobody() -> Collection[str]:
@@ -93,16 +98,51 @@ def submit_once(
     :param not_ours: gives the ids of runs that are known to be somebody else's, or an earlier attempt's.
     :param retries: how long a submit whose answer is lost is continued.
     :raises TrifactaSubmitOutcomeUnknown: it cannot be told whether it was started; nothing more was.
+    :raises TrifactaTaskKilled: the client was interrupted before anything was started.
     :raises TrifactaApiError: it was refused; nothing was started.
     """
-    margin = _CLOCK_MARGIN_OF_ANOTHER_MACHINE if sent_before else _CLOCK_MARGIN
-    search = _Search(launch, execution_id, since, margin, not_ours, clock, random_number)
+    search = _Search(launch, execution_id, since, sent_before, not_ours, clock, random_number)
+    try:
+        return (yield from _submit(launch, search, retries, clock, random_number, log))
+    except TrifactaTaskKilled as error:
+        if search.may_exist:
+            raise search.unknown("the task was killed meanwhile") from error
+        raise
+
+
+def find_submitted(
+    launch: Launch,
+    execution_id: str,
+    *,
+    since: float,
+    sent_before: bool,
+    not_ours: Callable[[], Collection[str]],
+    clock: Clock,
+    random_number: Callable[[], float],
+) -> Procedure[FoundRun | None]:
+    """Find what an interrupted :func:`submit_once` with the same arguments started, within seconds.
+
+    :raises TrifactaSubmitOutcomeUnknown: as there.
+    """
+    search = _Search(launch, execution_id, since, sent_before, not_ours, clock, random_number)
+    return (yield from search.run("the task was killed meanwhile", _PATIENCE_OF_THE_KILLED))
+
+
+def _submit(
+    launch: Launch,
+    search: _Search,
+    retries: RetryPolicy,
+    clock: Clock,
+    random_number: Callable[[], float],
+    log: Log,
+) -> Procedure[Submission]:
+    execution_id = search.execution_id
     submit = launch.start(execution_id)
     patience = min(_PATIENCE_FOR_EXISTING, retries.budget)
     began = clock.monotonic()
     sent = 0
-    maybe_started = sent_before
-    if sent_before:
+    failure: TrifactaApiError
+    if search.may_exist:
         run = yield from search.run("an earlier try of the task may have submitted it", _PATIENCE_FOR_LOST)
         if run is not None:
             return _adopt(run, search, log)
@@ -110,11 +150,8 @@ def submit_once(
         sent += 1
         try:
             answer = yield submit
-            identity = launch.id_of(answer)
-            if identity is not None:
-                return Submission(identity, execution_id, "started")
-            failure: TrifactaApiError = _without_id(submit, answer)
         except TrifactaDuplicateExecution as error:
+            search.may_exist = True
             log.warning(
                 "%s was submitted before with execution id %s; looking for it", launch.subject, execution_id
             )
@@ -126,11 +163,16 @@ def submit_once(
             ) from error
         except TrifactaApiError as error:
             if not may_have_been_carried_out(error):
-                if maybe_started and not is_permanent_refusal(error):
+                if search.may_exist and not is_permanent_refusal(error):
                     raise search.unknown(str(error)) from error
                 raise
             failure = error
-        maybe_started = True
+        else:
+            started_run = launch.started(answer)
+            if started_run is not None:
+                return Submission(started_run.id, execution_id, "started", started_run.parts)
+            failure = _without_id(submit, answer)
+        search.may_exist = True
         log.warning("The answer to the start of %s is lost; looking for it. Reason: %s", launch.subject, failure)
         # The status alone says that it was started, whatever became of the rest: nothing may be started beside it.
         started = failure.status == _CREATED
@@ -191,8 +233,8 @@ class _Sightings:
     """The runs that the looks of one search have shown."""
 
     def __init__(self) -> None:
-        self._runs: dict[int, FoundRun] = {}
-        self._looks: dict[int, int] = {}
+        self._runs: dict[Id, FoundRun] = {}
+        self._looks: dict[Id, int] = {}
 
     def add(self, found: Collection[FoundRun], not_ours: Collection[str]) -> None:
         """Add what one look has shown, and forget what has turned out to be somebody else's."""
@@ -218,14 +260,17 @@ class _Sightings:
 
 
 class _Search:
-    """Looks for the run that a submit may have started."""
+    """Looks for the run that a submit may have started.
+
+    :param sent_before: whether an earlier try may have submitted it; this one may find out that it exists.
+    """
 
     def __init__(
         self,
         launch: Launch,
         execution_id: str,
         since: float,
-        margin: float,
+        sent_before: bool,
         not_ours: Callable[[], Collection[str]],
         clock: Clock,
         random_number: Callable[[], float],
@@ -233,7 +278,8 @@ class _Search:
         self.execution_id = execution_id
         self._launch = launch
         self._since = since
-        self._margin = margin
+        self._margin = _CLOCK_MARGIN_OF_ANOTHER_MACHINE if sent_before else _CLOCK_MARGIN
+        self.may_exist = sent_before
         self._not_ours = not_ours
         self._clock = clock
         self._random = random_number

@@ -24,7 +24,7 @@ from airflow_provider_trifacta.api.arguments import check_seconds
 from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
 from airflow_provider_trifacta.api.bound_operations import BoundOperations
 from airflow_provider_trifacta.api.client import TrifactaClient
-from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK, Clock
+from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK, Clock, Interrupt, sleep_unless
 from airflow_provider_trifacta.api.decoration import decoration
 from airflow_provider_trifacta.api.errors import (
     TrifactaAnswerNotUnderstood,
@@ -81,7 +81,7 @@ class _StoredToken:
         found = self._hook.read_token()
         if found == self._value:
             # It may be about to be replaced: one more look, shortly after.
-            self._hook.clock.sleep(_SECOND_LOOK)
+            self._hook.sleep(_SECOND_LOOK)
             found = self._hook.read_token()
         self._value = found
         return found
@@ -115,6 +115,8 @@ class TrifactaHook(BoundOperations, BaseHook):
     :param trifacta_conn_id: the Airflow connection.
     :param retry_budget: seconds for which calls are repeated; None takes the connection's.
     :param clock: time; tests pass their own.
+    :param interrupt: is called before each synchronous request, and at least once a second while the hook waits;
+        what it raises ends that.
     """
 
     conn_name_attr = "trifacta_conn_id"
@@ -128,6 +130,7 @@ class TrifactaHook(BoundOperations, BaseHook):
         *,
         retry_budget: float | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        interrupt: Interrupt | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -136,6 +139,7 @@ class TrifactaHook(BoundOperations, BaseHook):
             None if retry_budget is None else check_seconds("retry_budget", retry_budget, zero=True)
         )
         self.clock = clock
+        self._interrupt = interrupt
         self._async_access: tuple[ClientSettings, _AsyncStoredToken] | None = None
         self._retries = RetryPolicy() if self._retry_budget is None else RetryPolicy(budget=self._retry_budget)
         self._token_was_read = False
@@ -157,7 +161,7 @@ class TrifactaHook(BoundOperations, BaseHook):
         settings = self._settings(connection)
         self._warning_days = extra_of(connection).get("expiry_warning_days", DEFAULT_EXPIRY_WARNING_DAYS)
         self._credential = _StoredToken(self, self._patiently(lambda: read_token(connection)))
-        return TrifactaClient(settings, self._credential, clock=self.clock)
+        return TrifactaClient(settings, self._credential, clock=self.clock, interrupt=self._interrupt)
 
     @asynccontextmanager
     async def async_client(self) -> AsyncIterator[AsyncTrifactaClient]:
@@ -254,7 +258,7 @@ class TrifactaHook(BoundOperations, BaseHook):
             else:
                 self._token_was_read = True
                 return found
-            self.clock.sleep(pause)
+            self.sleep(pause)
 
     async def _async_patiently(self, read: Callable[[], Awaitable[T]]) -> T:
         patience = self._patience()
@@ -264,6 +268,15 @@ class TrifactaHook(BoundOperations, BaseHook):
             except Exception as error:
                 pause = patience.pause_after(error)
             await self.clock.async_sleep(pause)
+
+    def check_interrupt(self) -> None:
+        """Ask whether to go on; raises whatever the hook is interrupted with."""
+        if self._interrupt is not None:
+            self._interrupt()
+
+    def sleep(self, seconds: float) -> None:
+        """Block for a while, unless the hook is interrupted."""
+        sleep_unless(self._interrupt, self.clock, seconds)
 
     def _patience(self) -> ReadingPatience:
         return ReadingPatience(

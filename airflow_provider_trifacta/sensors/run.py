@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from airflow_provider_trifacta.tasks.outcome import AwaitedRun
     from airflow_provider_trifacta.triggers.run import RunTrigger
 
-#: Grace period after the trigger's deadline. If no triggerer is running, Airflow's own deferral timeout then ends the
-#: task.
+#: Grace period after the trigger's deadline. If no triggerer is running, Airflow's own deferral timeout then ends
+#: the task.
 _BACKSTOP = timedelta(minutes=10)
 
 
@@ -163,7 +163,7 @@ class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
         except TrifactaApiError as error:
             if left > hook.client.settings.retries.budget or not may_repeat(idempotent=True, error=error):
                 raise
-            self.log.warning("Job group %s could not be polled before the timeout: %s", job_group_id, error)
+            self.log.warning("%s could not be polled before the timeout: %s", run.title, error)
             return None
 
     def _announce(self, run: AwaitedRun, status: str, context: Context) -> None:

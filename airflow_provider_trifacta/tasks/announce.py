@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from airflow_provider_trifacta.api.decoration import decoration
 from airflow_provider_trifacta.api.runs.kind import KindName
 from airflow_provider_trifacta.api.timestamps import spoken
-from airflow_provider_trifacta.links import PushedLink, TrifactaFlowLink, TrifactaJobGroupLink, TrifactaRecipeLink
+from airflow_provider_trifacta.links import (
+    PushedLink,
+    TrifactaFlowLink,
+    TrifactaJobGroupLink,
+    TrifactaPlanLink,
+    TrifactaRecipeLink,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -18,8 +24,16 @@ if TYPE_CHECKING:
 
 #: Seconds to find out what a run runs, before the wait begins without its names.
 _DESCRIPTION_BUDGET = 10.0
-_SUBJECT_UNKNOWN: dict[KindName, str] = {"job_group": "a recipe"}
-_LINKS: dict[KindName, PushedLink] = {"job_group": TrifactaJobGroupLink()}
+_SUBJECT_UNKNOWN: dict[KindName, str] = {
+    "job_group": "a recipe",
+    "flow_run": "a flow",
+    "plan_snapshot_run": "a plan",
+}
+_LINKS: dict[KindName, PushedLink] = {
+    "job_group": TrifactaJobGroupLink(),
+    "flow_run": TrifactaFlowLink(),
+    "plan_snapshot_run": TrifactaPlanLink(),
+}
 
 
 def announce(run: AwaitedRun, context: Context, verb: str) -> None:

@@ -1,7 +1,7 @@
-"""What a try writes down for the next one: which attempt it is at, and which job group that is.
+"""What a try writes down for the next one: which attempt it is at, and which run that is.
 
 Without a note, a later try finds out from the server. With one it is quicker, and certain even where several tasks
-run the same recipe.
+run the same thing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from airflow_provider_trifacta.airflow_support.database import tasks_use_the_database
+from airflow_provider_trifacta.api.messages import Id
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +30,9 @@ class AttemptNote:
     :param execution_id: the ``x-execution-id`` it is submitted with.
     :param sent_at: when it was submitted at the earliest, seconds since the epoch.
     :param try_number: the try that wrote this.
-    :param job_group_id: the job group, None until the submit is answered.
-    :param ended: job groups of earlier attempts, also of those before a clear.
+    :param run_id: the run, None until the submit is answered.
+    :param ended: runs of earlier attempts, also of those before a clear.
+    :param parts: the job groups that the answer to the start of a flow named.
     """
 
     series: str
@@ -38,13 +40,14 @@ class AttemptNote:
     execution_id: str
     sent_at: float
     try_number: int
-    job_group_id: int | None = None
-    ended: tuple[int, ...] = ()
+    run_id: Id | None = None
+    ended: tuple[Id, ...] = ()
+    parts: tuple[int, ...] = ()
 
     @property
-    def job_groups(self) -> tuple[int, ...]:
-        """All job groups of the task so far."""
-        return self.ended if self.job_group_id is None else (*self.ended, self.job_group_id)
+    def runs(self) -> tuple[Id, ...]:
+        """All runs of the task so far."""
+        return self.ended if self.run_id is None else (*self.ended, self.run_id)
 
 
 class AttemptNotes(Protocol):
@@ -55,7 +58,7 @@ class AttemptNotes(Protocol):
         ...
 
     def write(self, note: AttemptNote) -> None:
-        """Keep a note, in place of the one before."""
+        """Keep a note, in place of the previous one."""
         ...
 
 
@@ -142,16 +145,23 @@ def notes_of(context: Mapping[str, Any]) -> AttemptNotes:
     return NoNotes()
 
 
+#: How a note is stored. Fixed: running tasks have stored some. Runs of every kind are stored as ``job_group_id``.
+_STORED = {name: name for name in AttemptNote.__dataclass_fields__} | {"run_id": "job_group_id"}
+
+
 def _plain(note: AttemptNote) -> dict[str, Any]:
-    return {**asdict(note), "ended": list(note.ended)}
+    values = {_STORED[name]: value for name, value in asdict(note).items()}
+    parts = values.pop("parts")
+    return {**values, "ended": list(note.ended), **({"parts": list(parts)} if parts else {})}
 
 
 def _note_from(value: Any) -> AttemptNote | None:
-    """Read a note; what is none, or of a version that cannot be read, counts as none."""
+    """Read a note; None if it is missing or was written by an incompatible version."""
     try:
-        known = {name: value[name] for name in AttemptNote.__dataclass_fields__}
-        note = AttemptNote(**{**known, "ended": tuple(known["ended"])})
-    except (KeyError, TypeError):
+        known = {name: value[key] for name, key in _STORED.items() if name != "parts"}
+        parts = value.get("parts", ())
+        note = AttemptNote(**{**known, "ended": tuple(known["ended"]), "parts": tuple(parts)})
+    except (KeyError, TypeError, AttributeError):
         if value is not None:
             log.warning("The note of an earlier try cannot be read and is not used: %r", value)
         return None
@@ -161,6 +171,7 @@ def _note_from(value: Any) -> AttemptNote | None:
         and isinstance(note.number, int)
         and isinstance(note.sent_at, (int, float))
         and isinstance(note.try_number, int)
-        and (note.job_group_id is None or isinstance(note.job_group_id, int))
+        and (note.run_id is None or isinstance(note.run_id, (int, str)))
+        and all(isinstance(part, int) for part in note.parts)
     )
     return note if well_formed else None

@@ -7,27 +7,33 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_trifacta.api.decoration import decoration
 from airflow_provider_trifacta.api.logs import Log
-from airflow_provider_trifacta.api.runs.kind import FailedJob, KindName, RunDescription, RunKind, RunRef
-from airflow_provider_trifacta.api.runs.reports import DIAGNOSIS_BUDGET, count_outputs, describe_outputs
+from airflow_provider_trifacta.api.runs.kind import Diagnosis, KindName, RunDescription, RunKind, RunRef, Summary
+from airflow_provider_trifacta.api.runs.reports import DIAGNOSIS_BUDGET
 from airflow_provider_trifacta.api.statuses import is_canceled, is_success
 from airflow_provider_trifacta.api.text import sentence
 from airflow_provider_trifacta.api.timestamps import spoken
 from airflow_provider_trifacta.exceptions import (
     TrifactaAwaitedJobGroupFailed,
+    TrifactaAwaitedRunFailed,
     TrifactaJobGroupCanceled,
+    TrifactaJobGroupError,
     TrifactaJobGroupFailed,
     TrifactaJobGroupStatusUnknown,
     TrifactaJobGroupTimeout,
+    TrifactaRunCanceled,
+    TrifactaRunEmpty,
     TrifactaRunError,
+    TrifactaRunFailed,
+    TrifactaRunStatusUnknown,
+    TrifactaRunTimeout,
     TrifactaWaitFailed,
 )
 
 if TYPE_CHECKING:
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
-#: Outputs that stand in the summary itself; more are listed in a group that Airflow folds.
-_OUTPUTS_IN_SUMMARY = 3
-_OUTPUTS_LISTED = 500
+#: Lines of a summary that are logged, in a group that Airflow folds.
+_DETAILS_LISTED = 500
 #: Failed jobs that are named in an error.
 _JOBS_NAMED = 20
 
@@ -39,26 +45,50 @@ _CHECK_THE_OUTPUT = (
 _ADVICE_BY_JOB_TYPE = {"filewriter": _CHECK_THE_OUTPUT, "publish": _CHECK_THE_OUTPUT}
 
 
+#: What has the page with the logs.
+_PAGE_OF: dict[KindName, str] = {"job_group": "job group", "flow_run": "flow", "plan_snapshot_run": "plan"}
+
+
 @dataclass(frozen=True)
 class _Errors:
     """The errors for the ways in which a run of one kind does not end well."""
 
+    base: type[TrifactaRunError]
     failed: type[TrifactaRunError]
     canceled: type[TrifactaRunError]
     timeout: type[TrifactaRunError]
     status_unknown: type[TrifactaRunError]
+    permanent: type[TrifactaRunError]
     awaited: type[TrifactaRunError]
 
 
+_RUN_ERRORS = _Errors(
+    base=TrifactaRunError,
+    failed=TrifactaRunFailed,
+    canceled=TrifactaRunCanceled,
+    timeout=TrifactaRunTimeout,
+    status_unknown=TrifactaRunStatusUnknown,
+    permanent=TrifactaRunEmpty,
+    awaited=TrifactaAwaitedRunFailed,
+)
 _ERRORS: dict[KindName, _Errors] = {
     "job_group": _Errors(
+        base=TrifactaJobGroupError,
         failed=TrifactaJobGroupFailed,
         canceled=TrifactaJobGroupCanceled,
         timeout=TrifactaJobGroupTimeout,
         status_unknown=TrifactaJobGroupStatusUnknown,
+        permanent=TrifactaRunEmpty,
         awaited=TrifactaAwaitedJobGroupFailed,
     ),
+    "flow_run": _RUN_ERRORS,
+    "plan_snapshot_run": _RUN_ERRORS,
 }
+
+
+def still_running(kind: RunKind, message: str, run: RunRef, status: str) -> TrifactaRunError:
+    """Return the error for a run that does not end although it was canceled."""
+    return _ERRORS[kind.name].base(message, run_id=run.id, status=status)
 
 
 class AwaitedRun:
@@ -114,15 +144,15 @@ class AwaitedRun:
         if is_success(status):
             self._log_summary(description, link)
             return
-        failed_jobs: list[FailedJob] = []
+        diagnosis = Diagnosis()
         with decoration(f"Why {self} did not succeed could not be read", self.log):
-            failed_jobs = self.hook.run(self.kind.failed_jobs(self.ref))
-        why = self._why(description, failed_jobs, canceled=is_canceled(status), link=link)
+            diagnosis = self.hook.run(self.kind.diagnose(self.ref))
+        why = self._why(description, diagnosis, canceled=is_canceled(status), link=link)
         # Airflow logs an error on one line: here it is in lines that fit on a screen.
         for part in why:
             self.log.error("%s", part)
-        raise self._failure(is_canceled(status))(
-            " ".join(why), run_id=self.ref.id, status=status, link=link, failed_jobs=failed_jobs
+        raise self._failure(canceled=is_canceled(status), permanent=diagnosis.permanent)(
+            " ".join(why), run_id=self.ref.id, status=status, link=link, failed_jobs=diagnosis.failed_jobs
         )
 
     def status_unknown(self, status: str | None) -> TrifactaRunError:
@@ -143,54 +173,52 @@ class AwaitedRun:
             f"A retry of the task goes on with it. See {self.link}"
         )
 
-    def _failure(self, canceled: bool) -> type[TrifactaRunError]:
+    def _failure(self, *, canceled: bool, permanent: bool) -> type[TrifactaRunError]:
         return _ERRORS[self.kind.name].awaited
 
     @property
     def _unknown(self) -> type[TrifactaRunError]:
         return _ERRORS[self.kind.name].awaited
 
-    def _why(
-        self, description: RunDescription, failed_jobs: list[FailedJob], *, canceled: bool, link: str
-    ) -> list[str]:
+    def _why(self, description: RunDescription, diagnosis: Diagnosis, *, canceled: bool, link: str) -> list[str]:
         """Return the sentences that explain a bad end."""
+        jobs = diagnosis.failed_jobs
         if canceled:
             why = [f"{self.title} was canceled, in the application or over the API."]
-            failed_jobs = [job for job in failed_jobs if job.message]
-        elif failed_jobs:
+            jobs = tuple(job for job in jobs if job.message)
+        elif jobs or diagnosis.remarks:
             why = [f"{self.title} failed:"]
         else:
             why = [f"{self.title} failed: the API does not say which of its jobs, or why."]
-        why += [sentence(str(job)) for job in failed_jobs[:_JOBS_NAMED]]
-        if len(failed_jobs) > _JOBS_NAMED:
-            why.append(f"And {len(failed_jobs) - _JOBS_NAMED} more.")
+        why += [sentence(str(job)) for job in jobs[:_JOBS_NAMED]]
+        if len(jobs) > _JOBS_NAMED:
+            why.append(f"And {len(jobs) - _JOBS_NAMED} more.")
+        why += diagnosis.remarks
         if description.subject is not None:
             duration = f" for {spoken(description.seconds)}" if description.seconds is not None else ""
             why.append(f"It ran {description.subject}{duration}.")
+        if diagnosis.permanent:
+            return [*why, f"See {link}"]
         if not canceled:
-            types = [job.type for job in failed_jobs]
             why += dict.fromkeys(
-                _ADVICE_BY_JOB_TYPE.get(kind, f"The page of the {self.kind.noun} has the job's log.")
-                for kind in types or [""]
+                _ADVICE_BY_JOB_TYPE.get(job_type, f"The page of the {_PAGE_OF[self.kind.name]} has the job's log.")
+                for job_type in [job.type for job in jobs] or [""]
             )
         return [*why, self.again, f"See {link}"]
 
     def _log_summary(self, description: RunDescription, link: str) -> None:
         after = f" after {spoken(description.seconds)}" if description.seconds is not None else ""
-        lines: list[str] = []
-        wrote = ""
+        summary = Summary()
         with decoration(f"What {self} wrote could not be read", self.log):
-            outputs = self.hook.run(self.kind.outputs(self.ref, budget=DIAGNOSIS_BUDGET))
-            lines = describe_outputs(outputs)
-            few = len(lines) <= _OUTPUTS_IN_SUMMARY
-            wrote = f" It wrote {(', '.join(lines) or 'nothing') if few else count_outputs(outputs)}."
-        self.log.info("%s is Complete%s.%s See %s", self.title, after, wrote, link)
-        if len(lines) > _OUTPUTS_IN_SUMMARY:
-            self.log.info("::group::What %s wrote", self)
-            for line in lines[:_OUTPUTS_LISTED]:
-                self.log.info("%s", line)
-            if len(lines) > _OUTPUTS_LISTED:
-                self.log.info("and %d more", len(lines) - _OUTPUTS_LISTED)
+            summary = self.hook.run(self.kind.summarize(self.ref, budget=DIAGNOSIS_BUDGET))
+        did = f" {summary.sentence}" if summary.sentence else ""
+        self.log.info("%s is Complete%s.%s See %s", self.title, after, did, link)
+        if summary.details:
+            self.log.info("::group::What %s %s", self, summary.title)
+            for detail in summary.details[:_DETAILS_LISTED]:
+                self.log.info("%s", detail)
+            if len(summary.details) > _DETAILS_LISTED:
+                self.log.info("and %d more", len(summary.details) - _DETAILS_LISTED)
             self.log.info("::endgroup::")
 
 
@@ -215,8 +243,10 @@ class OwnRun(AwaitedRun):
             link=link,
         )
 
-    def _failure(self, canceled: bool) -> type[TrifactaRunError]:
+    def _failure(self, *, canceled: bool, permanent: bool) -> type[TrifactaRunError]:
         errors = _ERRORS[self.kind.name]
+        if permanent:
+            return errors.permanent
         return errors.canceled if canceled else errors.failed
 
     @property

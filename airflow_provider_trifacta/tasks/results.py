@@ -1,4 +1,4 @@
-"""Bringing what a job group left behind to files, wherever they are kept."""
+"""Saving what a run left behind to files, wherever they are kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from airflow_provider_trifacta.airflow_support.files import save, target_of
 from airflow_provider_trifacta.api.contents import JSON_OBJECT, PDF, Content
 from airflow_provider_trifacta.api.error_answers import says_not_profiled
 from airflow_provider_trifacta.api.errors import TrifactaApiError
-from airflow_provider_trifacta.api.logs import Log
 from airflow_provider_trifacta.api.messages import Operation
 from airflow_provider_trifacta.api.operations import (
     get_job_group_pdf_results,
@@ -25,7 +24,7 @@ from airflow_provider_trifacta.api.operations import (
 from airflow_provider_trifacta.exceptions import TrifactaProfileMissing, TrifactaResultsNotSaved
 
 if TYPE_CHECKING:
-    from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+    from airflow_provider_trifacta.tasks.outcome import OwnRun
 
 
 @dataclass(frozen=True)
@@ -53,20 +52,18 @@ class ResultPaths:
         return any(getattr(self, field.name) is not None for field in fields(self))
 
 
-def save_results(
-    hook: TrifactaHook, job_group_id: int | str, paths: ResultPaths, *, profile_required: bool, log: Log
-) -> None:
-    """Bring the results of a job group that is ``Complete``.
+def save_results(run: OwnRun, paths: ResultPaths, *, profile_required: bool) -> None:
+    """Save the results of a job group that is ``Complete``.
 
     :param profile_required: whether a job group that ran without profiling is a failure.
     :raises TrifactaProfileMissing: it ran without profiling, and the profile is required.
     :raises TrifactaResultsNotSaved: a result could not be read or written; the job group stays as it is.
     """
     profiles: list[tuple[str, Operation[Any], Content, Path | ObjectStoragePath | None]] = [
-        ("profile as PDF", get_job_group_pdf_results(job_group_id), PDF, paths.profile_pdf_path),
+        ("profile as PDF", get_job_group_pdf_results(run.ref.id), PDF, paths.profile_pdf_path),
         (
             "profile as JSON",
-            get_profiling_information_for_job_group_consistent(job_group_id),
+            get_profiling_information_for_job_group_consistent(run.ref.id),
             JSON_OBJECT,
             paths.profile_json_path,
         ),
@@ -75,36 +72,43 @@ def save_results(
         if target is None:
             continue
         try:
-            with _explained(job_group_id, what, target):
-                save(functools.partial(hook.client.download, operation, content=content), target)
+            with _explained(run, what, target):
+                save(functools.partial(run.hook.client.download, operation, content=content), target)
         except TrifactaResultsNotSaved as error:
             if not says_not_profiled(error.__cause__):
                 raise
             missing = (
-                f"Job group {job_group_id} ran without profiling, so there is no {what} for {target}. "
+                f"{run.title} ran without profiling, so there is no {what} for {target}. "
                 'Set overrides={"profiler": True} in the task, or switch profiling on in the output of the recipe'
             )
             if profile_required:
                 raise TrifactaProfileMissing(missing) from None
-            log.warning("%s", missing)
+            run.log.warning("%s", missing)
         else:
-            log.info("The %s of job group %s is in %s", what, job_group_id, target)
+            run.log.info("The %s of %s is in %s", what, run, target)
     if paths.outputs_json_path is not None:
-        with _explained(job_group_id, "list of outputs", paths.outputs_json_path):
-            outputs = hook.get_job_group_outputs(job_group_id)
-            text = json.dumps(outputs, indent=2)
-            save(lambda file: file.write_text(text, encoding="utf-8"), paths.outputs_json_path)
-        log.info("The list of outputs of job group %s is in %s", job_group_id, paths.outputs_json_path)
+        save_outputs(run, paths.outputs_json_path)
+
+
+def save_outputs(run: OwnRun, target: Path | ObjectStoragePath) -> None:
+    """Save the list of the files and tables that a run has written, as JSON.
+
+    :raises TrifactaResultsNotSaved: it could not be read or written; the run stays as it is.
+    """
+    with _explained(run, "list of outputs", target):
+        text = json.dumps(run.hook.run(run.kind.outputs(run.ref)), indent=2)
+        save(lambda file: file.write_text(text, encoding="utf-8"), target)
+    run.log.info("The list of outputs of %s is in %s", run, target)
 
 
 @contextlib.contextmanager
-def _explained(job_group_id: int | str, what: str, target: object) -> Iterator[None]:
+def _explained(run: OwnRun, what: str, target: object) -> Iterator[None]:
     try:
         yield
     # Storage libraries raise whatever they like.
     except Exception as error:
         kind = "" if isinstance(error, TrifactaApiError) else f"{type(error).__name__}: "
         raise TrifactaResultsNotSaved(
-            f"Job group {job_group_id} is Complete, but its {what} could not be saved to {target}: "
-            f"{kind}{error}. A retry of the task tries it again and starts no new job group"
+            f"{run.title} is Complete, but its {what} could not be saved to {target}: "
+            f"{kind}{error}. A retry of the task tries it again and starts no new {run.kind.noun}"
         ) from error

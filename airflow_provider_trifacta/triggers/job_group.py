@@ -45,3 +45,4 @@ class TrifactaJobGroupTrigger(RunTrigger):
             began=began,
             unknown=unknown,
         )
+        self.job_group_id = job_group_id

@@ -78,7 +78,7 @@ class RunEvent:
     def plain(self, kind: KindName) -> dict[str, Any]:
         """Return the event as Airflow stores it."""
         fields = {"outcome": self.outcome, "status": self.status, "message": self.message}
-        return {f"{kind}_id": self.ref.id, **fields, **({"error": dict(self.error)} if self.error else {})}
+        return {f"{kind}_id": self.run_id, **fields, **({"error": dict(self.error)} if self.error else {})}
 
     def cause(self) -> TrifactaApiError | None:
         """Return the error that ended the wait as it was raised in the triggerer; None when that is not known."""
@@ -86,15 +86,15 @@ class RunEvent:
         error_class = getattr(exceptions, str(error.get("type")), None)
         if not (isinstance(error_class, type) and issubclass(error_class, TrifactaApiError)):
             return None
-        parts = {name: error.get(name) for name in _PARTS}
+        parts: dict[str, Any] = {name: error.get(name) for name in _PARTS}
         return error_class(**{**parts, "method": str(parts["method"]), "path": str(parts["path"])})
 
 
 class RunTrigger(BaseTrigger):
     """Waits until a run ends, and never starts one.
 
-    The arguments of a trigger are plain values, and none is a secret: Airflow keeps them in its database. Each has a
-    default there, so that what an older version stored still loads; what a newer one adds is ignored with a warning.
+    The arguments of a trigger are plain values, and none is a secret: Airflow keeps them in its database. Each has
+    a default, so that what an older version stored still loads; what a newer one adds is ignored with a warning.
 
     :param kind: what is waited for.
     :param run: the run.

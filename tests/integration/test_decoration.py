@@ -12,7 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from support import Answer, FakeTaskInstance, ScriptedServer, run_deferred
 
-from airflow_provider_trifacta.api import waiting
+from airflow_provider_trifacta.api.runs import waiting
 from airflow_provider_trifacta.exceptions import TrifactaAwaitedJobGroupFailed, TrifactaJobGroupFailed
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
@@ -259,7 +259,7 @@ def test_a_wait_goes_on_whatever_the_progress_is(
     if kind is _sensor and not deferrable:
         pytest.skip("a poke tells no progress")
     monkeypatch.setattr(waiting, "_PROGRESS_SECONDS", 0.0)
-    monkeypatch.setattr(waiting, "_PROGRESS_LOOKS", 0)
+    monkeypatch.setattr(waiting, "_PROGRESS_POLLS", 0)
     words = ["InProgress", "InProgress"] if kind is _sensor else ["InProgress"]
     running = server(STATUS=lambda: words.pop(0) if words else "Complete", JOBS=jobs)
     assert kind(deferrable) in (5, None)

@@ -261,6 +261,24 @@ def _canceled(world: World) -> Any:
         thread.join()
 
 
+@case("The task is killed while it starts")
+def _killed(world: World) -> Any:
+    world.emulator.order("runJobGroup", "delay", seconds=0.3, after=True)
+    operator = TrifactaRunJobGroupOperator(task_id="task", wrangled_dataset_id=9)
+
+    def kill() -> None:
+        while not world.emulator.job_groups:
+            pass
+        operator.on_kill()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        return operator.execute({"ti": FakeTaskInstance()})
+    finally:
+        thread.join()
+
+
 @case("The job group takes longer than execution_timeout")
 def _deadline(world: World) -> Any:
     began = datetime.now(UTC) - timedelta(hours=2)

@@ -19,6 +19,7 @@ from airflow_provider_trifacta.exceptions import (
     TrifactaJobGroupFailed,
     TrifactaJobGroupStatusUnknown,
     TrifactaJobGroupTimeout,
+    TrifactaTaskKilled,
     TrifactaWaitFailed,
 )
 from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
@@ -410,7 +411,10 @@ def test_on_kill_during_the_submit_cancels_when_the_answer_comes(
     connect(emulator)
     emulator.order("runJobGroup", "delay", seconds=0.6, after=True)
     operator = _operator(wrangled_dataset_id=9)
-    with _signal_after(0.3, lambda *_: operator.on_kill()), pytest.raises(TrifactaJobGroupCanceled):
+    with (
+        _signal_after(0.3, lambda *_: operator.on_kill()),
+        pytest.raises(TrifactaTaskKilled, match="was canceled"),
+    ):
         operator.execute(context)
     assert len(emulator.calls("cancelJobGroup")) == 1
 

@@ -18,6 +18,8 @@ from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from fsspec.spec import AbstractBufferedFile
 from support import Answer, FakeClock, ScriptedServer, run_deferred
 
+from airflow_provider_trifacta.api.runs.job_group import JOB_GROUPS
+from airflow_provider_trifacta.api.runs.kind import RunRef
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.exceptions import (
     TrifactaApiError,
@@ -27,6 +29,7 @@ from airflow_provider_trifacta.exceptions import (
 )
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
+from airflow_provider_trifacta.tasks.outcome import OwnRun
 from airflow_provider_trifacta.tasks.results import ResultPaths, save_results
 
 try:
@@ -180,7 +183,8 @@ def results(
         server = scripted(answer)
         connect(server.url, retry_budget=retry_budget)
         hook = TrifactaHook(clock=clock)
-        save_results(hook, 90210, ResultPaths.check(**paths), profile_required=False, log=hook.log)
+        run = OwnRun(hook, JOB_GROUPS, RunRef(90210), hook.log)
+        save_results(run, ResultPaths.check(**paths), profile_required=False)
         return server
 
     return bring

@@ -20,7 +20,7 @@ from support import Answer, ScriptedServer, drain
 from airflow_provider_trifacta.airflow_support import task_state
 from airflow_provider_trifacta.airflow_support.task_state import is_still_deferred
 from airflow_provider_trifacta.emulator import Emulator
-from airflow_provider_trifacta.triggers import job_group
+from airflow_provider_trifacta.triggers import run as run_trigger
 from airflow_provider_trifacta.triggers.job_group import TrifactaJobGroupTrigger
 
 Connect = Callable[..., None]
@@ -98,7 +98,7 @@ def test_a_restarted_trigger_only_reads(emulator: Emulator, running: int) -> Non
 def test_a_person_who_ends_the_task_cancels(
     emulator: Emulator, running: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_group, "is_still_deferred", _deferred(False))
+    monkeypatch.setattr(run_trigger, "is_still_deferred", _deferred(False))
     asyncio.run(TrifactaJobGroupTrigger(running, cancel_on_kill=True).on_kill())
     assert len(emulator.calls("cancelJobGroup")) == 1
     assert emulator.job_groups[0]["status"] == "Canceled"
@@ -108,7 +108,7 @@ def test_a_person_who_ends_the_task_cancels(
 def test_a_trigger_that_moves_or_must_not_does_not_cancel(
     emulator: Emulator, running: int, monkeypatch: pytest.MonkeyPatch, still_deferred: bool, cancel_on_kill: bool
 ) -> None:
-    monkeypatch.setattr(job_group, "is_still_deferred", _deferred(still_deferred))
+    monkeypatch.setattr(run_trigger, "is_still_deferred", _deferred(still_deferred))
     asyncio.run(TrifactaJobGroupTrigger(running, cancel_on_kill=cancel_on_kill).on_kill())
     assert emulator.calls("cancelJobGroup") == []
 
@@ -117,7 +117,7 @@ def test_on_kill_after_the_event_does_nothing(
     emulator: Emulator, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(emulator)
-    monkeypatch.setattr(job_group, "is_still_deferred", _deferred(False))
+    monkeypatch.setattr(run_trigger, "is_still_deferred", _deferred(False))
     row = emulator.app.runs.start_job_group(
         emulator.state.get("wrangledDatasets", 7), 17, overrides={}, run_parameters={}
     )
@@ -137,8 +137,8 @@ def test_on_kill_after_the_event_does_nothing(
 def test_a_cancel_that_fails_never_raises(
     emulator: Emulator, running: int, monkeypatch: pytest.MonkeyPatch, fault: int
 ) -> None:
-    monkeypatch.setattr(job_group, "is_still_deferred", _deferred(False))
-    monkeypatch.setattr(job_group, "_KILL_TIMEOUT", 0.5)
+    monkeypatch.setattr(run_trigger, "is_still_deferred", _deferred(False))
+    monkeypatch.setattr(run_trigger, "_KILL_TIMEOUT", 0.5)
     emulator.order("cancelJobGroup", "status", status=fault, call=None)
     asyncio.run(TrifactaJobGroupTrigger(running, cancel_on_kill=True).on_kill())
 
@@ -164,7 +164,7 @@ def test_the_state_of_the_task_is_read(
     monkeypatch.setattr(runner.RuntimeTaskInstance, "get_task_states", staticmethod(lambda **_: {"run": states}))
     monkeypatch.setattr(task_state.XCom, "get_value", lambda **_: pushed)
     ti = SimpleNamespace(dag_id="dag", task_id="task", run_id="run", map_index=map_index)
-    assert asyncio.run(is_still_deferred(SimpleNamespace(task_instance=ti), 5)) is expected  # type: ignore[arg-type]
+    assert asyncio.run(is_still_deferred(SimpleNamespace(task_instance=ti), "job_group_id", 5)) is expected
 
 
 def test_a_wait_survives_the_rotation_of_its_token(emulator: Emulator, running: int, connect: Connect) -> None:
@@ -437,7 +437,7 @@ def test_a_kill_ends_when_the_triggerer_stops_and_says_what_runs_on(killed: Kill
 
 @pytest.mark.parametrize("held_up", ["state", "cancel"])
 def test_a_kill_is_bounded_as_a_whole(killed: Killed, monkeypatch: pytest.MonkeyPatch, held_up: str) -> None:
-    monkeypatch.setattr(job_group, "_KILL_TIMEOUT", 0.3)
+    monkeypatch.setattr(run_trigger, "_KILL_TIMEOUT", 0.3)
     if held_up == "cancel":
         killed.state.open()
 

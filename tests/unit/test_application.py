@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_trifacta.api.application import Application, check_application_url
-from airflow_provider_trifacta.api.runs.descriptions import describe_job_group
 from airflow_provider_trifacta.api.errors import (
     TrifactaBadRequest,
     TrifactaConfigurationError,
 )
+from airflow_provider_trifacta.api.runs.descriptions import describe_job_group
 from airflow_provider_trifacta.api.timestamps import spoken
 
 

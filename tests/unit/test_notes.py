@@ -19,10 +19,10 @@ def test_what_is_written_is_read() -> None:
     notes = notes_of({"task_state_store": Store()})
     assert isinstance(notes, TaskStateNotes)
     assert notes.read() is None
-    for note in (NOTE, replace(NOTE, job_group_id=7)):
+    for note in (NOTE, replace(NOTE, run_id=7)):
         notes.write(note)
         assert notes.read() == note
-    assert note.job_groups == (5, 7)
+    assert note.runs == (5, 7)
 
 
 def test_the_form_in_the_store_stays() -> None:

@@ -22,7 +22,7 @@ from airflow_provider_trifacta.api.runs.job_group_launch import JobGroupLaunch
 )
 def test_the_url_of_a_recipe_is_understood(url: str) -> None:
     assert check_id("wrangled_dataset_id", url) == "4711"
-    assert JobGroupLaunch(url).what == JobGroupLaunch(4711).what == "recipe 4711"
+    assert JobGroupLaunch(url).subject == JobGroupLaunch(4711).subject == "recipe 4711"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from support import FakeClock
 from airflow_provider_trifacta.api.errors import TrifactaServerError
 from airflow_provider_trifacta.api.procedures import Pause
 from airflow_provider_trifacta.api.runs.job_group import JOB_GROUPS
-from airflow_provider_trifacta.api.runs.kind import FailedJob
+from airflow_provider_trifacta.api.runs.kind import FailedJob, RunRef
 from airflow_provider_trifacta.api.runs.reports import describe_outputs, explain_failure, progress_of
 from airflow_provider_trifacta.api.runs.waiting import Ending, wait_for_run
 
@@ -35,7 +35,7 @@ def _answers(flow: Any, clock: FakeClock, answer: Callable[[str], Any]) -> Any:
 def _wait(clock: FakeClock, status: Callable[[], str], jobs: Any = (), **options: Any) -> Ending:
     flow = wait_for_run(
         JOB_GROUPS,
-        7,
+        RunRef(7),
         **{
             "poll_interval": 30.0,
             "unknown_status_timeout": 600.0,
@@ -138,7 +138,7 @@ def test_progress_that_cannot_be_read_does_no_harm(clock: FakeClock) -> None:
     words = iter(["InProgress", "Complete"])
     flow = wait_for_run(
         JOB_GROUPS,
-        7,
+        RunRef(7),
         poll_interval=1,
         unknown_status_timeout=1,
         clock=clock,

@@ -40,8 +40,8 @@ class FlowLaunch:
     kind = FLOW_RUNS
     refusal_hints = RefusalHints(
         missing=(
-            "Check flow_id and wrangled_dataset_ids: they are the numbers after /flows/ and recipe= in the URL of the "
-            "flow, in the workspace of the token."
+            "Check flow_id and wrangled_dataset_ids: they are the numbers after /flows/ and recipe= in the URL of "
+            "the flow, in the workspace of the token."
         ),
         invalid="Check the arguments of the task, and that the flow has an output.",
     )

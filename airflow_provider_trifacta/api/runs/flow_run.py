@@ -36,13 +36,16 @@ from airflow_provider_trifacta.api.runs.kind import (
 )
 from airflow_provider_trifacta.api.runs.reports import explain_failure
 from airflow_provider_trifacta.api.statuses import RunStatus, is_bad_end, is_canceled, is_final, is_success
-from airflow_provider_trifacta.api.text import line
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
 #: Job groups whose failed jobs are looked up.
 _MOST_DIAGNOSED = 20
 #: Characters of the name of a recipe.
 _LONGEST_NAME = 200
+_NOTHING_STARTED = (
+    "It started no job group: nothing in the flow has an output that could be run. Starting it again will not "
+    "help: add an output to a recipe of the flow, or check wrangled_dataset_ids."
+)
 #: Pages of a hundred job groups, after which a list is taken for one that never ends.
 _MOST_PAGES = 50
 
@@ -50,9 +53,9 @@ _MOST_PAGES = 50
 class _FlowRuns:
     """What :class:`RunKind` asks, answered for flow runs: the runs of several recipes of a flow.
 
-    The list of job groups may be incomplete when a flow run begins, and what the server makes of them in the status
-    of the flow run is not documented (api/README.md, section 9). So it is ``Complete`` only when its own status is,
-    and that of every job group that the list or the answer to its start names.
+    The list of job groups may be incomplete when a flow run begins, and how they combine into the status of the
+    flow run is not documented (api/README.md, section 9). So it is ``Complete`` only when its own status is, and
+    that of every job group that the list or the answer to its start names.
     """
 
     name: KindName = "flow_run"
@@ -91,11 +94,7 @@ class _FlowRuns:
         statuses = yield from self._statuses(run, None)
         if not statuses:
             return Diagnosis(
-                remarks=(
-                    "It started no job group: nothing in the flow has an output that could be run. "
-                    "Starting it again will not help; add an output to a recipe of the flow, or check "
-                    "wrangled_dataset_ids.",
-                ),
+                remarks=(_NOTHING_STARTED,),
                 permanent=True,
             )
         names = yield from self._recipes(run)
@@ -137,7 +136,8 @@ class _FlowRuns:
         if not failures:
             return None
         which = ", ".join(map(str, failures))
-        return f"job group{'s' if len(failures) > 1 else ''} {which} could not be canceled ({[*failures.values()][0]})"
+        why = next(iter(failures.values()))
+        return f"job group{'s' if len(failures) > 1 else ''} {which} could not be canceled ({why})"
 
     def divided(self, run: RunRef, most: int) -> list[RunRef]:
         """Return the flow run with parts of its job groups each."""
@@ -160,7 +160,11 @@ class _FlowRuns:
         """Read ``getFlowRunJobGroups``."""
         rows = yield from self._rows(run, budget)
         ids = [str(row.id) for row in rows]
-        return Summary(f"It consists of job group{'s' if len(ids) > 1 else ''} {', '.join(ids)}.") if ids else Summary()
+        return (
+            Summary(f"It consists of job group{'s' if len(ids) > 1 else ''} {', '.join(ids)}.")
+            if ids
+            else Summary()
+        )
 
     def outputs(self, run: RunRef) -> Procedure[JobGroupOutputs]:
         """Read ``getJobGroupOutputs`` of every job group."""
@@ -185,11 +189,11 @@ class _FlowRuns:
 
     def _read(
         self, run: RunRef, budget: float | None, **selection: Any
-    ) -> Procedure[list[tuple[JobGroupRow, JsonObject]]]:
+    ) -> Procedure[list[tuple[JobGroupRow, Any]]]:
         # As the server writes them: what makes up a row is read by read_row, in every spelling.
         listing = replace(get_flow_run_job_groups(run.id, **selection), row=Any, max_pages=_MOST_PAGES)
         reader = PageReader(listing)
-        found: list[tuple[JobGroupRow, JsonObject]] = []
+        found: list[tuple[JobGroupRow, Any]] = []
         while (operation := reader.next_page()) is not None:
             for item in reader.take((yield within(operation, budget))):
                 row = read_row(item)
@@ -199,12 +203,15 @@ class _FlowRuns:
 
     def _statuses(self, run: RunRef, budget: float | None) -> Procedure[dict[int, str]]:
         """Read the status of every job group: of those in the list, and of those that the start named."""
-        statuses: dict[int, str | None] = dict.fromkeys(run.parts)
-        statuses.update({row.id: row.status for row in (yield from self._rows(run, budget))})
-        return {
-            job_group_id: status if status is not None else (yield within(get_job_group_status(job_group_id), budget))
-            for job_group_id, status in statuses.items()
-        }
+        known: dict[int, str | None] = dict.fromkeys(run.parts)
+        known.update({row.id: row.status for row in (yield from self._rows(run, budget))})
+        statuses: dict[int, str] = {}
+        for job_group_id, status in known.items():
+            found = status
+            if found is None:
+                found = yield within(get_job_group_status(job_group_id), budget)
+            statuses[job_group_id] = found
+        return statuses
 
     def _recipes(self, run: RunRef) -> Procedure[dict[int, str]]:
         """Read the names of the recipes of the job groups, for a user; those that the list gives."""

@@ -47,7 +47,9 @@ class _JobGroups:
         """Read ``getJobsForJobGroup``."""
         return Diagnosis(tuple((yield from explain_failure(run.id))))
 
-    def cancel(self, run: RunRef, *, budget: float | None = None, known_only: bool = False) -> Procedure[str | None]:
+    def cancel(
+        self, run: RunRef, *, budget: float | None = None, known_only: bool = False
+    ) -> Procedure[str | None]:
         """Call ``cancelJobGroup``."""
         yield within(cancel_job_group(run.id), budget)
         return None

@@ -57,8 +57,8 @@ class JobGroupLaunch:
     kind = JOB_GROUPS
     refusal_hints = RefusalHints(
         missing=(
-            "Check wrangled_dataset_id: it is the number after recipe= in the URL of the flow, in the workspace of "
-            "the token."
+            "Check wrangled_dataset_id: it is the number after recipe= in the URL of the flow, in the workspace "
+            "of the token."
         ),
         invalid="Check the arguments of the task, and that the recipe has an output.",
     )

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 from airflow_provider_trifacta.api.answers import JobGroupOutputs
 from airflow_provider_trifacta.api.application import Application
-from airflow_provider_trifacta.api.messages import Id, JsonObject, Operation
+from airflow_provider_trifacta.api.messages import Id, Operation
 from airflow_provider_trifacta.api.procedures import Procedure
 
 KindName = Literal["job_group", "flow_run", "plan_snapshot_run"]
@@ -137,7 +137,9 @@ class RunKind(Protocol):
         """Find out why a run did not succeed."""
         ...
 
-    def cancel(self, run: RunRef, *, budget: float | None = None, known_only: bool = False) -> Procedure[str | None]:
+    def cancel(
+        self, run: RunRef, *, budget: float | None = None, known_only: bool = False
+    ) -> Procedure[str | None]:
         """Cancel a run. Canceling one that has ended does nothing.
 
         :param budget: seconds to repeat a call for at most; None takes the client's retry budget.

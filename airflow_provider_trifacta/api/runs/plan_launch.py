@@ -35,7 +35,7 @@ class PlanLaunch:
 
     kind = PLAN_RUNS
     refusal_hints = RefusalHints(
-        missing="Check plan_id: it is the number after /plans/ in the URL of the plan, in the workspace of the token.",
+        missing="Check plan_id: it is the number after /plans/ in its URL, in the workspace of the token.",
         invalid="Check the arguments of the task, and the plan.",
     )
 
@@ -64,7 +64,7 @@ class PlanLaunch:
     def started(self, answer: StartedPlanRun) -> RunRef | None:
         """Return the plan run, None when the answer names none.
 
-        :raises TrifactaRunRefused: the plan is not valid. That comes with a success code (api/README.md, section 5).
+        :raises TrifactaRunRefused: the plan is not valid; this has a success code (api/README.md, section 5).
         """
         run_id = answer.get("planSnapshotRunId")
         run = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaGone,
     TrifactaNotFound,
 )
-from airflow_provider_trifacta.api.ids import id_of
+from airflow_provider_trifacta.api.messages import Id
 from airflow_provider_trifacta.api.operations import (
     cancel_plan_snapshot_run,
     get_plan_snapshot_run,
@@ -54,8 +55,8 @@ class _PlanRuns:
     def status(self, run: RunRef, *, budget: float | None = None) -> Procedure[str]:
         """Read ``getPlanSnapshotRun``.
 
-        Whoever did not start a plan run may be refused it (api/README.md, section 5); then the plan tells its latest
-        run, which counts only when it is this one.
+        Users who did not start a plan run may be refused it (api/README.md, section 5). Then the latest run of the
+        plan is read, which counts only when it is this one.
 
         :raises TrifactaAnswerNotUnderstood: the answer is about another run.
         """
@@ -87,16 +88,12 @@ class _PlanRuns:
         """
         plan_run: Any = {}
         plan: Any = {}
-        try:
+        with contextlib.suppress(TrifactaApiError):
             plan_run = yield get_plan_snapshot_run(run.id)
-        except TrifactaApiError:
-            pass
-        plan_id = run.subject_id or id_of((plan_run.get("plan") or {}).get("id"))
+        plan_id = run.subject_id or _plan_id(plan_run)
         if plan_id is not None:
-            try:
+            with contextlib.suppress(TrifactaApiError):
                 plan = yield read_full(plan_id)
-            except TrifactaApiError:
-                pass
         remarks = [f"Node {node} {status}." for node, status in _failed_nodes(plan_run)]
         jobs, more = yield from _failed_in_library(plan_run, plan)
         return Diagnosis(tuple(jobs), tuple(dict.fromkeys([*remarks, *more])))
@@ -118,7 +115,7 @@ class _PlanRuns:
         """Read ``readFull``; without a known plan, ``getPlanSnapshotRun``."""
         if run.subject_id is None:
             plan_run: PlanSnapshotRun = yield get_plan_snapshot_run(run.id).within(budget)
-            plan_id = (plan_run.get("plan") or {}).get("id")
+            plan_id = _plan_id(plan_run)
             return RunDescription(named("plan", plan_id, None) if plan_id is not None else None, plan_id=plan_id)
         plan: Plan = yield read_full(run.subject_id).within(budget)
         return RunDescription(named("plan", run.subject_id, plan.get("name")), plan_id=run.subject_id)
@@ -138,11 +135,16 @@ class _PlanRuns:
         return application.plans_url() if run.subject_id is None else application.plan_url(run.subject_id)
 
 
+def _plan_id(plan_run: Mapping[str, Any]) -> Id | None:
+    plan = plan_run.get("plan")
+    return plan.get("id") if isinstance(plan, Mapping) else None
+
+
 def _status_of(answer: PlanSnapshotRun, run: RunRef) -> str:
     """Return the status value of a plan run, after making sure that it is of this one."""
-    plan_id = (answer.get("plan") or {}).get("id")
+    plan_id = _plan_id(answer)
     foreign = str(answer["id"]) != str(run.id)
-    if foreign or None not in (plan_id, run.subject_id) and str(plan_id) != str(run.subject_id):
+    if foreign or (None not in (plan_id, run.subject_id) and str(plan_id) != str(run.subject_id)):
         raise TrifactaAnswerNotUnderstood(
             method="GET",
             path=f"/v4/planSnapshotRuns/{run.id}",

@@ -8,6 +8,7 @@ from typing import Literal
 
 from airflow_provider_trifacta.api.clock import Clock
 from airflow_provider_trifacta.api.decoration import decoration
+from airflow_provider_trifacta.api.errors import TrifactaUnauthorized
 from airflow_provider_trifacta.api.logs import Log
 from airflow_provider_trifacta.api.procedures import Pause, Procedure
 from airflow_provider_trifacta.api.runs.kind import RunKind, RunRef
@@ -21,8 +22,11 @@ DEFAULT_UNKNOWN_STATUS_TIMEOUT = 600.0
 #: Seconds to the first poll. Short recipes end within a few; longer ones are polled less and less often.
 _FIRST_INTERVAL = 1.0
 _GROWTH = 1.5
-#: Progress is logged after 60 s, but no more often than every third poll. The interval doubles up to 15 minutes, so a
-#: job of several hours logs a few lines per hour.
+#: Seconds between polls while the token is refused.
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 30.0
+#: Progress is logged after 60 s, but no more often than every third poll. The interval doubles up to 15 minutes,
+#: so a job of several hours logs a few lines per hour.
 _PROGRESS_SECONDS = 60.0
 _PROGRESS_POLLS = 3
 _PROGRESS_LONGEST = 900.0
@@ -155,3 +159,20 @@ def wait_for_run(
         if ending is not None:
             return ending
         yield from progress.report(status, now)
+
+
+def status_patiently(kind: RunKind, run: RunRef, *, patience: float, clock: Clock) -> Procedure[str]:
+    """Read a status, also through a time in which the token is refused: it may be about to be replaced.
+
+    :param patience: seconds to go on for.
+    """
+    until = clock.monotonic() + patience
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            return (yield from kind.status(run))
+        except TrifactaUnauthorized:
+            if clock.monotonic() + pause > until:
+                raise
+        yield Pause(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)

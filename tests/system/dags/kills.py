@@ -67,7 +67,7 @@ class MortalOperator(TrifactaRunJobGroupOperator):
 
             def written(kept, note, write=write):
                 write(kept, note)
-                if note.job_group_id is not None:
+                if note.run_id is not None:
                     self._die_at("after_note")
 
             notes.write = written

@@ -1,0 +1,432 @@
+"""The life of a run in a task: started or found, announced, waited for, canceled, concluded."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
+from airflow_provider_trifacta.api.arguments import check_seconds
+from airflow_provider_trifacta.api.errors import TrifactaConfigurationError, TrifactaError, TrifactaTaskKilled
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
+
+    from airflow_provider_trifacta.api.client import TrifactaClient
+    from airflow_provider_trifacta.api.messages import Id
+    from airflow_provider_trifacta.api.runs.kind import Launch, RunKind, RunRef
+    from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+    from airflow_provider_trifacta.tasks.attempts import CurrentRun, RunAttempts
+    from airflow_provider_trifacta.tasks.outcome import OwnRun
+    from airflow_provider_trifacta.triggers.run import RunTrigger
+
+    ResultPath = str | os.PathLike[str] | ObjectStoragePath | None
+
+# Everything that reads connections and sends requests is imported when a task runs: DAG files are parsed far
+# more often.
+
+#: Seconds in which ``on_kill`` must be done. Airflow 3 kills the process five seconds after asking.
+_KILL_SECONDS = 3.0
+#: How many parts of a run are canceled side by side.
+_CANCELED_AT_ONCE = 8
+_CANCELED = "was canceled"
+_KILLED = "The task was killed while it was starting"
+#: Grace period after the trigger's deadline. If no triggerer is running, Airflow's own deferral timeout then ends
+#: the task.
+_BACKSTOP = timedelta(minutes=10)
+
+
+class RunOperator(SuggestsArgumentNames, BaseOperator):
+    """Starts a run exactly once, and waits until it ends.
+
+    A subclass specifies what is started (``_launch``, ``_kind``, ``_trigger``), and is resumed by its
+    ``execute_complete``, which takes the run that it was deferred for.
+
+    :param wait_for_completion: whether to wait until the run ends.
+    :param deferrable: whether to wait in the triggerer, without holding a worker.
+    :param poll_interval: seconds between two polls of a long run; the first ones come sooner.
+    :param unknown_status_timeout: seconds for which an unknown status value is waited through.
+    :param retry_budget: seconds for which a call is repeated; None takes the connection's.
+    :param cancel_on_kill: whether the run is canceled when the task is killed, cleared or marked while it waits.
+    :param durable: whether a retry goes on with the run of the previous try. Without, it starts a new one.
+    :param results: where results are saved to, by argument; only after the run has ended.
+    :param trifacta_conn_id: the Airflow connection (templated).
+    """
+
+    ui_color = "#e4f1e7"
+
+    def __init__(
+        self,
+        *,
+        wait_for_completion: bool,
+        deferrable: bool,
+        poll_interval: float,
+        unknown_status_timeout: float,
+        retry_budget: float | None,
+        cancel_on_kill: bool,
+        durable: bool,
+        results: Mapping[str, ResultPath],
+        trifacta_conn_id: str,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.poll_interval = check_seconds("poll_interval", poll_interval)
+        self.unknown_status_timeout = check_seconds("unknown_status_timeout", unknown_status_timeout)
+        self.retry_budget = (
+            None if retry_budget is None else check_seconds("retry_budget", retry_budget, zero=True)
+        )
+        self.cancel_on_kill = cancel_on_kill
+        self.durable = durable
+        if not wait_for_completion:
+            for name, path in results.items():
+                if path is not None:
+                    raise TrifactaConfigurationError(
+                        f"{name}: there is nothing to save before the run has ended: use it with "
+                        "wait_for_completion=True"
+                    )
+        self.trifacta_conn_id = trifacta_conn_id
+        self._own: RunRef | None = None
+        self._client: TrifactaClient | None = None
+        self._killed = False
+        self._starting = False
+        self._canceled: Id | None = None
+
+    # ------------------------------------------------------------------------------------ what the kinds differ in
+
+    def _kind(self) -> RunKind:
+        raise NotImplementedError
+
+    def _launch(self) -> Launch:
+        """Return what to start.
+
+        :raises TrifactaConfigurationError: names the argument that cannot be used.
+        """
+        raise NotImplementedError
+
+    def _trigger(self, run: RunRef, **arguments: Any) -> RunTrigger:
+        """Return the trigger that waits for a run."""
+        raise NotImplementedError
+
+    def _resumed_with(self, run: RunRef) -> dict[str, Any]:
+        """Return the arguments of ``execute_complete`` that name the run."""
+        return {f"{self._kind().name}_id": run.id}
+
+    def _check_results(self) -> None:
+        """Find out whether results can be saved where they should.
+
+        :raises TrifactaConfigurationError: names the argument that cannot be used.
+        """
+
+    def _save_results(self, run: OwnRun) -> None:
+        """Save the results of a run that is ``Complete``."""
+
+    def _ref(self, run_id: Any) -> RunRef:
+        """Return the run of an id that Airflow has kept."""
+        from airflow_provider_trifacta.api.runs.kind import RunRef
+
+        return RunRef(run_id)
+
+    # ------------------------------------------------------------------------------------------------- life cycle
+
+    def execute(self, context: Context) -> Any:
+        """Start the run, or go on with the one that an earlier try started, and wait as specified."""
+        from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
+        from airflow_provider_trifacta.api.statuses import is_canceled
+
+        log_without_stack(TrifactaError)
+        # The request is made before the connection is read: an argument that cannot be used comes first.
+        launch = self._launch()
+        self._check_results()
+        self._starting = True
+        hook = self._hook()
+        self._client = hook.client
+        attempts = self._attempts(hook, launch, context)
+        while True:
+            current = self._begin(attempts, hook.client)
+            run = self._run(hook, current.run)
+            self._announce(run, context, continued=current.continued)
+            hook.warn_before_token_expires()
+            self._end_if_killed(hook.client, current.run)
+            if not self.wait_for_completion:
+                return current.run.id
+            if self.deferrable:
+                self._defer(run, context, continued=current.continued)
+            status = self._wait(run)
+            if current.continued and is_canceled(status) and not self._killed:
+                self._log_canceled_earlier(run)
+                continue
+            run.conclude(status)
+            self._save_results(run)
+            return current.run.id
+
+    def _complete(self, context: Context, event: Any, own: RunRef | None, *, continued: bool) -> Any:
+        """Go on after the trigger: succeed, or fail with the reason.
+
+        :param own: the run that the task was deferred for; without it, the XCom tells.
+        :param continued: whether an earlier try had started it.
+        """
+        from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
+        from airflow_provider_trifacta.api.statuses import is_canceled
+        from airflow_provider_trifacta.triggers.run import RunEvent
+
+        log_without_stack(TrifactaError)
+        hook = self._hook()
+        own = self._pushed(context) if own is None else own
+        ended = RunEvent.read(event, self._kind().name, None if own is None else own.id)
+        run = self._run(hook, self._ref(ended.run_id) if own is None else own)
+        if own is not None and str(ended.run_id) != str(own.id):
+            # Of another trigger: SQLite gives the id of one that was deleted to the next.
+            self.log.warning(
+                "Received an event for %s %s, going on to wait for %s", run.kind.noun, ended.run_id, run
+            )
+            self._defer(run, context, continued=continued)
+        if ended.outcome == "final" and ended.status is not None:
+            if continued and is_canceled(ended.status):
+                self._log_canceled_earlier(run)
+                return self.execute(context)
+            run.conclude(ended.status)
+            self._save_results(run)
+            return run.ref.id
+        if ended.outcome == "unknown":
+            raise run.status_unknown(ended.status)
+        if ended.outcome == "deadline":
+            # The trigger has canceled it, or says why it could not.
+            canceled = self._cancel(run) if ended.message else "it was canceled"
+            raise run.deadline_passed(ended.status, self.execution_timeout, canceled)
+        raise run.wait_failed(ended.message or "the trigger gave no reason") from ended.cause()
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral. Cancels the run if Airflow ended the deferral itself, at the backstop."""
+        # Airflow 2.11 has no error class of its own for this, but the same word in the reason.
+        failure = (next_kwargs or {}).get("error") if next_method == "__fail__" else None
+        if failure is not None and "timeout" in str(failure).lower():
+            own = self._pushed(context)
+            if own is not None:
+                run = self._run(self._hook(), own)
+                self.log.error(
+                    "The execution_timeout passed while no triggerer watched %s; %s", run, self._cancel(run)
+                )
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def on_kill(self) -> None:
+        """Cancel the run, within three seconds and without asking Airflow for anything.
+
+        This may run in a signal handler, in the middle of a call of the main thread: hence clients and threads of
+        its own.
+        """
+        # During a start there may be nothing to cancel yet; it is when the answer comes. A plain attribute: the
+        # thread that is interrupted may hold any lock.
+        self._killed = True
+        if self.cancel_on_kill and self._own is not None and self._client is not None:
+            self._cancel_for_kill(self._client, self._own)
+
+    # ----------------------------------------------------------------------------------------------------- steps
+
+    def _hook(self) -> TrifactaHook:
+        from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+
+        return TrifactaHook(
+            self.trifacta_conn_id, retry_budget=self.retry_budget, interrupt=self._go_on_unless_killed
+        )
+
+    def _run(self, hook: TrifactaHook, ref: RunRef) -> OwnRun:
+        from airflow_provider_trifacta.tasks.outcome import OwnRun
+
+        return OwnRun(hook, self._kind(), ref, self.log)
+
+    def _begin(self, attempts: RunAttempts, client: TrifactaClient) -> CurrentRun:
+        """Start a run, or find an earlier try's, unless the task is killed meanwhile.
+
+        :raises TrifactaTaskKilled: it was. What was started is canceled, as ``cancel_on_kill`` specifies.
+        """
+        self._starting = True
+        current = attempts.begin()
+        self._starting = False
+        self._own = current.run
+        self._end_if_killed(client, current.run)
+        return current
+
+    def _end_if_killed(self, client: TrifactaClient, run: RunRef) -> None:
+        """Do not go on with what a kill has canceled, or did not know of yet."""
+        if self._killed and self.cancel_on_kill:
+            from airflow_provider_trifacta.api.text import sentence
+            from airflow_provider_trifacta.tasks.outcome import OwnRun
+
+            said = _CANCELED if self._canceled == run.id else self._cancel_for_kill(client, run)
+            raise TrifactaTaskKilled(f"{_KILLED}: {self._kind().noun} {run.id} {sentence(said)} {OwnRun.again}")
+
+    def _go_on_unless_killed(self) -> None:
+        """Interrupt a start once the task is killed. A wait goes on: it sees how the run ends."""
+        if self._killed and self._starting:
+            raise TrifactaTaskKilled(f"{_KILLED}: nothing more was started. A retry of the task starts it")
+
+    def _attempts(self, hook: TrifactaHook, launch: Launch, context: Context) -> RunAttempts:
+        from airflow_provider_trifacta.tasks.attempts import RunAttempts
+        from airflow_provider_trifacta.tasks.notes import NoNotes, notes_of
+        from airflow_provider_trifacta.tasks.series import series_of, single_try
+
+        now = hook.clock.time()
+        if self.durable:
+            series = series_of(context, retries=self.retries or 0, work=launch.subject, now=now)
+        else:
+            series = single_try(now)
+
+        def known(run: RunRef) -> None:
+            self._own = run
+
+        return RunAttempts(
+            hook,
+            launch,
+            series,
+            notes_of(context) if self.durable else NoNotes(),
+            siblings=lambda: self._runs_of_siblings(context),
+            on_known=known,
+            cancel_superseded=self.cancel_on_kill,
+            log=self.log,
+        )
+
+    def _runs_of_siblings(self, context: Context) -> set[str]:
+        """Return the runs of the other items of a mapped task: they often run the same."""
+        ti = context["ti"]
+        if not isinstance(ti.map_index, int) or ti.map_index < 0:
+            return set()
+        kind = self._kind()
+        try:
+            pushed = ti.xcom_pull(task_ids=self.task_id, key=f"{kind.name}_id")
+        except Exception as error:
+            self.log.warning("The %ss of the other mapped tasks could not be read: %s", kind.noun, error)
+            return set()
+        values = [pushed] if isinstance(pushed, (int, str)) else pushed or []
+        own = None if self._own is None else self._own.id
+        return {str(value) for value in values if value is not None} - {str(own)}
+
+    def _log_canceled_earlier(self, run: OwnRun) -> None:
+        # Killing a try cancels its run, which takes a while: that is no verdict on the try after it.
+        self.log.warning("%s of an earlier try was canceled: starting a new one", run.title)
+
+    def _announce(self, run: OwnRun, context: Context, *, continued: bool) -> None:
+        from airflow_provider_trifacta.api.decoration import decoration
+        from airflow_provider_trifacta.tasks.announce import announce
+
+        with decoration(f"{run.title} could not be stored as an XCom", self.log):
+            context["ti"].xcom_push(key=f"{run.kind.name}_id", value=run.ref.id)
+        announce(run, context, "Waiting for" if continued else "Started")
+
+    def _pushed(self, context: Context) -> RunRef | None:
+        """Return the run that the task has pushed, None when it has not."""
+        ti = context["ti"]
+        value = ti.xcom_pull(task_ids=self.task_id, key=f"{self._kind().name}_id", map_indexes=ti.map_index)
+        return None if value is None else self._ref(value)
+
+    def _wait(self, run: OwnRun) -> str:
+        """Wait here, and return the final status."""
+        from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+
+        from airflow_provider_trifacta.api.errors import TrifactaApiError
+        from airflow_provider_trifacta.api.runs.waiting import wait_for_run
+
+        procedure = wait_for_run(
+            run.kind,
+            run.ref,
+            poll_interval=self.poll_interval,
+            unknown_status_timeout=self.unknown_status_timeout,
+            clock=run.hook.clock,
+            random_number=random.random,
+            log=self.log,
+        )
+        try:
+            ending = run.hook.run(procedure)
+        except TrifactaApiError as error:
+            raise run.wait_failed(str(error)) from error
+        except AirflowTaskTimeout:
+            canceled = f"it {self._cancel_at_once(run.hook.client, run.ref)}"
+            raise run.deadline_passed(None, self.execution_timeout, canceled) from None
+        if ending.kind == "unknown":
+            raise run.status_unknown(ending.status)
+        return ending.status
+
+    def _defer(self, run: OwnRun, context: Context, *, continued: bool) -> NoReturn:
+        from airflow_provider_trifacta.tasks.announce import announce_deferral
+
+        started = context["ti"].start_date
+        deadline = self.execution_timeout and started and (started + self.execution_timeout).timestamp()
+        announce_deferral(
+            run,
+            poll_interval=self.poll_interval,
+            deadline=deadline or None,
+            afterwards=", then it is canceled",
+        )
+        self.defer(
+            trigger=self._trigger(
+                run.ref,
+                trifacta_conn_id=self.trifacta_conn_id,
+                poll_interval=self.poll_interval,
+                unknown_status_timeout=self.unknown_status_timeout,
+                deadline=deadline or None,
+                retry_budget=self.retry_budget,
+                cancel_on_kill=self.cancel_on_kill,
+                cancel_at_deadline=True,
+                began=run.hook.clock.time(),
+            ),
+            method_name="execute_complete",
+            kwargs={"continued": continued, **self._resumed_with(run.ref)},
+            # Only for when no triggerer is there to keep the deadline.
+            timeout=self.execution_timeout + _BACKSTOP if self.execution_timeout else None,
+        )
+
+    # -------------------------------------------------------------------------------------------------- canceling
+
+    def _cancel(self, run: OwnRun) -> str:
+        """Cancel a run and say how that went."""
+        from airflow_provider_trifacta.api.errors import TrifactaApiError
+
+        try:
+            left = run.hook.run(run.kind.cancel(run.ref))
+        except TrifactaApiError as error:
+            return f"it could not be canceled and may still be running ({error})"
+        return f"it was canceled, but {left}" if left else "it was canceled"
+
+    def _cancel_for_kill(self, client: TrifactaClient, run: RunRef) -> str:
+        said = self._cancel_at_once(client, run)
+        if said == _CANCELED:
+            self._canceled = run.id
+        self.log.info("Task killed: %s %s %s", self._kind().noun, run.id, said)
+        return said
+
+    def _cancel_at_once(self, client: TrifactaClient, run: RunRef) -> str:
+        """Cancel a run within three seconds, in the middle of whatever else happens; say how that went."""
+        kind = self._kind()
+        refs = kind.divided(run, _CANCELED_AT_ONCE)
+        left: list[str | None] = []
+        failures: list[Exception] = []
+
+        def cancel(ref: RunRef) -> None:
+            try:
+                with client.detached(budget=_KILL_SECONDS / 2, timeout=_KILL_SECONDS / 2) as detached:
+                    left.append(detached.run(kind.cancel(ref, known_only=True)))
+            except Exception as error:
+                failures.append(error)
+
+        threads = [
+            threading.Thread(target=cancel, args=(ref,), name="trifacta-cancel", daemon=True) for ref in refs
+        ]
+        for thread in threads:
+            thread.start()
+        until = time.monotonic() + _KILL_SECONDS - 0.2
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        if failures:
+            return f"could not be canceled and may still be running: {failures[0]}"
+        if len(left) < len(refs):
+            return "was asked to cancel, without an answer in time"
+        remarks = [remark for remark in left if remark]
+        return f"{_CANCELED}, but {'; '.join(remarks)}" if remarks else _CANCELED

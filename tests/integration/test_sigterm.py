@@ -1,0 +1,276 @@
+"""SIGTERM in the middle of a start: nothing more is submitted, and what was started is canceled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from simulated_airflow import Process, SimulatedTask
+from support import EmulatorClock
+
+from airflow_provider_trifacta.emulator import Emulator
+from airflow_provider_trifacta.emulator.clock import Clock
+from airflow_provider_trifacta.exceptions import (
+    TrifactaJobGroupCanceled,
+    TrifactaSubmitOutcomeUnknown,
+    TrifactaTaskKilled,
+)
+
+SUBMIT = "before POST /v4/jobGroups"
+
+
+@pytest.fixture(scope="module")
+def _server() -> Iterator[Emulator]:
+    with Emulator(enforce_quotas=False, clock=Clock(lambda: 1.8e9)) as running:
+        yield running
+
+
+@pytest.fixture
+def emulator(_server: Emulator, connect: Callable[..., None]) -> Emulator:
+    empty(_server)
+    connect(_server)
+    return _server
+
+
+def empty(server: Emulator) -> None:
+    server.clear_faults()
+    server.state.tables.get("jobGroups", {}).clear()
+    server.state.tables.get("jobs", {}).clear()
+    server.app.journal.clear()
+    server.clock.advance(7200)
+    server.change_settings(pace="seconds=100", honour_execution_id=True, library_lag=0)
+
+
+class Sigterm(Process):
+    """A process that is told to end at one of its events, or in the middle of a wait.
+
+    :param at: the number of the event, or of the sleep.
+    """
+
+    def __init__(self, task: SimulatedTask, at: int | str, *, sleeping: bool = False) -> None:
+        super().__init__()
+        self.killed_at: float | None = None
+        self.events_before = 0
+        self._task = task
+        self._at = at
+        self._sleeping = sleeping
+        self._sleeps = 0
+        process = self
+
+        class ClockOfTheTask(EmulatorClock):
+            def sleep(self, seconds: float) -> None:
+                super().sleep(seconds)
+                process.sleeps()
+
+        task.clock = ClockOfTheTask(task.emulator)
+
+    def event(self, name: str) -> None:
+        super().event(name)
+        if not self._sleeping and self._at in (len(self.events), name):
+            self._kill()
+
+    def sleeps(self) -> None:
+        self._sleeps += 1
+        if self._sleeping and self._sleeps == self._at:
+            self._kill()
+
+    def _kill(self) -> None:
+        if self.killed_at is None and self._task.sigterm():
+            self.killed_at = self._task.clock.time()
+            self.events_before = len(self.events)
+
+    @property
+    def submits_afterwards(self) -> int:
+        return self.events[self.events_before :].count(SUBMIT)
+
+
+FAULTS: dict[str, list[dict[str, Any]]] = {
+    "none": [],
+    "503": [{"kind": "status", "status": 503, "call": None}],
+    "503-though-started": [{"kind": "status", "status": 503, "after": True, "call": None}],
+    "lost": [{"kind": "reset", "after": True}],
+    "lost-once": [{"kind": "reset"}],
+    "429": [{"kind": "rate_limit", "call": None}],
+    "304": [{"kind": "status", "status": 503, "after": True}],
+}
+
+
+def order(emulator: Emulator, name: str) -> None:
+    if name == "304":
+        emulator.change_settings(library_lag=30)
+    for fault in FAULTS[name]:
+        emulator.order("runJobGroup", **fault)
+
+
+@pytest.fixture(params=[False, True], ids=["sync", "deferred"])
+def make_task(request: pytest.FixtureRequest, emulator: Emulator) -> Callable[..., SimulatedTask]:
+    def make(**options: Any) -> SimulatedTask:
+        return SimulatedTask(emulator, **{"deferrable": request.param, **options})
+
+    return make
+
+
+def statuses(emulator: Emulator) -> list[str]:
+    """Return the statuses, once those that were asked to cancel have."""
+    emulator.clock.advance(20)
+    return [row["status"] for row in emulator.job_groups]
+
+
+def assert_ended(task: SimulatedTask, process: Sigterm, where: str) -> None:
+    assert process.submits_afterwards == 0, where
+    took = task.clock.time() - (process.killed_at or 0)
+    if isinstance(task.error, TrifactaSubmitOutcomeUnknown):
+        assert [row["id"] for row in task.emulator.job_groups] == [] or "304" in where  # no list shows it yet
+    else:
+        assert {*statuses(task.emulator)} <= {"Canceled", "Complete"}, where
+    if task.state != "success":
+        assert task.state == "up_for_retry", where  # a machine that shuts down kills its tasks too
+        assert took < 60, where
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_at_any_event(make_task: Callable[..., SimulatedTask], emulator: Emulator, fault: str) -> None:
+    number = 0
+    while True:
+        number += 1
+        empty(emulator)
+        order(emulator, fault)
+        task = make_task(retry_budget=20)
+        process = Sigterm(task, number)
+        task.run_try(process)
+        if process.killed_at is None:
+            break
+        assert_ended(task, process, f"{fault} at {number}: {process.events[process.events_before - 1]}")
+    assert number > 4
+
+
+@pytest.mark.parametrize("fault", [name for name in FAULTS if name != "none"])
+def test_in_any_pause(make_task: Callable[..., SimulatedTask], emulator: Emulator, fault: str) -> None:
+    for number in range(1, 12):
+        empty(emulator)
+        order(emulator, fault)
+        task = make_task(retry_budget=600)
+        process = Sigterm(task, number, sleeping=True)
+        task.run_try(process)
+        if process.killed_at is not None:
+            assert_ended(task, process, f"{fault} in sleep {number}")
+
+
+@pytest.mark.parametrize("fault", ["503", "429"])
+def test_a_pause_of_minutes_ends_at_once(
+    make_task: Callable[..., SimulatedTask], emulator: Emulator, fault: str
+) -> None:
+    order(emulator, fault)
+    task = make_task()
+    process = Sigterm(task, 40, sleeping=True)
+    task.run_try(process)
+    assert process.killed_at is not None
+    # The rest of a second of the pause, and two looks for what may have been started.
+    assert task.clock.time() - process.killed_at <= 3
+    assert isinstance(task.error, TrifactaTaskKilled | TrifactaSubmitOutcomeUnknown)
+    assert "killed" in str(task.error)
+
+
+def test_before_anything_was_sent(make_task: Callable[..., SimulatedTask], emulator: Emulator) -> None:
+    task = make_task()
+    process = Sigterm(task, "before the note")
+    task.run_try(process)
+    assert isinstance(task.error, TrifactaTaskKilled)
+    assert emulator.calls("runJobGroup") == []
+    task.run_to_the_end()
+    assert (task.state, len(emulator.job_groups)) == ("success", 1)
+
+
+def test_what_is_found_after_a_lost_answer_is_canceled(
+    make_task: Callable[..., SimulatedTask], emulator: Emulator
+) -> None:
+    order(emulator, "lost")
+    task = make_task()
+    task.run_try(Sigterm(task, SUBMIT))
+    assert statuses(emulator) == ["Canceled"]
+    (row,) = emulator.job_groups
+    assert isinstance(task.error, TrifactaTaskKilled)
+    assert str(row["id"]) in str(task.error)
+    task.run_to_the_end()
+    assert (task.state, len(emulator.job_groups)) == ("success", 2)
+
+
+@pytest.mark.parametrize("status", ["Complete", "Failed", "InProgress"])
+def test_while_it_is_asked_how_an_earlier_one_ended(
+    make_task: Callable[..., SimulatedTask], emulator: Emulator, status: str
+) -> None:
+    task = make_task()
+    task.run_try(Process(kill_waiting=True))
+    (row,) = emulator.job_groups
+    if status != "InProgress":
+        row["status"] = status
+    task.run_try(Sigterm(task, f"before GET /v4/jobGroups/{row['id']}/status"))
+    assert len(emulator.calls("runJobGroup")) == 1
+    assert statuses(emulator) == ["Canceled" if status == "InProgress" else status]
+    assert task.state == "up_for_retry"
+
+
+def test_one_of_an_earlier_try_that_the_kill_canceled_is_not_replaced(emulator: Emulator) -> None:
+    task = SimulatedTask(emulator, deferrable=False)
+    task.run_try(Process(kill_waiting=True))
+    process = Sigterm(task, 6, sleeping=True)
+    task.run_try(process)
+    assert len(emulator.calls("runJobGroup")) == 1
+    assert isinstance(task.error, TrifactaJobGroupCanceled)
+
+
+def test_a_job_that_is_left_alone_is_waited_for(emulator: Emulator) -> None:
+    task = SimulatedTask(emulator, deferrable=False, cancel_on_kill=False)
+    task.run_try(Sigterm(task, SUBMIT))
+    assert (task.state, [row["status"] for row in emulator.job_groups]) == ("success", ["Complete"])
+
+
+def test_nobody_waits_and_the_task_is_killed(emulator: Emulator) -> None:
+    for point in (SUBMIT, "before the XCom job_group_id", "before GET /v4/apiAccessTokens"):
+        empty(emulator)
+        task = SimulatedTask(emulator, deferrable=False, wait_for_completion=False)
+        task.run_try(Sigterm(task, point))
+        assert statuses(emulator) == ["Canceled"], point
+        assert task.state == "up_for_retry", point
+        assert len(emulator.calls("cancelJobGroup")) == 1
+
+
+_PROCESS = """
+    import signal, sys
+    sys.path.insert(0, {tests!r})
+    import conftest
+    from simulated_airflow import let_operators_run_in_this_thread
+    from support import FakeTaskInstance
+    from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
+
+    operator = TrifactaRunJobGroupOperator(task_id="task", wrangled_dataset_id=7, retries=3)
+    signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
+    let_operators_run_in_this_thread()
+    operator.execute({{"ti": FakeTaskInstance()}})
+"""
+
+
+def test_a_real_process_ends_within_a_second_or_two(connect: Callable[..., None]) -> None:
+    with Emulator(enforce_quotas=False) as emulator:
+        connect(emulator)
+        emulator.order("runJobGroup", "rate_limit", call=None, seconds=60)
+        code = textwrap.dedent(_PROCESS).format(tests=os.path.dirname(os.path.dirname(__file__)))
+        process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+        until = time.monotonic() + 60
+        while not emulator.calls("runJobGroup"):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        time.sleep(0.3)
+        os.kill(process.pid, signal.SIGTERM)
+        began = time.monotonic()
+        _, said = process.communicate(timeout=20)
+        assert time.monotonic() - began < 4, said
+        assert "TrifactaTaskKilled" in said
+        assert len(emulator.calls("runJobGroup")) == 1
