@@ -852,7 +852,7 @@ def test_a_job_of_before_a_clear_that_does_not_stop(emulator: Emulator, deferrab
     task.clear()
     task.run_try()
     assert isinstance(task.error, TrifactaWaitFailed)
-    assert "of before the task was cleared" in str(task.error)
+    assert "from before the task was cleared" in str(task.error)
     assert len(ids(emulator)) == 1
 
 
