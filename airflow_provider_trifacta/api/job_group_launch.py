@@ -77,7 +77,11 @@ class JobGroupLaunch:
                 "Use TrifactaHook.run_job_group to check a request"
             )
         self.wrangled_dataset_id = str(body["wrangledDataset"]["id"])
-        self._reference_date = timestamp_of((body.get("runParameters") or {}).get("referenceDate"))
+        #: Run parameters and overrides, as they go out; None where there are none.
+        self.run_parameters: Any = body.get("runParameters")
+        self.overrides: Any = body.get("overrides")
+        said = self.run_parameters if isinstance(self.run_parameters, Mapping) else {}
+        self._reference_date = timestamp_of(said.get("referenceDate"))
         #: What the source of a job group of this launch may be called; the body may say another one.
         self._sources = {"api", str(body.get("ranfrom", "api")).lower()}
         #: What was looked up of job groups whose row does not say the recipe. It does not change.

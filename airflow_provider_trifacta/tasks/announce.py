@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import redact
 
 from airflow_provider_trifacta.api.decoration import decoration
 from airflow_provider_trifacta.api.logs import Log
+from airflow_provider_trifacta.api.text import line
 from airflow_provider_trifacta.api.timestamps import spoken
 from airflow_provider_trifacta.links import TrifactaFlowLink, TrifactaJobGroupLink, TrifactaRecipeLink
 from airflow_provider_trifacta.tasks.outcome import describe, link_of
@@ -15,10 +19,13 @@ from airflow_provider_trifacta.tasks.outcome import describe, link_of
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_trifacta.api.job_group_launch import JobGroupLaunch
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
 #: Seconds to find out what a job group runs, before the wait begins without its names.
 _DESCRIPTION_BUDGET = 10.0
+#: Characters of the run parameters, and of the overrides, that are logged.
+_LONGEST_SETTING = 1000
 
 
 def announce(hook: TrifactaHook, job_group_id: int | str, context: Context, log: Log, verb: str) -> None:
@@ -35,6 +42,37 @@ def announce(hook: TrifactaHook, job_group_id: int | str, context: Context, log:
             application = hook.client.settings.application
             TrifactaFlowLink().push(context, application.flow_url(flow_id))
             TrifactaRecipeLink().push(context, application.recipe_url(flow_id, recipe_id))
+
+
+def announce_start(launch: JobGroupLaunch, log: Log) -> None:
+    """Log the run parameters and overrides that a run is asked for with. Never fails.
+
+    The API lets nobody read which parameters a flow has: a misspelt name can be noticed here only.
+    """
+    with decoration(f"What {launch.what} is asked for with could not be logged", log):
+        if launch.run_parameters:
+            log.info(
+                "Run parameters of %s: %s. The API does not tell which names its flow has",
+                launch.what,
+                _shown(_by_name(launch.run_parameters)),
+            )
+        if launch.overrides:
+            log.info("Overrides of %s: %s", launch.what, _shown(launch.overrides))
+
+
+def _by_name(run_parameters: Any) -> Any:
+    """Return run parameters as names to values; as they are when they were said in another form."""
+    try:
+        data = run_parameters["overrides"]["data"]
+        named = {item["key"]: item["value"] for item in data}
+    except (KeyError, TypeError):
+        return run_parameters
+    return {**named, **{key: value for key, value in run_parameters.items() if key != "overrides"}}
+
+
+def _shown(settings: Any) -> str:
+    """Return settings in one line, masked as Airflow masks the rendered fields of a task: by name and by value."""
+    return line(json.dumps(redact(settings), ensure_ascii=False), _LONGEST_SETTING)
 
 
 def announce_deferral(

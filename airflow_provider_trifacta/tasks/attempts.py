@@ -28,6 +28,7 @@ from airflow_provider_trifacta.api.submission import (
     without_doubt,
 )
 from airflow_provider_trifacta.exceptions import TrifactaJobGroupError, TrifactaSubmitRefused, TrifactaWaitFailed
+from airflow_provider_trifacta.tasks.announce import announce_start
 from airflow_provider_trifacta.tasks.notes import AttemptNote, AttemptNotes
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ class JobGroupAttempts:
 
     def _submit(self, note: AttemptNote, *, since: float, sent_before: bool = False) -> Begun:
         self._hook.check_interrupt()
+        announce_start(self._launch, self._log)
         # Written before the submit: no note means that nothing was sent, wherever notes are kept.
         self._write(note)
         procedure = submit_once(
