@@ -15,7 +15,6 @@ from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArg
 from airflow_provider_trifacta.api.arguments import check_seconds
 from airflow_provider_trifacta.api.errors import (
     TrifactaConfigurationError,
-    TrifactaError,
     TrifactaTaskKilled,
 )
 from airflow_provider_trifacta.links import LINKS
@@ -155,7 +154,7 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
         from airflow_provider_trifacta.api.job_group_launch import JobGroupLaunch
         from airflow_provider_trifacta.api.statuses import is_canceled
 
-        log_without_stack(TrifactaError)
+        log_without_stack()
         # The request is made before the connection is read: an argument that cannot be used comes first.
         launch = JobGroupLaunch(
             self.wrangled_dataset_id,
@@ -199,7 +198,7 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
         from airflow_provider_trifacta.tasks.outcome import deadline_passed, status_unknown, wait_failed
         from airflow_provider_trifacta.triggers.job_group import WaitEvent
 
-        log_without_stack(TrifactaError)
+        log_without_stack()
         hook = self._hook()
         own = self._pushed_job_group_id(context) if job_group_id is None else job_group_id
         ended = WaitEvent.read(event, own)

@@ -11,7 +11,6 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensor
 
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
 from airflow_provider_trifacta.api.arguments import check_seconds
-from airflow_provider_trifacta.api.errors import TrifactaError
 from airflow_provider_trifacta.links import LINKS
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
         """Look at once; then wait in the triggerer, or as ``mode`` says."""
         from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
 
-        log_without_stack(TrifactaError)
+        log_without_stack()
         if not self.deferrable:
             return super().execute(context)
         if not self.poke(context):
@@ -115,7 +114,7 @@ class TrifactaJobGroupSensor(SuggestsArgumentNames, BaseSensorOperator):
         from airflow_provider_trifacta.tasks.outcome import link_of, wait_failed
         from airflow_provider_trifacta.triggers.job_group import WaitEvent
 
-        log_without_stack(TrifactaError)
+        log_without_stack()
         self.job_group_id = check_id("job_group_id", self.job_group_id)
         ended = WaitEvent.read(event, self.job_group_id)
         if str(ended.job_group_id) != str(self.job_group_id):

@@ -82,16 +82,16 @@ def conclude(hook: TrifactaHook, job_group_id: int | str, status: str, log: Log,
     with decoration(f"Why job group {job_group_id} did not succeed could not be read", log):
         failed_jobs = hook.run(explain_failure(job_group_id))
     why = _why(job_group_id, description, failed_jobs, canceled=canceled, own=own, link=link)
-    # Airflow logs an error on one line: here it is in lines that fit on a screen.
-    for part in why:
-        log.error("%s", part)
-    raise (TrifactaJobGroupCanceled if canceled else TrifactaJobGroupFailed)(
+    error = (TrifactaJobGroupCanceled if canceled else TrifactaJobGroupFailed)(
         " ".join(why),
         job_group_id=job_group_id,
         status=status,
         link=link,
         failed_jobs=failed_jobs,
     )
+    # Not left to the end of the task: a sensor with soft_fail does not end with this error.
+    error.log_once(log, why)
+    raise error
 
 
 def status_unknown(
