@@ -13,43 +13,51 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from airflow_provider_trifacta.airflow_support.database import tasks_use_the_database
+from airflow_provider_trifacta.api.errors import TrifactaError
 
 
 @functools.cache
-def log_without_stack(kind: type[BaseException]) -> None:
-    """Have errors of a kind logged in one line from now on, in this process."""
+def log_without_stack() -> None:
+    """Have errors of this package logged in readable lines from now on, in this process: each once."""
     if tasks_use_the_database():
         from airflow.models.taskinstance import TaskInstance
         from airflow.task.task_runner.standard_task_runner import StandardTaskRunner  # type: ignore[import-not-found]
 
         loggers: list[Any] = [TaskInstance.logger(), StandardTaskRunner.logger()]
         for logger in loggers:
-            logger.addFilter(functools.partial(_shorten_record, kind))
+            logger.addFilter(functools.partial(_shorten_record, logger))
         return
     import structlog
 
     processors = structlog.get_config().get("processors")
     if isinstance(processors, list):
-        processors.insert(0, _shortener(kind))
+        processors.insert(0, _shortener(structlog.get_logger(logger_name="task")))
 
 
-def _shortener(kind: type[BaseException]) -> Callable[..., MutableMapping[str, Any]]:
+def _shortener(log: Any) -> Callable[..., MutableMapping[str, Any]]:
     def shorten(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         error = _error_in(event.get("exc_info"))
-        if isinstance(error, kind):
+        if isinstance(error, TrifactaError):
             del event["exc_info"]
-            event["event"] = f"{event['event']} {type(error).__name__}: {error}"
+            event["event"] = _shortened(str(event["event"]), error, log)
         return event
 
     return shorten
 
 
-def _shorten_record(kind: type[BaseException], record: logging.LogRecord) -> bool:
+def _shorten_record(log: logging.Logger, record: logging.LogRecord) -> bool:
     error = _error_in(record.exc_info)
-    if isinstance(error, kind):
-        record.msg, record.args = f"{record.getMessage()} {type(error).__name__}: {error}", None
+    if isinstance(error, TrifactaError):
+        record.msg, record.args = _shortened(record.getMessage(), error, log), None
         record.exc_info = record.exc_text = None
     return True
+
+
+def _shortened(message: str, error: TrifactaError, log: Any) -> str:
+    """Log what an error says, and return what Airflow says of it with its name only."""
+    error.log_once(log)
+    name, text = type(error).__name__, str(error)
+    return message.replace(text, name) if text and text in message else f"{message} {name}, see above"
 
 
 def _error_in(exc_info: Any) -> BaseException | None:

@@ -31,9 +31,25 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from airflow_provider_trifacta.api.logs import Log
+from airflow_provider_trifacta.api.text import sentences_of
+
 
 class TrifactaError(Exception):
     """Base of everything this package raises on purpose."""
+
+    #: Whether the log has it already.
+    logged = False
+
+    def log_once(self, log: Log, sentences: Sequence[str] | None = None) -> None:
+        """Log what the error says in lines that fit on a screen, unless the log has it.
+
+        :param sentences: what it says; None splits its text.
+        """
+        if not self.logged:
+            self.logged = True
+            for said in sentences or sentences_of(str(self)):
+                log.error("%s", said)
 
 
 class TrifactaConfigurationError(TrifactaError, ValueError):

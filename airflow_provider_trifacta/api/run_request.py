@@ -34,6 +34,15 @@ def run_parameters_body(run_parameters: Any, reference_date: Any) -> JsonObject 
     return body or None
 
 
+def parameters_by_name(run_parameters: Any) -> Any:
+    """Return ``runParameters`` as names to values; as they are when they have another form."""
+    try:
+        named = {item["key"]: item["value"] for item in run_parameters["overrides"]["data"]}
+    except (KeyError, TypeError):
+        return run_parameters
+    return {**named, **{key: value for key, value in run_parameters.items() if key != "overrides"}}
+
+
 def run_job_group_body(
     wrangled_dataset_id: Any,
     *,

@@ -173,7 +173,8 @@ def _submit(
                 return Submission(started_run.id, execution_id, "started", started_run.parts)
             failure = _without_id(submit, answer)
         search.may_exist = True
-        log.warning("The answer to the start of %s is lost; looking for it. Reason: %s", launch.subject, failure)
+        reason = failure.without_hint()
+        log.warning("The answer to the start of %s is lost; looking for it. Reason: %s", launch.subject, reason)
         # The status alone says that it was started, whatever became of the rest: nothing may be started beside it.
         started = failure.status == _CREATED
         run = yield from search.run(str(failure), patience if started else _PATIENCE_FOR_LOST, exists=started)

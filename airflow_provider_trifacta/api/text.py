@@ -17,6 +17,8 @@ _UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 # Of a single line. The last ones change the direction in which a terminal shows what follows.
 _UNFIT_IN_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_BETWEEN_SENTENCES = re.compile(r"(?<=[.!?]) (?=[A-Z])| (?=\[request id )")
+
 
 def clean(text: str) -> str:
     """Return text that can be encoded and stored; line breaks and tabs stay."""
@@ -32,6 +34,11 @@ def line(text: str, limit: int = MAX_LINE) -> str:
 def is_line(text: str, limit: int) -> bool:
     """Return whether text is fit to be shown as it is."""
     return len(text) <= limit and not _UNFIT_IN_LINE.search(text)
+
+
+def sentences_of(text: str) -> list[str]:
+    """Return the sentences of a text; the request id at the end of some is one."""
+    return _BETWEEN_SENTENCES.split(text)
 
 
 def sentence(text: str) -> str:

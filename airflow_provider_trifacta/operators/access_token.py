@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
 
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
-from airflow_provider_trifacta.api.errors import TrifactaConfigurationError, TrifactaError
+from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -76,7 +76,7 @@ class TrifactaRotateApiAccessTokenOperator(SuggestsArgumentNames, BaseOperator):
         from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
         from airflow_provider_trifacta.tokens.rotation import TokenRotation
 
-        log_without_stack(TrifactaError)
+        log_without_stack()
         lifetime = self._lifetime()
         hook = self._hook()
         rotation = TokenRotation(

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
 from airflow_provider_trifacta.api.arguments import check_seconds
-from airflow_provider_trifacta.api.errors import TrifactaConfigurationError, TrifactaError, TrifactaTaskKilled
+from airflow_provider_trifacta.api.errors import TrifactaConfigurationError, TrifactaTaskKilled
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
@@ -142,7 +142,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
         from airflow_provider_trifacta.api.statuses import is_canceled
 
-        log_without_stack(TrifactaError)
+        log_without_stack()
         # The request is made before the connection is read: an argument that cannot be used comes first.
         launch = self._launch()
         self._check_results()
@@ -178,7 +178,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         from airflow_provider_trifacta.api.statuses import is_canceled
         from airflow_provider_trifacta.triggers.run import RunEvent
 
-        log_without_stack(TrifactaError)
+        log_without_stack()
         hook = self._hook()
         own = self._pushed(context) if own is None else own
         ended = RunEvent.read(event, self._kind().name, None if own is None else own.id)

@@ -10,7 +10,6 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensor
 
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
 from airflow_provider_trifacta.api.arguments import check_seconds
-from airflow_provider_trifacta.api.errors import TrifactaError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -64,7 +63,7 @@ class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
         """Poll at once; then wait in the triggerer, or as ``mode`` specifies."""
         from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
 
-        log_without_stack(TrifactaError)
+        log_without_stack()
         if not self.deferrable:
             return super().execute(context)
         if not self.poke(context):
@@ -101,7 +100,7 @@ class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
         from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
         from airflow_provider_trifacta.triggers.run import RunEvent
 
-        log_without_stack(TrifactaError)
+        log_without_stack()
         run = self._run()
         ended = RunEvent.read(event, run.kind.name, run.ref.id)
         if str(ended.run_id) != str(run.ref.id):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import redact
 
 from airflow_provider_trifacta.api.decoration import decoration
-from airflow_provider_trifacta.api.runs.kind import KindName
+from airflow_provider_trifacta.api.logs import Log
+from airflow_provider_trifacta.api.runs.kind import KindName, Launch
+from airflow_provider_trifacta.api.text import line
 from airflow_provider_trifacta.api.timestamps import spoken
 from airflow_provider_trifacta.links import (
     PushedLink,
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Seconds to find out what a run runs, before the wait begins without its names.
 _DESCRIPTION_BUDGET = 10.0
+#: Characters of the run parameters, and of the overrides, that are logged.
+_LONGEST_SETTING = 1000
 _SUBJECT_UNKNOWN: dict[KindName, str] = {
     "job_group": "a recipe",
     "flow_run": "a flow",
@@ -50,6 +57,27 @@ def announce(run: AwaitedRun, context: Context, verb: str) -> None:
             application = run.hook.client.settings.application
             TrifactaFlowLink().push(context, application.flow_url(flow_id))
             TrifactaRecipeLink().push(context, application.recipe_url(flow_id, recipe_id))
+
+
+def announce_start(launch: Launch, log: Log) -> None:
+    """Log the run parameters and overrides that a run is requested with. Never fails.
+
+    The API does not tell which parameters a flow has: a misspelled name can be noticed here only.
+    """
+    with decoration(f"What {launch.subject} is requested with could not be logged", log):
+        if launch.run_parameters:
+            log.info(
+                "Run parameters of %s: %s. The API does not tell which names its flow has",
+                launch.subject,
+                _shown(launch.run_parameters),
+            )
+        if launch.overrides:
+            log.info("Overrides of %s: %s", launch.subject, _shown(launch.overrides))
+
+
+def _shown(settings: Any) -> str:
+    """Return settings in one line, masked as Airflow masks the rendered fields of a task: by name and by value."""
+    return line(json.dumps(redact(settings), ensure_ascii=False), _LONGEST_SETTING)
 
 
 def announce_deferral(

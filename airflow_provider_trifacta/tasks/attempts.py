@@ -23,6 +23,7 @@ from airflow_provider_trifacta.api.runs.waiting import status_patiently
 from airflow_provider_trifacta.api.statuses import is_bad_end, is_final
 from airflow_provider_trifacta.api.submission import find_submitted, submit_once
 from airflow_provider_trifacta.exceptions import TrifactaSubmitRefused, TrifactaWaitFailed
+from airflow_provider_trifacta.tasks.announce import announce_start
 from airflow_provider_trifacta.tasks.notes import AttemptNote, AttemptNotes
 from airflow_provider_trifacta.tasks.outcome import still_running
 from airflow_provider_trifacta.tasks.without_notes import WithoutNotes
@@ -130,6 +131,7 @@ class RunAttempts:
     def submit(self, note: AttemptNote, *, since: float, sent_before: bool = False) -> CurrentRun:
         """Submit an attempt, or find what an earlier submit of it started."""
         self.hook.check_interrupt()
+        announce_start(self.launch, self.log)
         # Written before the submit: no note means that nothing was sent, wherever notes are kept.
         self._write(note)
         procedure = submit_once(

@@ -148,12 +148,12 @@ class AwaitedRun:
         with decoration(f"Why {self} did not succeed could not be read", self.log):
             diagnosis = self.hook.run(self.kind.diagnose(self.ref))
         why = self._why(description, diagnosis, canceled=is_canceled(status), link=link)
-        # Airflow logs an error on one line: here it is in lines that fit on a screen.
-        for part in why:
-            self.log.error("%s", part)
-        raise self._failure(canceled=is_canceled(status), permanent=diagnosis.permanent)(
+        error = self._failure(canceled=is_canceled(status), permanent=diagnosis.permanent)(
             " ".join(why), run_id=self.ref.id, status=status, link=link, failed_jobs=diagnosis.failed_jobs
         )
+        # Not left to the end of the task: a sensor with soft_fail does not end with this error.
+        error.log_once(self.log, why)
+        raise error
 
     def status_unknown(self, status: str | None) -> TrifactaRunError:
         """Return the error for a status value that stayed unknown."""

@@ -223,6 +223,7 @@ def test_an_answer_that_is_lost_is_said_in_the_log(
     assert "The answer to the start of recipe 7 is lost; looking for it" in log
     assert f"Adopted {identity}" in log
     assert "nothing new was started" in log
+    assert "try again later" not in log  # what to do is said when the task fails
 
 
 def test_what_is_not_ours_is_not_adopted(make_task: MakeTask, emulator: Emulator) -> None:

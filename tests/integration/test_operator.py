@@ -431,6 +431,80 @@ def test_on_kill_is_done_in_three_seconds_when_nobody_answers(
     assert time.monotonic() - began < 3
 
 
+def _asked_with(logged: Callable[[], list[str]]) -> list[str]:
+    return [text for text in logged() if text.startswith(("Run parameters of", "Overrides of"))]
+
+
+def test_the_parameters_that_are_sent_are_logged(
+    run: Any, context: dict[str, Any], emulator: Emulator, connect: Connect, logged: Callable[[], list[str]]
+) -> None:
+    connect(emulator)
+    run(
+        context,
+        run_parameters={"regoin": "emea", "full": True, "days": 7},
+        reference_date="2024-03-01T06:00:00Z",
+        overrides={"execution": "photon"},
+    )
+    assert _asked_with(logged) == [
+        (
+            'Run parameters of recipe 7: {"regoin": "emea", "full": "true", "days": "7", "referenceDate": '
+            '"2024-03-01T06:00:00.000Z"}. The API does not tell which names its flow has'
+        ),
+        'Overrides of recipe 7: {"execution": "photon"}',
+    ]
+
+
+def test_without_parameters_nothing_is_logged_of_them(
+    run: Any, context: dict[str, Any], emulator: Emulator, connect: Connect, logged: Callable[[], list[str]]
+) -> None:
+    connect(emulator)
+    run(context, run_parameters={}, overrides={})
+    assert _asked_with(logged) == []
+
+
+def test_parameters_are_logged_without_secrets_in_one_line_of_bounded_length(
+    context: dict[str, Any], emulator: Emulator, connect: Connect, logged: Callable[[], list[str]]
+) -> None:
+    connect(emulator)
+    _operator(
+        wait_for_completion=False,
+        run_parameters={
+            "db_password": "hunter2",
+            "token_of_ours": "4711",
+            "lines": "a\nb\u202e",
+            "text": "x" * 5000,
+            **{f"n{number}": "y" for number in range(500)},
+        },
+        overrides={"writesettings": [{"path": "s3://b/c.csv", "secret": "hunter3"}]},
+    ).execute(context)
+    parameters, overrides = _asked_with(logged)
+    assert overrides == 'Overrides of recipe 7: {"writesettings": [{"path": "s3://b/c.csv", "secret": "***"}]}'
+    assert len(parameters) < 1200
+    assert "\n" not in parameters
+    for hidden in ("hunter2", "4711", "\u202e"):
+        assert hidden not in parameters
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"overrides": {"data": [{"key": "region", "value": "emea"}]}},
+        {"overrides": {"data": "emea"}},
+        ["emea"],
+        "emea",
+    ],
+)
+def test_parameters_that_are_said_in_the_raw_body_are_logged(
+    context: dict[str, Any], connect: Connect, scripted: Any, raw: Any, logged: Callable[[], list[str]]
+) -> None:
+    server = scripted(lambda _: (201, {"content-type": "application/json"}, b'{"id": 5}'))
+    connect(server.url)
+    operator = _operator(wait_for_completion=False, request_body_extra={"runParameters": raw})
+    assert operator.execute(context) == 5
+    (said,) = _asked_with(logged)
+    assert "emea" in said
+
+
 @pytest.mark.parametrize("fault", [404, 409, 500])
 def test_a_cancel_that_fails_never_raises(
     context: dict[str, Any], emulator: Emulator, connect: Connect, fault: int

@@ -60,9 +60,36 @@ def test_a_failure_says_why_in_the_task_log(airflow: AirflowInstance) -> None:
     log = airflow.task_log("fails", "test")
     assert "Column 'order_date' not found in the source" in log
     assert "/jobs/" in log
-    assert "Task failed with exception TrifactaJobGroupFailed: Job group" in log
+    assert "Task failed with exception TrifactaJobGroupFailed, see above" in log
+    assert log.count("Column 'order_date' not found in the source") == 1
     assert "Traceback" not in log
     assert "error_detail" not in log
+
+
+def test_a_refusal_is_logged_in_lines_and_each_once(airflow: AirflowInstance, emulator: Emulator) -> None:
+    airflow.set_connection(
+        "wrong_token", conn_type="trifacta", host=emulator.url, password="not-a-token-of-anybody"
+    )
+    airflow.set_connection("no_host", conn_type="trifacta", password="not-a-token-of-anybody")
+    expected = {
+        "no_such_recipe": [
+            "There is no wrangledDatasets 4712).",
+            "Check wrangled_dataset_id",
+            "Nothing was started",
+        ],
+        "wrong_token": ["401 UnauthorizedException", "The token was not accepted"],
+        "no_host": ["Airflow connection 'no_host': host: missing.", "Put the base URL of the server there"],
+    }
+    for dag_id in expected:
+        _start(airflow, dag_id)
+    for dag_id, sentences in expected.items():
+        assert airflow.end_of(dag_id, "test") == "failed"
+        log = airflow.task_log(dag_id, "test")
+        assert [log.count(sentence) for sentence in sentences] == [1] * len(sentences), log
+        assert len([line for line in log.splitlines() if any(s in line for s in sentences)]) == len(sentences), log
+        assert "see above" in log
+        assert "Traceback" not in log
+        assert "error_detail" not in log
 
 
 @pytest.mark.parametrize("dag_id", ["deadline_sync", "deadline_deferred"])

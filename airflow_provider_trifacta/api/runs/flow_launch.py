@@ -16,6 +16,7 @@ from airflow_provider_trifacta.api.messages import Id, JsonObject, Operation
 from airflow_provider_trifacta.api.operations import get_resource, list_job_library, run_flow
 from airflow_provider_trifacta.api.paging import read_all
 from airflow_provider_trifacta.api.procedures import Procedure
+from airflow_provider_trifacta.api.run_request import parameters_by_name
 from airflow_provider_trifacta.api.runs.flow_run import FLOW_RUNS
 from airflow_provider_trifacta.api.runs.job_group_rows import JobGroupRow, read_row, reference_of
 from airflow_provider_trifacta.api.runs.kind import FoundRun, RefusalHints, RunRef
@@ -64,7 +65,9 @@ class FlowLaunch:
             overrides=overrides,
             request_body_extra=request_body_extra,
         )
-        self._start()
+        body = self._start().request.body or {}
+        self.run_parameters = parameters_by_name(body.get("runParameters"))
+        self.overrides = body.get("overrides")
         #: The flow of each flow run that was read, None when it cannot be. It does not change.
         self._flow_of: dict[int, str | None] = {}
 

@@ -21,6 +21,7 @@ from airflow_provider_trifacta.api.messages import Id, Operation
 from airflow_provider_trifacta.api.operations import get_resource, list_job_library, run_job_group
 from airflow_provider_trifacta.api.paging import Listing, read_all
 from airflow_provider_trifacta.api.procedures import Procedure
+from airflow_provider_trifacta.api.run_request import parameters_by_name
 from airflow_provider_trifacta.api.runs.job_group import JOB_GROUPS
 from airflow_provider_trifacta.api.runs.job_group_rows import JobGroupRow, read_row
 from airflow_provider_trifacta.api.runs.kind import FoundRun, RefusalHints, RunRef
@@ -87,7 +88,12 @@ class JobGroupLaunch:
                 "Use TrifactaHook.run_job_group to check a request"
             )
         self.wrangled_dataset_id = str(body["wrangledDataset"]["id"])
-        self._reference_date = timestamp_of((body.get("runParameters") or {}).get("referenceDate"))
+        parameters = body.get("runParameters")
+        self.run_parameters = parameters_by_name(parameters)
+        self.overrides = body.get("overrides")
+        self._reference_date = timestamp_of(
+            parameters.get("referenceDate") if isinstance(parameters, Mapping) else None
+        )
         #: What the source of a job group of this launch may be called; the body may say another one.
         self._sources = {"api", str(body.get("ranfrom", "api")).lower()}
         #: What was looked up of job groups whose row does not say the recipe. It does not change.

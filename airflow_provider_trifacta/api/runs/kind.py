@@ -193,6 +193,16 @@ class Launch(Protocol):
         """What a user can do when the server refuses to start it."""
         ...
 
+    @property
+    def run_parameters(self) -> Any:
+        """The run parameters that go out, by name where they are written as documented; nothing without any."""
+        ...
+
+    @property
+    def overrides(self) -> Any:
+        """The overrides that go out; nothing without any."""
+        ...
+
     def start(self, execution_id: str) -> Operation[Any]:
         """Return the call that starts it."""
         ...

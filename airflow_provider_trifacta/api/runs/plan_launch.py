@@ -50,7 +50,9 @@ class PlanLaunch:
         self._start = functools.partial(
             run_plan, self.plan_id, run_parameters=run_parameters, request_body_extra=request_body_extra
         )
-        self._start()
+        body = self._start().request.body or {}
+        self.run_parameters = run_parameters or body.get("planNodeOverrides")
+        self.overrides = None
 
     @property
     def subject(self) -> str:

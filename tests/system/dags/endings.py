@@ -8,6 +8,9 @@ from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOpe
 
 for name, options in {
     "fails": {"wrangled_dataset_id": 8, "deferrable": True},
+    "no_such_recipe": {"wrangled_dataset_id": 4712},
+    "wrong_token": {"wrangled_dataset_id": 7, "trifacta_conn_id": "wrong_token"},
+    "no_host": {"wrangled_dataset_id": 7, "trifacta_conn_id": "no_host"},
     "any_recipe_deferred": {"wrangled_dataset_id": "{{ dag_run.conf['recipe'] }}", "deferrable": True},
     "endless_deferred": {"wrangled_dataset_id": 9, "deferrable": True},
     "endless_cleared": {"wrangled_dataset_id": 9, "deferrable": True},
