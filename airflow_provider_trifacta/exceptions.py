@@ -15,6 +15,7 @@ Those of the API are drawn as a tree in :mod:`airflow_provider_trifacta.api.erro
     │   └── TrifactaProfileMissing           it ran without profiling; not retried
     ├── TrifactaRotationError                no token was rotated, or left-overs not revoked; the stored one works
     ├── TrifactaTokenUnreadable              the token could not be read where it is kept (a TrifactaApiError)
+    ├── TrifactaFlowCopyUnknown              a flow may or may not have been copied; not retried
     ├── TrifactaSubmitOutcomeUnknown         it may or may not have been started; nothing more was
     ├── TrifactaTaskKilled                   the task was killed during the start; it was canceled, or not started
     └── TrifactaSubmitRefused                the server will never start it; not retried (also a TrifactaApiError)
@@ -62,6 +63,7 @@ __all__ = [
     "TrifactaDuplicateExecution",
     "TrifactaError",
     "TrifactaFeatureDisabled",
+    "TrifactaFlowCopyUnknown",
     "TrifactaForbidden",
     "TrifactaGone",
     "TrifactaJobGroupCanceled",
@@ -181,6 +183,39 @@ class TrifactaResultsNotSaved(TrifactaError):
 
 class TrifactaProfileMissing(TrifactaResultsNotSaved, AirflowFailException):
     """A profile was required, and the job group ran without profiling. No retry would change that."""
+
+
+class TrifactaFlowCopyUnknown(TrifactaError, AirflowFailException):
+    """A flow may or may not have been copied; it is not copied again, so the task is not retried.
+
+    :param flow_id: the flow that was to be copied.
+    :param name: of the copy, None when the server chooses it.
+    :param reason: what became of the request.
+    :param candidates: flows that could be the copy.
+    """
+
+    def __init__(
+        self, flow_id: int | str, name: str | None, reason: str, candidates: Sequence[int | str] = ()
+    ) -> None:
+        super().__init__(flow_id, name, reason, candidates)
+        self.flow_id = flow_id
+        self.name = name
+        self.reason = reason
+        self.candidates = tuple(candidates)
+
+    def __str__(self) -> str:
+        if self.candidates:
+            exists = f"Several flows named {self.name!r} could be it: {', '.join(map(str, self.candidates))}."
+        elif self.name is None:
+            exists = 'A flow named "Copy of ..." may exist; with a name, it could have been found.'
+        else:
+            exists = f"No flow named {self.name!r} is listed, but one may appear."
+        reason = self.reason if self.reason.endswith((".", "]")) else f"{self.reason}."
+        return (
+            f"It is not known whether flow {self.flow_id} was copied: {reason} {exists} Look in the application, "
+            "and delete it or use it before you clear the task. The task is not retried, since that could copy it "
+            "twice."
+        )
 
 
 class TrifactaRotationError(TrifactaError):

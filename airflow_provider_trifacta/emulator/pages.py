@@ -57,7 +57,7 @@ class Pages:
     def _home(self) -> Response:
         self._runs.look_at_all()
         job_groups = list(self._state.rows("jobGroups"))[::-1][:_LATEST]
-        behaviours = ", ".join(f"{identity} ({behaviour})" for identity, _, behaviour, _, _ in RECIPES)
+        behaviours = ", ".join(f"{recipe.id} ({recipe.behaviour})" for recipe in RECIPES)
         content = (
             "<p>This server speaks the v4 API of Trifacta. Nothing here is live.</p><h2>Job groups</h2>"
             + (self._table(job_groups) if job_groups else "<p>None yet: run a recipe.</p>")

@@ -257,12 +257,7 @@ class Runs:
     def start_flow_run(
         self, flow: Row, recipes: list[Row], person: int, body: Mapping[str, Any], *, ranfor: str = "recipe"
     ) -> tuple[Row, list[Row]]:
-        """Start the outputs of a flow: one job group each.
-
-        :raises Problem: 400, there is nothing to run.
-        """
-        if not recipes:
-            raise Problem.validation(f"Flow {flow['id']} has no outputs to run")
+        """Start the outputs of a flow: one job group each, none where the flow has no output."""
         flow_run = self._state.insert(
             "flowRuns",
             {"scheduleExecutionId": None, "requestId": str(uuid.uuid4()), "flow": {"id": flow["id"]}},
@@ -297,14 +292,23 @@ class Runs:
         """Return the status of a flow run. How job groups combine is not documented; the worst one wins."""
         return _combined([self.look(row, poll=True)["status"] for row in self.job_groups_of(flow_run)])
 
-    def start_plan_run(self, plan: Row, person: int) -> Row:
-        """Start a plan: its flows, all at once."""
+    def start_plan_run(self, plan: Row, person: int, overrides: list[Row]) -> Row:
+        """Start a plan: its flows, all at once.
+
+        :param overrides: ``planNodeOverrides`` of the request.
+        """
         flow_runs = []
         for node in plan["planNodes"]["data"]:
             flow = self._state.get("flows", node["flow"]["id"])
             recipes = self.runnable_recipes(flow)
             if recipes:
-                flow_runs.append(self.start_flow_run(flow, recipes, person, {}, ranfor="plan")[0]["id"])
+                parameters = [
+                    {"key": override["overrideKey"], "value": override["value"].get("variable", {}).get("value")}
+                    for override in overrides
+                    if override["handle"] == node["name"]
+                ]
+                body = {"runParameters": {"overrides": {"data": parameters}}}
+                flow_runs.append(self.start_flow_run(flow, recipes, person, body, ranfor="plan")[0]["id"])
         now = timestamp(self._clock.now())
         run = self._state.insert(
             "planSnapshotRuns",

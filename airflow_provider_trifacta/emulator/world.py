@@ -6,6 +6,7 @@ import base64
 import json
 import secrets
 import uuid
+from typing import NamedTuple
 
 from airflow_provider_trifacta.emulator.clock import timestamp
 from airflow_provider_trifacta.emulator.state import WORKSPACE, Row, State
@@ -14,14 +15,54 @@ PERSON = 17
 FLOW = 301
 PLAN = 88
 
-#: Recipe id, name, behaviour, whether it publishes a table, whether it is profiled.
+
+class Recipe(NamedTuple):
+    """A recipe of a new server, with an output.
+
+    :param behaviour: how its job groups go.
+    """
+
+    id: int
+    name: str
+    behaviour: str
+    publishes: bool = False
+    profiled: bool = False
+
+
+class Flow(NamedTuple):
+    """A flow of a new server."""
+
+    id: int
+    name: str
+    description: str
+    recipes: tuple[Recipe, ...]
+
+
 RECIPES = (
-    (7, "Orders clean", "complete", False, True),
-    (8, "Orders broken", "fail-wrangle", False, False),
-    (9, "Orders endless", "endless", False, False),
-    (10, "Orders publish", "fail-publish", True, False),
-    (11, "Orders queued", "pending", False, False),
+    Recipe(7, "Orders clean", "complete", profiled=True),
+    Recipe(8, "Orders broken", "fail-wrangle"),
+    Recipe(9, "Orders endless", "endless"),
+    Recipe(10, "Orders publish", "fail-publish", publishes=True),
+    Recipe(11, "Orders queued", "pending"),
 )
+FLOWS = (
+    Flow(FLOW, "Orders nightly", "Loads the order mart", RECIPES),
+    Flow(
+        302,
+        "Customers weekly",
+        "Every output of it completes",
+        (Recipe(21, "Customers clean", "complete"), Recipe(22, "Customers totals", "complete")),
+    ),
+    Flow(303, "Archive", "Has no output", ()),
+    Flow(
+        304,
+        "Returns",
+        "One of its outputs fails",
+        (Recipe(31, "Returns clean", "complete"), Recipe(32, "Returns broken", "fail-wrangle")),
+    ),
+)
+#: Plan id, name, and the flows that its nodes run.
+PLANS = ((PLAN, "Nightly", (FLOW,)), (89, "Weekly", (302,)), (90, "Monthly", (302, 304)))
 
 
 def add_person(state: State, email: str, identity: int | None = None) -> Row:
@@ -81,108 +122,127 @@ def create(state: State, *, token: str | None = None) -> None:
     """
     add_person(state, "emulator@example.com", PERSON)
     add_token(state, PERSON, description="made by the emulator at start", value=token)
-    flow = state.insert(
+    for flow in FLOWS:
+        _add_flow(state, flow)
+    for plan_id, name, flow_ids in PLANS:
+        _add_plan(state, plan_id, name, flow_ids)
+
+
+def _add_flow(state: State, flow: Flow) -> None:
+    state.insert(
         "flows",
         {
-            "name": "Orders nightly",
-            "description": "Loads the order mart",
+            "name": flow.name,
+            "description": flow.description,
             "folder": None,
             "defaultOutputDir": None,
             "settings": None,
             "workspace": {"id": WORKSPACE},
         },
         person=PERSON,
-        identity=FLOW,
+        identity=flow.id,
     )
-    for recipe_id, name, behaviour, publishes, profiled in RECIPES:
-        path = f"raw/orders_{recipe_id}.csv"
-        source = state.insert(
-            "importedDatasets",
-            {
-                "name": f"orders_raw_{recipe_id}",
-                "description": None,
-                "type": "s3",
-                "isDynamic": False,
-                "isConverted": False,
-                "disableTypeInference": False,
-                "dynamicPath": None,
-                "storageLocation": {"type": "s3", "fullUri": f"s3://example-bucket/{path}"},
-                "workspace": {"id": WORKSPACE},
-            },
-            person=PERSON,
-        )
-        recipe = state.insert(
-            "wrangledDatasets",
-            {
-                "name": name,
-                "description": None,
-                "wrangled": True,
-                "flow": {"id": flow["id"]},
-                "recipe": {"id": recipe_id},
-                "activeSample": None,
-                "referenceinfo": None,
-                "_source": {"importedDataset": {"id": source["id"]}},
-                "_behaviour": behaviour,
-            },
-            person=PERSON,
-            identity=recipe_id,
-        )
-        output = state.insert(
-            "outputObjects",
-            {
-                "name": f"{name} output",
-                "description": None,
-                "execution": "photon",
-                "profiler": profiled,
-                "isAdhoc": True,
-                "flownode": {"id": recipe["id"]},
-            },
-            person=PERSON,
-        )
+    for recipe in flow.recipes:
+        _add_recipe(state, flow, recipe)
+
+
+def _add_recipe(state: State, flow: Flow, recipe: Recipe) -> None:
+    path = f"raw/orders_{recipe.id}.csv"
+    source = state.insert(
+        "importedDatasets",
+        {
+            "name": f"orders_raw_{recipe.id}",
+            "description": None,
+            "type": "s3",
+            "isDynamic": False,
+            "isConverted": False,
+            "disableTypeInference": False,
+            "dynamicPath": None,
+            "storageLocation": {"type": "s3", "fullUri": f"s3://example-bucket/{path}"},
+            "workspace": {"id": WORKSPACE},
+        },
+        person=PERSON,
+    )
+    state.insert(
+        "wrangledDatasets",
+        {
+            "name": recipe.name,
+            "description": None,
+            "wrangled": True,
+            "flow": {"id": flow.id},
+            "recipe": {"id": recipe.id},
+            "activeSample": None,
+            "referenceinfo": None,
+            "_source": {"importedDataset": {"id": source["id"]}},
+            "_behaviour": recipe.behaviour,
+        },
+        person=PERSON,
+        identity=recipe.id,
+    )
+    output = state.insert(
+        "outputObjects",
+        {
+            "name": f"{recipe.name} output",
+            "description": None,
+            "execution": "photon",
+            "profiler": recipe.profiled,
+            "isAdhoc": True,
+            "flownode": {"id": recipe.id},
+        },
+        person=PERSON,
+    )
+    state.insert(
+        "writeSettings",
+        {
+            "path": f"s3://example-bucket/orders/out_{recipe.id}.csv",
+            "action": "create",
+            "format": "csv",
+            "compression": "none",
+            "header": True,
+            "asSingleFile": True,
+            "delim": ",",
+            "hasQuotes": False,
+            "includeMismatches": True,
+            "connectionId": None,
+            "_output": {"id": output["id"]},
+        },
+        person=PERSON,
+    )
+    if recipe.publishes:
         state.insert(
-            "writeSettings",
+            "publications",
             {
-                "path": f"s3://example-bucket/orders/out_{recipe_id}.csv",
-                "action": "create",
-                "format": "csv",
-                "compression": "none",
-                "header": True,
-                "asSingleFile": True,
-                "delim": ",",
-                "hasQuotes": False,
-                "includeMismatches": True,
-                "connectionId": None,
+                "path": ["analytics"],
+                "tableName": "orders",
+                "targetType": "postgres",
+                "action": "truncateAndLoad",
+                "outputobject": {"id": output["id"]},
+                "connection": None,
+                "parameters": None,
                 "_output": {"id": output["id"]},
             },
             person=PERSON,
         )
-        if publishes:
-            state.insert(
-                "publications",
-                {
-                    "path": ["analytics"],
-                    "tableName": "orders",
-                    "targetType": "postgres",
-                    "action": "truncateAndLoad",
-                    "outputobject": {"id": output["id"]},
-                    "connection": None,
-                    "parameters": None,
-                    "_output": {"id": output["id"]},
-                },
-                person=PERSON,
-            )
+
+
+def _add_plan(state: State, plan_id: int, name: str, flow_ids: tuple[int, ...]) -> None:
     state.insert(
         "plans",
         {
-            "name": "Nightly",
+            "name": name,
             "description": None,
             "workspace": {"id": WORKSPACE},
             "snapshotted": False,
             "originalPlanId": None,
             "planSnapshotRunCount": 0,
             "notificationsEnabled": False,
-            "planNodes": {"data": [{"id": 881, "name": "flow-1", "taskType": "flow", "flow": {"id": flow["id"]}}]},
+            "planNodes": {
+                "data": [
+                    {"id": plan_id * 10 + n, "name": f"flow-{n}", "taskType": "flow", "flow": {"id": flow_id}}
+                    for n, flow_id in enumerate(flow_ids, 1)
+                ]
+            },
         },
         person=PERSON,
-        identity=PLAN,
+        identity=plan_id,
     )

@@ -25,6 +25,8 @@ from airflow_provider_trifacta.links import (
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_trifacta.api.messages import Id
+    from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
     from airflow_provider_trifacta.tasks.outcome import AwaitedRun
 
 #: Seconds to find out what a run runs, before the wait begins without its names.
@@ -101,6 +103,12 @@ def push_run_link(run: AwaitedRun, context: Context) -> None:
     """Make the button of a run visible. Never fails."""
     with _button(run):
         _LINKS[run.kind.name].push(context, run.link)
+
+
+def push_flow_link(hook: TrifactaHook, flow_id: Id, context: Context, log: Log) -> None:
+    """Make the button of a flow visible. Never fails."""
+    with decoration(f"The button of flow {flow_id} could not be stored", log):
+        TrifactaFlowLink().push(context, hook.client.settings.application.flow_url(flow_id))
 
 
 def _button(run: AwaitedRun) -> AbstractContextManager[None]:

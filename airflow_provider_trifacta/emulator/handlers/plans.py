@@ -47,7 +47,7 @@ def _run_plan(self: Handlers, call: Call) -> Any:
         return {"validationStatus": "MissingFlowReferences", "planSnapshotRunId": None}
 
     def start() -> Any:
-        run = self.runs.start_plan_run(plan, call.person)
+        run = self.runs.start_plan_run(plan, call.person, (call.body or {}).get("planNodeOverrides") or [])
         return {"validationStatus": "Valid", "planSnapshotRunId": run["id"]}
 
     return self.once(call, start)

@@ -1,0 +1,87 @@
+"""Copying a flow: at most one copy, whatever becomes of the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from airflow_provider_trifacta.api.arguments import check_id
+from airflow_provider_trifacta.api.clock import Clock
+from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaConfigurationError
+from airflow_provider_trifacta.api.identity import who_am_i
+from airflow_provider_trifacta.api.ids import id_of, same_id
+from airflow_provider_trifacta.api.logs import Log
+from airflow_provider_trifacta.api.messages import Id
+from airflow_provider_trifacta.api.operations import copy_flow, list_resource
+from airflow_provider_trifacta.api.paging import read_all
+from airflow_provider_trifacta.api.procedures import Pause, Procedure
+from airflow_provider_trifacta.api.retries import may_have_been_carried_out
+from airflow_provider_trifacta.api.runs.job_group_rows import reference_of
+from airflow_provider_trifacta.api.timestamps import timestamp_of
+from airflow_provider_trifacta.exceptions import TrifactaFlowCopyUnknown
+
+#: Seconds by which the clocks of server and client may differ.
+_CLOCK_MARGIN = 1.0
+#: Seconds between the polls of the list of flows, which may lag.
+_PAUSES = (1.0, 2.0, 4.0, 8.0)
+
+
+def copy_flow_once(
+    flow_id: Id, *, name: str | None, description: str | None, copy_datasources: bool, log: Log
+) -> Callable[[Clock], Procedure[Id]]:
+    """Return what copies a flow and gives the id of the copy (``copyFlow``, ``listFlows``).
+
+    :param name: of the copy, by which it is found when the answer is lost; None leaves it to the server.
+    :raises TrifactaConfigurationError: names the argument that cannot be used.
+    """
+    for argument, value in (("name", name), ("description", description)):
+        if value is not None and (not isinstance(value, str) or (argument == "name" and not value.strip())):
+            raise TrifactaConfigurationError(f"{argument}: {value!r} is not a {argument} of a flow")
+    source = check_id("flow_id", flow_id)
+    copy = copy_flow(source, name=name, description=description, copy_datasources=copy_datasources)
+
+    def procedure(clock: Clock) -> Procedure[Id]:
+        me = yield from who_am_i(clock)
+        since = me.earliest(clock.time() - _CLOCK_MARGIN)
+        try:
+            copied = yield copy
+        except TrifactaApiError as error:
+            if not may_have_been_carried_out(error):
+                raise
+            if name is None:
+                raise TrifactaFlowCopyUnknown(source, None, str(error)) from error
+            log.warning("The answer to the copy of flow %s is lost; looking for it. Reason: %s", source, error)
+            found = yield from _find(name, since, me.id, source)
+            if len(found) != 1:
+                raise TrifactaFlowCopyUnknown(source, name, str(error), found) from error
+            log.warning("Found the copy: flow %s, named %r", found[0], name)
+            return found[0]
+        identity: Id = copied["id"]
+        return identity
+
+    return procedure
+
+
+def _find(name: str, since: float, person_id: str | None, source: Id) -> Procedure[list[Id]]:
+    """Find the flows of this name that this user has created since then, in a list that may lag."""
+    found: list[Id] = []
+    for pause in _PAUSES:
+        yield Pause(pause)
+        listing = list_resource(
+            "flows", filter=name, filter_type="exact", sort="-createdAt", query={"flowsFilter": "all"}
+        )
+        found = []
+        for row in (yield from read_all(listing)):
+            created = timestamp_of(row.get("createdAt"))
+            identity = id_of(row.get("id"))
+            old = created is not None and created.timestamp() < since
+            foreign = same_id(reference_of(row, ("creator", "creatorid")), person_id) is False
+            if (
+                row.get("name") == name
+                and identity is not None
+                and str(identity) != str(source)
+                and not (old or foreign)
+            ):
+                found.append(identity)
+        if found:
+            return found
+    return found
