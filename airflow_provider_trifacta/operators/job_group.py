@@ -9,16 +9,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
-
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
+from airflow_provider_trifacta.airflow_support.compat import BaseOperator, conf
 from airflow_provider_trifacta.api.arguments import check_seconds
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError, TrifactaError
 from airflow_provider_trifacta.links import LINKS
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
-
+    from airflow_provider_trifacta.airflow_support.compat import Context, ObjectStoragePath
     from airflow_provider_trifacta.api.client import TrifactaClient
     from airflow_provider_trifacta.api.job_group_launch import JobGroupLaunch
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
@@ -340,8 +338,7 @@ class TrifactaRunJobGroupOperator(SuggestsArgumentNames, BaseOperator):
 
     def _wait(self, hook: TrifactaHook, job_group_id: int) -> str:
         """Wait here, and return the final status."""
-        from airflow.providers.common.compat.sdk import AirflowTaskTimeout
-
+        from airflow_provider_trifacta.airflow_support.compat import AirflowTaskTimeout
         from airflow_provider_trifacta.api.errors import TrifactaApiError
         from airflow_provider_trifacta.api.waiting import wait_for_job_group
         from airflow_provider_trifacta.tasks.outcome import deadline_passed, status_unknown, wait_failed

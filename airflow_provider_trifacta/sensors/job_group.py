@@ -7,16 +7,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, conf
-
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
+from airflow_provider_trifacta.airflow_support.compat import AirflowSensorTimeout, BaseSensorOperator, conf
 from airflow_provider_trifacta.api.arguments import check_seconds
 from airflow_provider_trifacta.api.errors import TrifactaError
 from airflow_provider_trifacta.links import LINKS
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
+    from airflow_provider_trifacta.airflow_support.compat import Context
     from airflow_provider_trifacta.api.waiting import UnknownStatusPatience
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 

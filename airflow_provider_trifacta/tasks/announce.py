@@ -13,8 +13,7 @@ from airflow_provider_trifacta.links import TrifactaFlowLink, TrifactaJobGroupLi
 from airflow_provider_trifacta.tasks.outcome import describe, link_of
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
+    from airflow_provider_trifacta.airflow_support.compat import Context
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
 #: Seconds to find out what a job group runs, before the wait begins without its names.
