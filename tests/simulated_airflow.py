@@ -253,7 +253,7 @@ def let_operators_run_in_this_thread() -> None:
 @contextlib.contextmanager
 def _watched(process: Process, clock: EmulatorClock) -> Iterator[None]:
     """Tell a process of each request and answer, and give its hooks the emulator's time."""
-    transfer, async_transfer = TrifactaClient._transfer, AsyncTrifactaClient._transfer
+    transfer, async_take = TrifactaClient._transfer, AsyncTrifactaClient._take
 
     def watched(self: Any, step: Transfer) -> Any:
         process.event(f"before {step.request.method} {step.request.path}")
@@ -262,20 +262,19 @@ def _watched(process: Process, clock: EmulatorClock) -> Iterator[None]:
         finally:
             process.event(f"after {step.request.method} {step.request.path}")
 
-    async def async_watched(self: Any, step: Transfer) -> Any:
+    async def async_transfer(self: Any, step: Transfer) -> Any:
         process.event(f"before {step.request.method} {step.request.path}")
         try:
-            return await async_transfer(self, step)
+            return await async_take(self, step)
         finally:
             process.event(f"after {step.request.method} {step.request.path}")
 
-    def hook(self: Any) -> TrifactaHook:
-        return TrifactaHook(self.trifacta_conn_id, retry_budget=self.retry_budget, clock=clock)
+    def async_watched(self: Any, step: Any) -> Any:
+        return (async_transfer if isinstance(step, Transfer) else async_take)(self, step)
 
     with (
         mock.patch.object(TrifactaClient, "_transfer", watched),
-        mock.patch.object(AsyncTrifactaClient, "_transfer", async_watched),
-        mock.patch.object(TrifactaRunJobGroupOperator, "_hook", hook),
-        mock.patch.object(TrifactaJobGroupTrigger, "_hook", property(hook)),
+        mock.patch.object(AsyncTrifactaClient, "_take", async_watched),
+        mock.patch.dict(TrifactaHook.__init__.__kwdefaults__, clock=clock),
     ):
         yield
