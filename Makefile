@@ -5,17 +5,23 @@ PYTHON ?= python3
 
 VENV := .venv/airflow-$(AIRFLOW)
 BIN := $(VENV)/bin
+# The day after the release of each: its constraints hold what there was then, as Airflow's own do.
+DAY_OF_lowest := 2025-05-21
+DAY_OF_2.11.2 := 2026-03-15
+DAY_OF_3.0.6 := 2025-08-30
+DAY_OF_3.1.8 := 2026-03-12
+DAY_OF_3.2.2 := 2026-05-30
+DAY_OF_3.3.2 := 2026-09-18
 ifeq ($(AIRFLOW),lowest)
 CONSTRAINTS := constraints/lowest.txt
-PINNED := the lowest that pyproject.toml promises
-# Its lower bounds without those of the tools for development. Airflow 2.11.0 allows universal-pathlib 0.3, which breaks
-# its ObjectStoragePath.
-WANTED := $(shell sed -nE '/^dev =/q; s/^ *"([a-z-]+)>=([0-9.]+)",$$/\1==\2/p' pyproject.toml) 'universal-pathlib<0.3'
+# The lower bounds without those of the tools for development.
+WANTED := $(shell sed -nE '/^dev =/q; s/^ *"([a-z-]+)>=([0-9.]+)",$$/\1==\2/p' pyproject.toml)
 else
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
-PINNED := Airflow $(AIRFLOW)
 WANTED := apache-airflow==$(AIRFLOW)
 endif
+DAY := $(DAY_OF_$(AIRFLOW))
+COMPILE := .venv/uv/bin/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 pyproject.toml build/wanted.in
 # The peer whose hook is run against the emulator. Without its hundred dependencies, and out of Airflow's sight.
 GOOGLE := apache-airflow-providers-google==22.8.0
 
@@ -59,12 +65,14 @@ screenshots: $(VENV)/installed  ## take the pictures in the documentation anew, 
 bench: $(VENV)/installed  ## what the clients cost, as ratios
 	$(BIN)/python demo/bench.py
 
-constraints:  ## pin the versions that a fresh installation gets now, with AIRFLOW=lowest the lowest
-	rm -rf $(VENV)
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev]' $(WANTED)
-	(echo "# Versions that the tests pass with ($(PINNED)). Made with: make constraints AIRFLOW=$(AIRFLOW)"; \
-	 $(BIN)/pip freeze --exclude-editable) > $(CONSTRAINTS)
+constraints:  ## pin the versions of the day of Airflow's release (today's, where no day is known), and today's tools
+	$(PYTHON) -m venv .venv/uv
+	.venv/uv/bin/pip install --quiet uv
+	mkdir -p build
+	printf '%s\n' $(WANTED) > build/wanted.in
+	$(if $(DAY),$(COMPILE) --exclude-newer $(DAY) --extra emulator,:) > build/pins.txt
+	(echo "# Made with: make constraints AIRFLOW=$(AIRFLOW)"; \
+	 $(COMPILE) --constraint build/pins.txt --extra dev) > $(CONSTRAINTS)
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)

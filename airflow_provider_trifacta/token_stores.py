@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies
 
-from airflow.providers.common.compat.sdk import Variable, mask_secret, redact
-
+from airflow_provider_trifacta.airflow_support.compat import Variable, mask_secret, redact
 from airflow_provider_trifacta.airflow_support.database import tasks_use_the_database
 from airflow_provider_trifacta.airflow_support.variables import read_variable
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError

@@ -17,9 +17,9 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
-from support import EmulatorClock, copy_of, drain
+from support import EmulatorClock, TaskDeferred, copy_of, drain
 
+from airflow_provider_trifacta.airflow_support.compat import AirflowFailException
 from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
 from airflow_provider_trifacta.api.client import TrifactaClient
 from airflow_provider_trifacta.api.exchange import Transfer

@@ -14,6 +14,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+try:
+    from airflow.sdk.exceptions import TaskDeferred
+except ImportError:  # Airflow 3.1 and earlier
+    from airflow.exceptions import TaskDeferred
+
 from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
 from airflow_provider_trifacta.api.client import TrifactaClient
 from airflow_provider_trifacta.api.messages import Operation
@@ -253,7 +258,6 @@ async def drain(events: AsyncIterator[Any]) -> list[Any]:
 
 def run_deferred(operator: Any, context: dict[str, Any]) -> Any:
     """Run an operator as Airflow does: its trigger, when it defers, and then the method it names."""
-    from airflow.providers.common.compat.sdk import TaskDeferred
 
     def go_on() -> Any:
         return operator.execute(context)

@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
-from airflow.providers.common.compat.sdk import ObjectStoragePath
-
+from airflow_provider_trifacta.airflow_support.compat import ObjectStoragePath, get_hook_lineage_collector
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError, TrifactaError
 from airflow_provider_trifacta.exceptions import TrifactaResultsNotSaved
 
@@ -164,7 +162,7 @@ def _put_in_storage(file: Path, target: ObjectStoragePath) -> None:
         fs.put_file(str(file), path)
     # Airflow itself records what the path's own methods write. The file is there, whatever comes of this.
     with contextlib.suppress(Exception):
-        collector = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
+        collector = get_hook_lineage_collector()
         collector.add_output_asset(context=target, uri=str(target))
 
 

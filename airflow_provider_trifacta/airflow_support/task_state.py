@@ -5,9 +5,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import XCom
 from asgiref.sync import sync_to_async
 
+from airflow_provider_trifacta.airflow_support.compat import XCom
 from airflow_provider_trifacta.airflow_support.database import tasks_use_the_database
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.providers.common.compat.sdk import Variable
-
+from airflow_provider_trifacta.airflow_support.compat import Variable
 from airflow_provider_trifacta.airflow_support.database import tasks_use_the_database
 
 

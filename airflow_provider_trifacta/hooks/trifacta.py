@@ -13,10 +13,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, ObjectStoragePath
 from asgiref.sync import sync_to_async
 
+from airflow_provider_trifacta.airflow_support.compat import (
+    AirflowNotFoundException,
+    BaseHook,
+    ObjectStoragePath,
+    get_connection_asynchronously,
+)
 from airflow_provider_trifacta.airflow_support.files import naming, save, target_of
 from airflow_provider_trifacta.airflow_support.rest_api import AirflowApi
 from airflow_provider_trifacta.api.access_tokens import current_of, list_tokens
@@ -290,7 +294,7 @@ class TrifactaHook(BoundOperations, BaseHook):
 
     async def _async_connection(self) -> AirflowConnection:
         try:
-            connection: AirflowConnection = await get_async_connection(self.trifacta_conn_id, hook=self)
+            connection: AirflowConnection = await get_connection_asynchronously(self, self.trifacta_conn_id)
         except AirflowNotFoundException:
             # Airflow 3.3 runs triggers within "dags test" where the asynchronous way finds nothing in its
             # database.

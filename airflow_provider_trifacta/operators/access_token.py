@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
-
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
+from airflow_provider_trifacta.airflow_support.compat import AirflowSkipException, BaseOperator
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
+    from airflow_provider_trifacta.airflow_support.compat import Context
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
 

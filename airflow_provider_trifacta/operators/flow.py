@@ -6,16 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
-
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
+from airflow_provider_trifacta.airflow_support.compat import BaseOperator, conf
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.links import TrifactaFlowLink
 from airflow_provider_trifacta.operators.run import RunOperator
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
-
+    from airflow_provider_trifacta.airflow_support.compat import Context, ObjectStoragePath
     from airflow_provider_trifacta.api.runs.kind import Launch, RunKind, RunRef
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
     from airflow_provider_trifacta.tasks.outcome import OwnRun

@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import conf
-
+from airflow_provider_trifacta.airflow_support.compat import conf
 from airflow_provider_trifacta.links import LINKS
 from airflow_provider_trifacta.operators.run import RunOperator
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
-
+    from airflow_provider_trifacta.airflow_support.compat import Context, ObjectStoragePath
     from airflow_provider_trifacta.api.runs.kind import Launch, RunKind, RunRef
     from airflow_provider_trifacta.tasks.outcome import OwnRun
     from airflow_provider_trifacta.tasks.results import ResultPaths

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import conf
-
+from airflow_provider_trifacta.airflow_support.compat import conf
 from airflow_provider_trifacta.links import TrifactaPlanLink
 from airflow_provider_trifacta.operators.run import RunOperator
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
+    from airflow_provider_trifacta.airflow_support.compat import Context
     from airflow_provider_trifacta.api.runs.kind import Launch, RunKind, RunRef
     from airflow_provider_trifacta.triggers.run import RunTrigger
 

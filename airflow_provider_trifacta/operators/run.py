@@ -10,15 +10,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
+from airflow_provider_trifacta.airflow_support.compat import BaseOperator
 from airflow_provider_trifacta.api.arguments import check_seconds
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError, TrifactaTaskKilled
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
-
+    from airflow_provider_trifacta.airflow_support.compat import Context, ObjectStoragePath
     from airflow_provider_trifacta.api.client import TrifactaClient
     from airflow_provider_trifacta.api.messages import Id
     from airflow_provider_trifacta.api.runs.kind import Launch, RunKind, RunRef
@@ -329,8 +327,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
 
     def _wait(self, run: OwnRun) -> str:
         """Wait here, and return the final status."""
-        from airflow.providers.common.compat.sdk import AirflowTaskTimeout
-
+        from airflow_provider_trifacta.airflow_support.compat import AirflowTaskTimeout
         from airflow_provider_trifacta.api.errors import TrifactaApiError
         from airflow_provider_trifacta.api.runs.waiting import wait_for_run
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import conf
-
+from airflow_provider_trifacta.airflow_support.compat import conf
 from airflow_provider_trifacta.links import LINKS
 from airflow_provider_trifacta.sensors.run import RunSensor
 

@@ -6,14 +6,12 @@ import functools
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator
-
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
+from airflow_provider_trifacta.airflow_support.compat import AirflowSensorTimeout, BaseSensorOperator
 from airflow_provider_trifacta.api.arguments import check_seconds
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
+    from airflow_provider_trifacta.airflow_support.compat import Context
     from airflow_provider_trifacta.api.runs.kind import RunKind
     from airflow_provider_trifacta.api.runs.waiting import Wait
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook

@@ -7,8 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import redact
-
+from airflow_provider_trifacta.airflow_support.compat import redact
 from airflow_provider_trifacta.api.decoration import decoration
 from airflow_provider_trifacta.api.logs import Log
 from airflow_provider_trifacta.api.runs.kind import KindName, Launch
@@ -23,8 +22,7 @@ from airflow_provider_trifacta.links import (
 )
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
+    from airflow_provider_trifacta.airflow_support.compat import Context
     from airflow_provider_trifacta.api.messages import Id
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
     from airflow_provider_trifacta.tasks.outcome import AwaitedRun

@@ -10,8 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath
-
+from airflow_provider_trifacta.airflow_support.compat import ObjectStoragePath
 from airflow_provider_trifacta.airflow_support.files import save, target_of
 from airflow_provider_trifacta.api.contents import JSON_OBJECT, PDF, Content
 from airflow_provider_trifacta.api.error_answers import says_not_profiled

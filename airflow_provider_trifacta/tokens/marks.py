@@ -17,8 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from airflow.providers.common.compat.sdk import conf
-
+from airflow_provider_trifacta.airflow_support.compat import conf
 from airflow_provider_trifacta.api.access_tokens import AccessToken
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 

@@ -22,8 +22,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import mask_secret
-
+from airflow_provider_trifacta.airflow_support.compat import mask_secret
 from airflow_provider_trifacta.api.access_tokens import AccessToken, CurrentToken, find_current_token, list_tokens
 from airflow_provider_trifacta.api.errors import (
     TrifactaAnswerNotUnderstood,

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
 from support import Answer, FakeTaskInstance, ScriptedServer, run_deferred
 
+from airflow_provider_trifacta.airflow_support.compat import AirflowFailException
 from airflow_provider_trifacta.api.runs import waiting
 from airflow_provider_trifacta.exceptions import TrifactaAwaitedJobGroupFailed, TrifactaJobGroupFailed
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
@@ -343,8 +343,7 @@ def test_a_verdict_stands_when_the_connection_is_gone(
 def test_what_ends_a_task_ends_it_in_the_middle_of_decoration(
     server: Callable[..., ScriptedServer], monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    from airflow.providers.common.compat.sdk import AirflowTaskTimeout
-
+    from airflow_provider_trifacta.airflow_support.compat import AirflowTaskTimeout
     from airflow_provider_trifacta.api.client import TrifactaClient
 
     transfer = TrifactaClient._transfer

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
 from simulated_airflow import Killed, Process, SimulatedTask
 from support import FakeClock, ScriptedServer
 
+from airflow_provider_trifacta.airflow_support.compat import AirflowFailException
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.emulator.clock import Clock
 from airflow_provider_trifacta.emulator.writing import Writing

@@ -20,10 +20,10 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
 from support import FakeTaskInstance, RawServer, run_deferred, self_signed_certificate
 
 from airflow_provider_trifacta import token_stores
+from airflow_provider_trifacta.airflow_support.compat import AirflowFailException
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.exceptions import TrifactaError
 from airflow_provider_trifacta.operators.access_token import TrifactaRotateApiAccessTokenOperator

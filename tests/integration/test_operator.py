@@ -103,7 +103,7 @@ def test_the_log_tells_the_story(
 def test_the_log_says_that_the_task_waits_in_the_triggerer(
     emulator: Emulator, connect: Connect, logged: Callable[[], list[str]], minutes: int | None
 ) -> None:
-    from airflow.providers.common.compat.sdk import TaskDeferred
+    from support import TaskDeferred
 
     connect(emulator)
     operator = TrifactaRunJobGroupOperator(
@@ -152,7 +152,7 @@ def test_an_event_of_another_job_group_is_not_ours(
     context: dict[str, Any], emulator: Emulator, connect: Connect, status: str
 ) -> None:
     """SQLite gives the id of a deleted trigger to the next one: then Airflow delivers the old one's event."""
-    from airflow.providers.common.compat.sdk import TaskDeferred
+    from support import TaskDeferred
 
     connect(emulator)
     operator = _operator(deferrable=True)
@@ -173,7 +173,7 @@ def test_an_event_of_another_job_group_is_not_ours(
 def test_the_deadline_cancels_in_synchronous_mode_too(
     context: dict[str, Any], emulator: Emulator, connect: Connect, cancel_on_kill: bool
 ) -> None:
-    from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+    from airflow_provider_trifacta.airflow_support.compat import AirflowTaskTimeout
 
     def timed_out(*_: Any) -> None:
         if emulator.calls("getJobGroupStatus"):
@@ -569,7 +569,7 @@ def test_everything_a_person_would_want_is_templated() -> None:
 
 
 def test_the_constructor_touches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow.providers.common.compat.sdk import BaseHook
+    from airflow_provider_trifacta.airflow_support.compat import BaseHook
 
     def forbidden(*_: Any, **__: Any) -> None:
         raise AssertionError("a constructor read a connection")
@@ -581,7 +581,7 @@ def test_the_constructor_touches_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_no_token_leaves(
     run: Any, context: dict[str, Any], emulator: Emulator, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from airflow.providers.common.compat.sdk import TaskDeferred
+    from support import TaskDeferred
 
     caplog.set_level("DEBUG")
     connect(emulator)

@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 
 import fsspec
 import pytest
-from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from fsspec.spec import AbstractBufferedFile
 from support import Answer, FakeClock, ScriptedServer, run_deferred
 
+from airflow_provider_trifacta.airflow_support.compat import ObjectStoragePath
 from airflow_provider_trifacta.api.runs.job_group import JOB_GROUPS
 from airflow_provider_trifacta.api.runs.kind import RunRef
 from airflow_provider_trifacta.emulator import Emulator

@@ -19,11 +19,11 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSkipException
 from simulated_airflow import Killed, Process, let_operators_run_in_this_thread
 from support import EmulatorClock
 
 from airflow_provider_trifacta import token_stores
+from airflow_provider_trifacta.airflow_support.compat import AirflowSkipException
 from airflow_provider_trifacta.api.client import TrifactaClient
 from airflow_provider_trifacta.api.exchange import Transfer
 from airflow_provider_trifacta.emulator import Emulator, world

@@ -7,9 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from support import FakeTaskInstance, run_deferred
 
+from airflow_provider_trifacta.airflow_support.compat import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+)
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.exceptions import TrifactaAwaitedJobGroupFailed, TrifactaConfigurationError
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
@@ -116,7 +120,7 @@ def test_the_buttons_lead_to_job_group_flow_and_recipe(
 def test_an_event_of_another_job_group_is_not_ours(
     context: dict[str, Any], emulator: Emulator, connect: Connect
 ) -> None:
-    from airflow.providers.common.compat.sdk import TaskDeferred
+    from support import TaskDeferred
 
     connect(emulator)
     event = {"job_group_id": 1, "outcome": "final", "status": "Complete"}
@@ -134,7 +138,7 @@ def test_a_finished_job_group_is_not_waited_for_in_the_triggerer(
 
 
 def test_the_deadline_is_counted_from_the_start_of_the_task(emulator: Emulator, connect: Connect) -> None:
-    from airflow.providers.common.compat.sdk import TaskDeferred
+    from support import TaskDeferred
 
     connect(emulator)
     started = datetime.now(UTC) - timedelta(seconds=20)
@@ -169,7 +173,7 @@ def logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_log_says_that_the_sensor_waits_in_the_triggerer(
     emulator: Emulator, connect: Connect, logged: Callable[[], list[str]]
 ) -> None:
-    from airflow.providers.common.compat.sdk import TaskDeferred
+    from support import TaskDeferred
 
     connect(emulator)
     context = {"ti": FakeTaskInstance(datetime(2024, 3, 1, 6, 0, tzinfo=UTC))}

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from support import EmulatorClock, FakeTaskInstance, drain
 
+from airflow_provider_trifacta.airflow_support.compat import AirflowNotFoundException
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.exceptions import (
     TrifactaApiError,
@@ -336,7 +336,10 @@ def test_a_secrets_backend_that_cannot_be_asked(
 
 
 def _as_connection(emulator: Emulator) -> Any:
-    from airflow.providers.common.compat.sdk import Connection
+    if IS_AIRFLOW_3:
+        from airflow.sdk import Connection
+    else:
+        from airflow.models.connection import Connection
 
     return Connection(
         conn_id="trifacta_default",

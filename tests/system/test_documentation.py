@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "test-your-dags.md"
 DAG = """
 from datetime import datetime
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow import DAG
 
 from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
 

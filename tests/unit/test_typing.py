@@ -25,7 +25,7 @@ DAG = """
 
     from datetime import datetime, timedelta
 
-    from airflow.providers.common.compat.sdk import DAG
+    from airflow import DAG
     from airflow_provider_trifacta.api.statuses import RunStatus
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
     from airflow_provider_trifacta.operators.access_token import TrifactaRotateApiAccessTokenOperator

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow import DAG
 
 from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
 

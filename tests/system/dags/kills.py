@@ -4,7 +4,7 @@ import os
 import signal
 from datetime import datetime, timedelta
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow import DAG
 
 from airflow_provider_trifacta.api.client import TrifactaClient
 from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator

@@ -1,0 +1,93 @@
+"""Airflow's names, wherever a version has them, and what a version lacks.
+
+The provider ``common.compat`` is for this, but the constraints of Airflow 2.11.0 and 3.0 pin it to 1.7, which has
+neither the names nor a way to read a connection asynchronously; those of 3.1 to 3.3 to one whose way deadlocks.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import sync_to_async
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseHook as BaseHook
+    from airflow.sdk import BaseOperator as BaseOperator
+    from airflow.sdk import BaseOperatorLink as BaseOperatorLink
+    from airflow.sdk import BaseSensorOperator as BaseSensorOperator
+    from airflow.sdk import Context as Context
+    from airflow.sdk import ObjectStoragePath as ObjectStoragePath
+    from airflow.sdk import Variable as Variable
+    from airflow.sdk.configuration import conf as conf
+    from airflow.sdk.exceptions import AirflowException as AirflowException
+    from airflow.sdk.exceptions import AirflowFailException as AirflowFailException
+    from airflow.sdk.exceptions import AirflowNotFoundException as AirflowNotFoundException
+    from airflow.sdk.exceptions import AirflowSensorTimeout as AirflowSensorTimeout
+    from airflow.sdk.exceptions import AirflowSkipException as AirflowSkipException
+    from airflow.sdk.exceptions import AirflowTaskTimeout as AirflowTaskTimeout
+    from airflow.sdk.execution_time.xcom import XCom as XCom
+    from airflow.sdk.lineage import get_hook_lineage_collector as get_hook_lineage_collector
+    from airflow.sdk.log import mask_secret as mask_secret
+    from airflow.sdk.log import redact as redact  # type: ignore[attr-defined]
+
+_MASKER = ("airflow.sdk.log", "airflow.sdk.execution_time.secrets_masker", "airflow.utils.log.secrets_masker")
+_EXCEPTIONS = ("airflow.sdk.exceptions", "airflow.exceptions")  # 3.1
+#: Where each name is, the newest place first. The last place is for Airflow 2.11 and can go with it, or with the
+#: version in the comment.
+_PLACES = {
+    "AirflowException": _EXCEPTIONS,
+    "AirflowFailException": _EXCEPTIONS,
+    "AirflowNotFoundException": _EXCEPTIONS,
+    "AirflowSensorTimeout": _EXCEPTIONS,
+    "AirflowSkipException": _EXCEPTIONS,
+    "AirflowTaskTimeout": _EXCEPTIONS,
+    "BaseHook": ("airflow.sdk", "airflow.hooks.base"),  # 3.0
+    "BaseOperator": ("airflow.sdk", "airflow.models.baseoperator"),
+    "BaseOperatorLink": ("airflow.sdk", "airflow.models.baseoperatorlink"),
+    "BaseSensorOperator": ("airflow.sdk", "airflow.sensors.base"),
+    "Context": ("airflow.sdk", "airflow.utils.context"),
+    "ObjectStoragePath": ("airflow.sdk", "airflow.io.path"),
+    "Variable": ("airflow.sdk", "airflow.models.variable"),
+    "XCom": ("airflow.sdk.execution_time.xcom", "airflow.models.xcom"),
+    "conf": ("airflow.sdk.configuration", "airflow.configuration"),  # 3.1
+    "get_hook_lineage_collector": ("airflow.sdk.lineage", "airflow.lineage.hook"),  # 3.1
+    "mask_secret": _MASKER,
+    "redact": _MASKER,  # 3.0 has it in the second place
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is asked for, so that parsing a DAG file imports no more than it uses."""
+    for place in _PLACES.get(name, ()):
+        try:
+            found = getattr(import_module(place), name)
+        except (ImportError, AttributeError):
+            continue
+        globals()[name] = found
+        return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+async def get_connection_asynchronously(hook: BaseHook, conn_id: str) -> Any:
+    """Return an Airflow connection, without blocking the event loop.
+
+    :raises AirflowNotFoundException: there is none.
+    """
+    if _airflow_has_an_asynchronous_way():
+        return await hook.aget_connection(conn_id)
+    return await sync_to_async(hook.get_connection)(conn_id)
+
+
+def _airflow_has_an_asynchronous_way() -> bool:
+    """Return whether Airflow can read a connection asynchronously.
+
+    Before 3.1 it cannot. From 3.1 to 3.3.1 it masks the secrets of the connection with a synchronous call, which
+    raises ``DeadlockImminentError`` when another trigger asks for something meanwhile. The method that this looks
+    for came with the mending, in 3.3.2: when that is the lowest version, this function can go.
+    """
+    try:
+        from airflow.sdk import Connection
+    except ImportError:
+        return False
+    return hasattr(Connection, "aextra_dejson")

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import asyncio
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.version import Version
+
+from airflow_provider_trifacta.airflow_support import compat
+from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+
+ROOT = Path(__file__).parents[2]
+MENDED = Version(version("apache-airflow")) >= Version("3.3.2")
+
+
+@pytest.mark.parametrize("name", sorted(compat._PLACES))
+def test_this_airflow_has_every_name(name: str) -> None:
+    assert getattr(compat, name) is not None
+
+
+def test_a_name_that_nothing_has() -> None:
+    with pytest.raises(ImportError, match="Nonsense"):
+        from airflow_provider_trifacta.airflow_support.compat import Nonsense  # type: ignore[attr-defined] # noqa: F401
+
+
+def test_no_provider_of_airflow_is_needed_that_its_constraints_hold_back() -> None:
+    files = [*(ROOT / "airflow_provider_trifacta").rglob("*.py"), *(ROOT / "example_dags").glob("*.py")]
+    assert [
+        file.name
+        for file in files
+        if "import airflow.providers" in (text := file.read_text()) or ("from airflow.providers" in text)
+    ] == []
+
+
+def test_a_connection_is_read_asynchronously_where_airflow_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From Airflow 3.1 to 3.3.1 its asynchronous way asks synchronously, within the event loop."""
+    ways: list[str] = []
+
+    class Hook(TrifactaHook):
+        @classmethod
+        def get_connection(cls, conn_id: str) -> Any:
+            with pytest.raises(RuntimeError, match="no running event loop"):
+                asyncio.get_running_loop()
+            ways.append(f"in a thread: {conn_id}")
+
+        @classmethod
+        async def aget_connection(cls, conn_id: str) -> Any:
+            ways.append(f"asynchronously: {conn_id}")
+
+    asyncio.run(compat.get_connection_asynchronously(Hook(), "here"))
+    assert ways == ["asynchronously: here" if MENDED else "in a thread: here"]
