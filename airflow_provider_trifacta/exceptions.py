@@ -185,36 +185,14 @@ class TrifactaProfileMissing(TrifactaResultsNotSaved, AirflowFailException):
 
 
 class TrifactaFlowCopyUnknown(TrifactaError, AirflowFailException):
-    """A flow may or may not have been copied; it is not copied again, so the task is not retried.
+    """A flow may or may not have been copied. A retry could copy it twice, so there is none.
 
-    :param flow_id: the flow that was to be copied.
-    :param name: of the copy, None when the server chooses it.
-    :param reason: what became of the request.
     :param candidates: flows that could be the copy.
     """
 
-    def __init__(
-        self, flow_id: int | str, name: str | None, reason: str, candidates: Sequence[int | str] = ()
-    ) -> None:
-        super().__init__(flow_id, name, reason, candidates)
-        self.flow_id = flow_id
-        self.name = name
-        self.reason = reason
+    def __init__(self, message: str, *, candidates: Sequence[int | str] = ()) -> None:
+        super().__init__(message)
         self.candidates = tuple(candidates)
-
-    def __str__(self) -> str:
-        if self.candidates:
-            exists = f"Several flows named {self.name!r} could be it: {', '.join(map(str, self.candidates))}."
-        elif self.name is None:
-            exists = 'A flow named "Copy of ..." may exist; with a name, it could have been found.'
-        else:
-            exists = f"No flow named {self.name!r} is listed, but one may appear."
-        reason = self.reason if self.reason.endswith((".", "]")) else f"{self.reason}."
-        return (
-            f"It is not known whether flow {self.flow_id} was copied: {reason} {exists} Look in the application, "
-            "and delete it or use it before you clear the task. The task is not retried, since that could copy it "
-            "twice."
-        )
 
 
 class TrifactaRotationError(TrifactaError):

@@ -42,26 +42,37 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": _INTEGRATION,
                 "python-modules": [
                     "airflow_provider_trifacta.operators.access_token",
+                    "airflow_provider_trifacta.operators.flow",
                     "airflow_provider_trifacta.operators.job_group",
+                    "airflow_provider_trifacta.operators.plan",
                 ],
             }
         ],
         "sensors": [
             {
                 "integration-name": _INTEGRATION,
-                "python-modules": ["airflow_provider_trifacta.sensors.job_group"],
+                "python-modules": [
+                    "airflow_provider_trifacta.sensors.flow",
+                    "airflow_provider_trifacta.sensors.job_group",
+                    "airflow_provider_trifacta.sensors.plan",
+                ],
             }
         ],
         "triggers": [
             {
                 "integration-name": _INTEGRATION,
-                "python-modules": ["airflow_provider_trifacta.triggers.job_group"],
+                "python-modules": [
+                    "airflow_provider_trifacta.triggers.flow",
+                    "airflow_provider_trifacta.triggers.job_group",
+                    "airflow_provider_trifacta.triggers.plan",
+                ],
             }
         ],
         "extra-links": [
             "airflow_provider_trifacta.links.TrifactaJobGroupLink",
             "airflow_provider_trifacta.links.TrifactaFlowLink",
             "airflow_provider_trifacta.links.TrifactaRecipeLink",
+            "airflow_provider_trifacta.links.TrifactaPlanLink",
         ],
         "connection-types": [
             {

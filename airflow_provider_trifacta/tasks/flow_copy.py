@@ -16,6 +16,7 @@ from airflow_provider_trifacta.api.paging import read_all
 from airflow_provider_trifacta.api.procedures import Pause, Procedure
 from airflow_provider_trifacta.api.retries import may_have_been_carried_out
 from airflow_provider_trifacta.api.runs.job_group_rows import reference_of
+from airflow_provider_trifacta.api.text import sentence
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 from airflow_provider_trifacta.exceptions import TrifactaFlowCopyUnknown
 
@@ -48,11 +49,11 @@ def copy_flow_once(
             if not may_have_been_carried_out(error):
                 raise
             if name is None:
-                raise TrifactaFlowCopyUnknown(source, None, str(error)) from error
+                raise _unknown(source, None, error, []) from error
             log.warning("The answer to the copy of flow %s is lost; looking for it. Reason: %s", source, error)
             found = yield from _find(name, since, me.id, source)
             if len(found) != 1:
-                raise TrifactaFlowCopyUnknown(source, name, str(error), found) from error
+                raise _unknown(source, name, error, found) from error
             log.warning("Found the copy: flow %s, named %r", found[0], name)
             return found[0]
         identity: Id = copied["id"]
@@ -85,3 +86,19 @@ def _find(name: str, since: float, person_id: str | None, source: Id) -> Procedu
         if found:
             return found
     return found
+
+
+def _unknown(
+    flow_id: Id, name: str | None, error: TrifactaApiError, candidates: list[Id]
+) -> TrifactaFlowCopyUnknown:
+    if candidates:
+        exists = f"Several flows named {name!r} could be it: {', '.join(map(str, candidates))}."
+    elif name is None:
+        exists = "The copy has a name that the server chose, so it cannot be found; specify a name."
+    else:
+        exists = f"No flow named {name!r} is listed, but one may appear."
+    return TrifactaFlowCopyUnknown(
+        f"It is not known whether flow {flow_id} was copied: {sentence(error.without_hint())} {exists} Look in "
+        "the application before you clear the task. It is not retried, since that could copy the flow twice.",
+        candidates=candidates,
+    )
