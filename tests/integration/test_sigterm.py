@@ -15,6 +15,7 @@ import pytest
 from simulated_airflow import Process, SimulatedTask
 from support import EmulatorClock
 
+from airflow_provider_trifacta import token_stores
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.emulator.clock import Clock
 from airflow_provider_trifacta.exceptions import (
@@ -186,6 +187,37 @@ def test_before_anything_was_sent(make_task: Callable[..., SimulatedTask], emula
     assert emulator.calls("runJobGroup") == []
     task.run_to_the_end()
     assert (task.state, len(emulator.job_groups)) == ("success", 1)
+
+
+def test_while_the_token_cannot_be_read(
+    make_task: Callable[..., SimulatedTask],
+    emulator: Emulator,
+    connect: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unreadable(name: str) -> None:
+        raise ConnectionError("the API server of Airflow gives no answer")
+
+    connect(emulator, token_variable="trifacta_token")
+    monkeypatch.setattr(token_stores, "read_variable", unreadable)
+    task = make_task()
+    process = Sigterm(task, 3, sleeping=True)
+    task.run_try(process)
+    assert process.killed_at is not None
+    assert isinstance(task.error, TrifactaTaskKilled)
+    assert task.clock.time() - process.killed_at <= 1
+    assert emulator.calls("runJobGroup") == []
+
+
+def test_while_a_refused_token_is_looked_for_again(
+    make_task: Callable[..., SimulatedTask], emulator: Emulator
+) -> None:
+    emulator.order("runJobGroup", "status", status=401, call=None)
+    task = make_task()
+    process = Sigterm(task, 1, sleeping=True)
+    task.run_try(process)
+    assert isinstance(task.error, TrifactaTaskKilled)
+    assert len(emulator.calls("runJobGroup")) == 1
 
 
 def test_what_is_found_after_a_lost_answer_is_canceled(

@@ -133,6 +133,28 @@ def test_a_person_ends_a_task_that_waits(
 
 
 @pytest.mark.skipif(not IS_AIRFLOW_3, reason="through the REST API of Airflow 3")
+def test_a_person_ends_a_task_whose_submit_is_repeated(airflow: AirflowInstance, emulator: Emulator) -> None:
+    known = {row["id"] for row in emulator.job_groups}
+    submits = len(emulator.calls("runJobGroup"))
+    emulator.order("runJobGroup", "rate_limit", call=None)
+    try:
+        airflow.trigger("endless_sync", "repeated")
+        wait_for(lambda: len(emulator.calls("runJobGroup")) > submits, "nothing is submitted", seconds=90)
+        _mark_failed(airflow, "endless_sync", "repeated")
+        # From within the task, before Airflow kills it for good.
+        wait_for(
+            lambda: "TrifactaTaskKilled" in airflow.task_log("endless_sync", "repeated"),
+            "the submit goes on",
+            seconds=60,
+        )
+        submits = len(emulator.calls("runJobGroup"))
+    finally:
+        emulator.clear_faults()
+    assert len(emulator.calls("runJobGroup")) == submits
+    assert {row["id"] for row in emulator.job_groups} == known
+
+
+@pytest.mark.skipif(not IS_AIRFLOW_3, reason="through the REST API of Airflow 3")
 def test_many_tasks_that_a_person_ends_together(airflow: AirflowInstance, emulator: Emulator) -> None:
     """Airflow cancels the triggers again at every sync, which a cancel that takes longer must outlive."""
     known = {row["id"] for row in emulator.job_groups}
