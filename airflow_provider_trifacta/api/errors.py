@@ -26,7 +26,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -265,11 +265,15 @@ class TrifactaRunRefused(TrifactaApiError):
     """A start that was answered with a success, and does not run all the same: a plan that is not valid.
 
     :param run_id: the run that the answer names nevertheless, None when it names none.
+    :param explain: gives a procedure that finds out why, in a sentence; None when nothing more can be known.
     """
 
-    def __init__(self, *, run_id: int | str | None = None, **parts: Any) -> None:
+    def __init__(
+        self, *, run_id: int | str | None = None, explain: Callable[[], Any] | None = None, **parts: Any
+    ) -> None:
         super().__init__(**parts)
         self.run_id = run_id
+        self.explain = explain
 
 
 class TrifactaDuplicateExecution(TrifactaApiError):

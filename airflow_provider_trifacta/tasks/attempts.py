@@ -12,6 +12,7 @@ from airflow_provider_trifacta.api.decoration import decoration
 from airflow_provider_trifacta.api.error_answers import is_permanent_refusal, says_gone
 from airflow_provider_trifacta.api.errors import (
     TrifactaApiError,
+    TrifactaForbidden,
     TrifactaRunRefused,
     TrifactaSubmitOutcomeUnknown,
     TrifactaTaskKilled,
@@ -155,7 +156,7 @@ class RunAttempts:
                 raise
             run, adopted = self.launch.ref(found.id), True
         except TrifactaApiError as error:
-            if is_permanent_refusal(error):
+            if is_permanent_refusal(error) or isinstance(error, TrifactaForbidden):
                 raise self._refused(error) from error
             raise
         else:
@@ -171,13 +172,16 @@ class RunAttempts:
 
     def _refused(self, error: TrifactaApiError) -> TrifactaSubmitRefused:
         """Return the error for a start that would be refused again, after canceling what runs all the same."""
-        run_id = error.run_id if isinstance(error, TrifactaRunRefused) else None
         refusal = TrifactaSubmitRefused.because_of(error, self.launch.refusal_hints)
-        if run_id is not None:
-            run = self.launch.ref(run_id)
-            with decoration(f"{self._title(run)} could not be canceled and may be running", self.log):
-                self.hook.run(self.launch.kind.cancel(run))
-                self.log.warning("%s was canceled", self._title(run))
+        if isinstance(error, TrifactaRunRefused):
+            if error.explain is not None:
+                with decoration(f"Why {self.launch.subject} is refused could not be read", self.log):
+                    refusal.hint = f"{self.hook.run(error.explain())} {refusal.hint}".lstrip()
+            if error.run_id is not None:
+                run = self.launch.ref(error.run_id)
+                with decoration(f"{self._title(run)} could not be canceled and may be running", self.log):
+                    self.hook.run(self.launch.kind.cancel(run))
+                    self.log.warning("%s was canceled", self._title(run))
         return refusal
 
     def _not_ours(self, note: AttemptNote) -> Callable[[], set[str]]:

@@ -102,11 +102,11 @@ class _FlowRuns:
         jobs: list[FailedJob] = []
         remarks: list[str] = []
         for job_group_id in bad[:_MOST_DIAGNOSED]:
-            name = f"job group {job_group_id}{names.get(job_group_id, '')}"
+            name = f"Job group {job_group_id}{names.get(job_group_id, '')}"
             found = yield from _failed_jobs(job_group_id)
             jobs += [replace(job, of=name) for job in found]
             if not found:
-                remarks.append(f"{_upper(name)} is {statuses[job_group_id]}: the API does not say why.")
+                remarks.append(f"{name} is {statuses[job_group_id]}: the API does not say why.")
         if len(bad) > _MOST_DIAGNOSED:
             remarks.append(f"{len(bad) - _MOST_DIAGNOSED} more job groups did not end well.")
         if not bad:
@@ -123,7 +123,7 @@ class _FlowRuns:
         failures: dict[int, TrifactaApiError] = {}
         for job_group_id in run.parts:
             yield from _cancel(job_group_id, budget, failures)
-        if not known_only:
+        if not known_only or not run.parts:
             try:
                 rows = yield from self._rows(run, budget)
             except TrifactaApiError as error:
@@ -260,10 +260,6 @@ def _failed_jobs(job_group_id: int) -> Procedure[Sequence[FailedJob]]:
         return (yield from explain_failure(job_group_id))
     except TrifactaApiError:
         return ()
-
-
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 FLOW_RUNS: RunKind = _FlowRuns()

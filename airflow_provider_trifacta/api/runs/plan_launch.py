@@ -17,7 +17,7 @@ from airflow_provider_trifacta.api.paging import read_all
 from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.runs.job_group_rows import reference_of
 from airflow_provider_trifacta.api.runs.kind import FoundRun, RefusalHints, RunRef
-from airflow_provider_trifacta.api.runs.plan_run import PLAN_RUNS
+from airflow_provider_trifacta.api.runs.plan_run import PLAN_RUNS, missing_references
 from airflow_provider_trifacta.api.text import is_line, line
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
@@ -80,6 +80,7 @@ class PlanLaunch:
                 name=line(str(verdict), 100),
                 message="the plan is not valid, so it does not run",
                 run_id=None if run is None else run.id,
+                explain=functools.partial(missing_references, self.plan_id),
             )
         return run
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_provider_trifacta.api.answers import JobGroupOutputs, Plan, PlanSnapshotRun
 from airflow_provider_trifacta.api.application import Application
+from airflow_provider_trifacta.api.error_answers import says_gone
 from airflow_provider_trifacta.api.errors import (
     TrifactaAnswerNotUnderstood,
     TrifactaApiError,
@@ -18,6 +19,7 @@ from airflow_provider_trifacta.api.errors import (
 from airflow_provider_trifacta.api.messages import Id
 from airflow_provider_trifacta.api.operations import (
     cancel_plan_snapshot_run,
+    get_flow,
     get_plan_snapshot_run,
     list_job_library,
     list_plans,
@@ -206,11 +208,28 @@ def _failed_in_library(plan_run: Any, plan: Any) -> Procedure[tuple[list[FailedJ
         if nodes and node is None:
             continue
         found = yield from explain_failure(row["id"])
-        place = f"job group {row['id']}" if node is None else f'node "{node}", job group {row["id"]}'
+        place = f"Job group {row['id']}" if node is None else f'Node "{node}", job group {row["id"]}'
         jobs += [FailedJob(job.id, job.type, job.status, job.message, place) for job in found]
         if node is not None:
             remarks.append(f'Node "{node}" failed.')
     return jobs, remarks
+
+
+def missing_references(plan_id: Id) -> Procedure[str]:
+    """Find out which flows of a plan do not exist (``readFull``, ``getFlow``). Empty when it cannot be told.
+
+    :raises TrifactaApiError: the plan or a flow could not be read.
+    """
+    plan: Plan = yield read_full(plan_id)
+    missing = []
+    for flow_id, node in [*_nodes_by_flow(plan).items()][:_MOST_DIAGNOSED]:
+        try:
+            yield get_flow(flow_id).within(0)
+        except TrifactaApiError as error:
+            if not says_gone(error):
+                raise
+            missing.append(f'flow {flow_id} of node "{node}"')
+    return f"Missing: {', '.join(missing)}." if missing else ""
 
 
 def _nodes_by_flow(plan: Any) -> dict[str, str]:
