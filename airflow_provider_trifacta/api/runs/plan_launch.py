@@ -78,7 +78,7 @@ class PlanLaunch:
                 method="POST",
                 path=f"/v4/plans/{self.plan_id}/run",
                 name=line(str(verdict), 100),
-                message="the plan is not valid, so it does not run",
+                message=f"the plan is not valid ({line(str(verdict), 100)}), so it does not run",
                 run_id=None if run is None else run.id,
                 explain=functools.partial(missing_references, self.plan_id),
             )
