@@ -117,11 +117,10 @@ def run_plan_body(*, run_parameters: Any = None, request_body_extra: Any = None)
     :raises TrifactaConfigurationError: names the argument that cannot be used.
     """
     body: JsonObject = {}
+    nodes = _mapping("run_parameters", {} if run_parameters is None else run_parameters)
     by_handle = {
         _name("run_parameters", handle): _mapping(f"run_parameters[{handle!r}]", parameters)
-        for handle, parameters in _mapping(
-            "run_parameters", {} if run_parameters is None else run_parameters
-        ).items()
+        for handle, parameters in nodes.items()
     }
     overrides = [
         {"handle": handle, "overrideKey": _key(key), "value": {"variable": {"value": _scalar(key, value)}}}

@@ -218,13 +218,12 @@ class RunTrigger(BaseTrigger):
         return RunEvent(self.ref.id, "deadline", status, message)
 
     async def _cancel_at_deadline(self) -> str | None:
-        """Cancel the run; return why that failed."""
+        """Cancel the run; return why that failed, or what may go on all the same."""
         try:
             async with asyncio.timeout(_LAST_CALL_TIMEOUT):
-                await self._cancel(_LAST_CALL_TIMEOUT)
+                return await self._cancel(_LAST_CALL_TIMEOUT)
         except (TrifactaError, TimeoutError) as error:
             return f"{type(error).__name__}: {error}"
-        return None
 
     async def on_kill(self) -> None:
         """Cancel the run, if a user ended the task. Called by Airflow 3.3 and later.
@@ -244,7 +243,7 @@ class RunTrigger(BaseTrigger):
                     self.log.info("The task still waits for %s: it goes on elsewhere", self._name)
                     return
                 step = "it could not be canceled"
-                await self._cancel(_KILL_TIMEOUT)
+                left = await self._cancel(_KILL_TIMEOUT)
         except asyncio.CancelledError:
             self._log_left_running(f"{step}, since the triggerer stops")
             raise
@@ -253,11 +252,15 @@ class RunTrigger(BaseTrigger):
         except Exception as error:
             self._log_left_running(f"{step} ({type(error).__name__}: {error})")
         else:
+            if left:
+                self._log_left_running(left)
+                return
             self.log.info("%s %s was canceled, since its task was ended", self.kind.noun.capitalize(), self.ref.id)
 
-    async def _cancel(self, budget: float) -> None:
+    async def _cancel(self, budget: float) -> str | None:
+        """Cancel the run; return what may go on all the same."""
         async with self._client() as client:
-            await client.run(self.kind.cancel(self.ref, budget=budget))
+            return await client.run(self.kind.cancel(self.ref, budget=budget))
 
     def _log_left_running(self, reason: str) -> None:
         where = self._page or f"the server of connection {self.trifacta_conn_id!r}"
