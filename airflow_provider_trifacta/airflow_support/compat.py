@@ -69,6 +69,13 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def is_airflow_3_0() -> bool:
+    """Return whether this is Airflow 3.0. What is done for it only can go with it."""
+    from airflow import __version__
+
+    return __version__.startswith("3.0.")
+
+
 async def get_connection_asynchronously(hook: BaseHook, conn_id: str) -> Any:
     """Return an Airflow connection, without blocking the event loop.
 
