@@ -81,9 +81,8 @@ def universal_pathlib_is_too_new() -> bool:
 
     Airflow 2.11.0 and 3.0 do not say so, and an installation without constraints gets a newer one.
     """
-    return Version(version("apache-airflow")) < Version("3.2") and Version(
-        version("universal-pathlib")
-    ) >= Version("0.3")
+    airflow, library = (Version(version(name)).release for name in ("apache-airflow", "universal-pathlib"))
+    return airflow < (3, 2) and library >= (0, 3)
 
 
 async def get_connection_asynchronously(hook: BaseHook, conn_id: str) -> Any:
