@@ -18,8 +18,13 @@ from airflow_provider_trifacta.airflow_support.task_state import is_still_deferr
 from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
 from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaError
 from airflow_provider_trifacta.api.runs.kind import KindName, RunKind, RunRef
-from airflow_provider_trifacta.api.runs.waiting import wait_for_run
+from airflow_provider_trifacta.api.runs.waiting import (
+    DEFAULT_POLL_INTERVAL,
+    DEFAULT_UNKNOWN_STATUS_TIMEOUT,
+    wait_for_run,
+)
 from airflow_provider_trifacta.api.statuses import is_final
+from airflow_provider_trifacta.connection import DEFAULT_CONN_ID
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
 #: Seconds that the last poll at the deadline, and canceling then, may each take.
@@ -108,7 +113,6 @@ class RunTrigger(BaseTrigger):
     :param cancel_at_deadline: whether the run is canceled when the deadline passes. Here and not only in the task,
         since Airflow 2.11 ends a task that is resumed after its deadline before it can do anything.
     :param began: when the wait began, seconds since the epoch, for the log; None is when the trigger starts.
-    :param unknown: stored arguments of another version.
     """
 
     def __init__(
@@ -116,15 +120,15 @@ class RunTrigger(BaseTrigger):
         kind: RunKind,
         run: RunRef,
         *,
-        trifacta_conn_id: str,
-        poll_interval: float,
-        unknown_status_timeout: float,
-        deadline: float | None,
-        retry_budget: float | None,
-        cancel_on_kill: bool,
-        cancel_at_deadline: bool,
-        began: float | None,
-        unknown: Mapping[str, Any],
+        trifacta_conn_id: str = DEFAULT_CONN_ID,
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
+        unknown_status_timeout: float = DEFAULT_UNKNOWN_STATUS_TIMEOUT,
+        deadline: float | None = None,
+        retry_budget: float | None = None,
+        cancel_on_kill: bool = False,
+        cancel_at_deadline: bool = False,
+        began: float | None = None,
+        **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
         self.kind = kind
