@@ -12,8 +12,8 @@ what the first one started (api/README.md, section 4). So a submit whose answer 
          └──────────────────────────────────┴──> lost again
 
 Searching comes before submitting again because older releases ignore the header. That is also why a run with a
-doubt stops a submit: lists may write what nobody has documented. What a 304 is taken to mean, and how long lists may
-lag, is decided here and nowhere else.
+doubt stops a submit: lists may write what nobody has documented. What a 304 is taken to mean, and how long lists
+may lag, is decided here and nowhere else.
 """
 
 from __future__ import annotations

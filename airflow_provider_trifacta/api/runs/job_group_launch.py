@@ -44,9 +44,9 @@ _EXCERPT = 40
 class JobGroupLaunch:
     """The start of a recipe (``runJobGroup``), and the search for it (``listJobLibrary``).
 
-    Recipe, user, moment and reference date of a row have to agree, as far as the row specifies them, and it must not
-    be part of a flow run. Where the recipe cannot be found out, or the source is another word than ``api``, the row
-    is given with a *doubt*: it may be the one that was started, so nothing may be started beside it.
+    Recipe, user, moment and reference date of a row have to agree, as far as the row specifies them, and it must
+    not be part of a flow run. Where the recipe cannot be found out, or the source is another value than ``api``, the
+    row is given with a *doubt*: it may be the one that was started, so nothing may be started beside it.
 
     Words that are documented to mean another source (``ui``, ``schedule``) are an exception only where the server
     shows a job group of this user that it calls ``api``. Until then, it may label with them what the API started;
