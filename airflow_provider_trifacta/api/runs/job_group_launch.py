@@ -14,7 +14,6 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaAnswerNotUnderstood,
     TrifactaApiError,
     TrifactaConfigurationError,
-    TrifactaForbidden,
 )
 from airflow_provider_trifacta.api.ids import id_of, same_id
 from airflow_provider_trifacta.api.messages import Id, Operation
@@ -196,7 +195,7 @@ class JobGroupLaunch:
         except TrifactaApiError as error:
             if says_gone(error):
                 return None
-            if is_permanent_refusal(error) or says_no_such_route(error) or isinstance(error, TrifactaForbidden):
+            if is_permanent_refusal(error) or says_no_such_route(error):
                 return row
             raise
         return read_row({**job_group, "id": row.id})
