@@ -32,6 +32,7 @@ class Kind:
     :param submit: the operation that starts one.
     :param search: the one that finds it in a list.
     :param poll: the one that reads its status.
+    :param details: one that is read beside it.
     :param cancel_call: the one that cancels it, or each part of it.
     :param start_row: starts one in the emulator, for a user.
     :param status_of: brings one to where it is now, and returns its status.
@@ -47,6 +48,7 @@ class Kind:
     submit: str
     search: str
     poll: str
+    details: str
     cancel_call: str
     start_row: Callable[[Emulator, int], Row]
     status_of: Callable[[Emulator, Row], str]
@@ -64,6 +66,15 @@ class Kind:
     def before_submit(self) -> str:
         """What a process does before a start."""
         return f"before POST {self.path}"
+
+    def operation_of(self, role: str) -> str:
+        """Return the operation for what it is called here: ``submit``, ``search``, ``poll``, ``details``."""
+        return {
+            "submit": self.submit,
+            "search": self.search,
+            "poll": self.poll,
+            "details": self.details,
+        }.get(role, role)
 
     def rows(self, emulator: Emulator) -> list[Row]:
         """Return the runs, in the order in which they were started."""
@@ -131,6 +142,7 @@ JOB_GROUPS = Kind(
     submit="runJobGroup",
     search="listJobLibrary",
     poll="getJobGroupStatus",
+    details="getJobGroup",
     cancel_call="cancelJobGroup",
     start_row=_start_job_group,
     status_of=lambda emulator, row: emulator.app.runs.look(row)["status"],
@@ -146,6 +158,7 @@ FLOW_RUNS = Kind(
     submit="runFlow",
     search="listJobLibrary",
     poll="getFlowRunStatus",
+    details="getFlowRunJobGroups",
     cancel_call="cancelJobGroup",
     start_row=_start_flow_run,
     status_of=lambda emulator, row: emulator.app.runs.flow_run_status(row),
@@ -161,6 +174,7 @@ PLAN_RUNS = Kind(
     submit="runPlan",
     search="listPlanSnapshotRuns",
     poll="getPlanSnapshotRun",
+    details="listPlans",
     cancel_call="cancelPlanSnapshotRun",
     start_row=_start_plan_run,
     status_of=lambda emulator, row: emulator.app.runs.look_at_plan_run(row)["status"],
