@@ -14,7 +14,6 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaAnswerNotUnderstood,
     TrifactaApiError,
     TrifactaConfigurationError,
-    TrifactaForbidden,
 )
 from airflow_provider_trifacta.api.ids import id_of, same_id
 from airflow_provider_trifacta.api.messages import Id, Operation
@@ -45,8 +44,8 @@ class JobGroupLaunch:
     """The start of a recipe (``runJobGroup``), and the search for it (``listJobLibrary``).
 
     Recipe, user, moment and reference date of a row have to agree, as far as the row specifies them, and it must
-    not be part of a flow run. Where the recipe cannot be found out, or the source is another value than ``api``, the
-    row is given with a *doubt*: it may be the one that was started, so nothing may be started beside it.
+    not be part of a flow run. Where the recipe cannot be found out, or the source is another value than ``api``,
+    the row is given with a *doubt*: it may be the one that was started, so nothing may be started beside it.
 
     Words that are documented to mean another source (``ui``, ``schedule``) are an exception only where the server
     shows a job group of this user that it calls ``api``. Until then, it may label with them what the API started;
@@ -196,7 +195,7 @@ class JobGroupLaunch:
         except TrifactaApiError as error:
             if says_gone(error):
                 return None
-            if is_permanent_refusal(error) or says_no_such_route(error) or isinstance(error, TrifactaForbidden):
+            if is_permanent_refusal(error) or says_no_such_route(error):
                 return row
             raise
         return read_row({**job_group, "id": row.id})
