@@ -36,7 +36,7 @@ class PlanLaunch:
     kind = PLAN_RUNS
     refusal_hints = RefusalHints(
         missing="Check plan_id: it is the number after /plans/ in its URL, in the workspace of the token.",
-        invalid="Check the arguments of the task, and the plan.",
+        invalid="Check the arguments of the task, and in the application that the plan can be run.",
     )
 
     def __init__(
@@ -78,7 +78,7 @@ class PlanLaunch:
                 method="POST",
                 path=f"/v4/plans/{self.plan_id}/run",
                 name=line(str(verdict), 100),
-                message="the plan is not valid, so it does not run",
+                message=f"the plan is not valid ({line(str(verdict), 100)}), so it does not run",
                 run_id=None if run is None else run.id,
                 explain=functools.partial(missing_references, self.plan_id),
             )
