@@ -30,8 +30,8 @@ td, th {{ text-align: left; padding: .2em 1.5em .2em 0; vertical-align: top }}</
 """
 _TRY = (
     "Recipe 7 completes, 8 fails in its wrangle job, 9 runs until it is canceled, 10 fails while it publishes, 11 "
-    "stays Pending for a while first. Flow 301 runs until it is canceled, 302 completes, 303 has no output, 304 fails "
-    "in one of its recipes. Plan 88 runs until it is canceled, 89 completes, 90 fails in its second node."
+    "stays Pending for a while first. Flow 301 runs until it is canceled, 302 completes, 303 has no output, 304 "
+    "fails in one of its recipes. Plan 88 runs until it is canceled, 89 completes, 90 fails in its second node."
 )
 
 
@@ -138,7 +138,7 @@ class Pages:
             + "<h2>Runs</h2>"
             + (_table(("Run", "Status", "Started"), map(_run_cells, runs)) if runs else "<p>None yet.</p>")
             + ("<h2>Job groups of the latest run</h2>" + self._table(self._parts(runs[0])) if runs else "")
-            + "<h2>What to try</h2><p>Run it by its number, as plan_id, with run_parameters by the name of a node.</p>"
+            + "<h2>What to try</h2><p>Run it by its number, as plan_id.</p>"
         )
         return self._page(f"Plan {identity}: {plan['name']}", content)
 
