@@ -61,7 +61,7 @@ def test_snippets_have_all_that_they_name(snippet: str, tmp_path: Path) -> None:
 def test_the_tree_is_the_tree() -> None:
     """Contributors are shown every module of every room, except that only some of the emulator's are named."""
     page = (ROOT / "CONTRIBUTING.md").read_text()
-    text = page.partition("## The tree")[2].split("```")[1]
+    text = page.partition("## The tree")[2].split("```")[1].strip()
     shown: set[Path] = set()
     folders: list[str] = []
     for line in text.splitlines():
