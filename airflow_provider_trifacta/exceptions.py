@@ -235,7 +235,7 @@ _NOT_RETRIED = "Nothing was started, and the task is not retried: it would be re
 
 
 class TrifactaSubmitRefused(TrifactaApiError, AirflowFailException):
-    """The server refuses the request as it is (400, 403, 404, 410, 415): nothing was started, and never will be."""
+    """The server refuses the request (400, 403, 404, 410, 415): nothing was started, and never will be."""
 
     @classmethod
     def because_of(cls, error: TrifactaApiError, hints: RefusalHints) -> TrifactaSubmitRefused:

@@ -15,7 +15,7 @@ from urllib.request import getproxies
 
 from airflow_provider_trifacta.airflow_support.compat import Variable, mask_secret, redact
 from airflow_provider_trifacta.airflow_support.database import tasks_use_the_database
-from airflow_provider_trifacta.airflow_support.variables import read_variable
+from airflow_provider_trifacta.airflow_support.variables import read_variable, why_written_variables_are_logged
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.connection import (
     AirflowConnection,
@@ -121,10 +121,15 @@ class VariableTokenStore:
         Variable.set(self.name, token)
 
     def why_not_writable(self) -> str | None:
-        """Return the reason when an environment variable of the workers is in the way."""
+        """Return the reason when an environment variable of the workers is in the way, or Airflow would log it."""
         in_the_way = f"AIRFLOW_VAR_{self.name.upper()}"
         if in_the_way in os.environ:
             return f"the environment variable {in_the_way} takes precedence over the Variable; remove it"
+        if reason := why_written_variables_are_logged():
+            return (
+                f"{reason}, so the token would be seen there. Change that; or name no token_variable, but a "
+                "connection to Airflow's own REST API in airflow_api_conn_id, or your own store (credential_store)"
+            )
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -223,7 +224,9 @@ class AirflowInstance:
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
         """Return the states of the tasks of a run; items of a mapped task have their index behind the name."""
         rows = self.rows(
-            "select task_id, map_index, state from task_instance where dag_id = ? and run_id = ?", dag_id, run_id
+            f"select task_id, {self._map_index}, state from task_instance where dag_id = ? and run_id = ?",
+            dag_id,
+            run_id,
         )
         return {task if index < 0 else f"{task}[{index}]": state for task, index, state in rows}
 
@@ -236,7 +239,12 @@ class AirflowInstance:
 
     def xcoms(self, dag_id: str, run_id: str) -> dict[tuple[str, str], object]:
         """Return the XComs of a run by task and key."""
-        rows = self.rows("select task_id, key, value from xcom where dag_id = ? and run_id = ?", dag_id, run_id)
+        table = "xcom"
+        if self._map_index == "region_index":
+            table = "xcom_v2 join task_instance on task_instance.id = task_instance_id"
+        rows = self.rows(
+            f"select task_id, key, value from {table} where dag_id = ? and run_id = ?", dag_id, run_id
+        )
         return {(task, key): _decoded(value) for task, key, value in rows}
 
     def task_log(self, dag_id: str, run_id: str) -> str:
@@ -252,6 +260,12 @@ class AirflowInstance:
             return dict(json.loads(file.read_text())[conn_id])
         finally:
             file.unlink()
+
+    @functools.cached_property
+    def _map_index(self) -> str:
+        """The column of the index of a mapped task's items: Airflow 3.4 has another name for it."""
+        columns = {name for _, name, *_ in self.rows("pragma table_info(task_instance)")}
+        return "map_index" if "map_index" in columns else "region_index"
 
     def rows(self, query: str, *parameters: object) -> list[tuple[object, ...]]:
         """Ask Airflow's database."""

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 try:
+    from airflow.sdk.exceptions import AirflowRescheduleException as AirflowRescheduleException
     from airflow.sdk.exceptions import TaskDeferred
 except ImportError:  # Airflow 3.1 and earlier
+    from airflow.exceptions import AirflowRescheduleException as AirflowRescheduleException
     from airflow.exceptions import TaskDeferred
 
 from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient

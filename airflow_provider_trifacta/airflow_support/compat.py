@@ -7,9 +7,11 @@ neither the names nor a way to read a connection asynchronously; those of 3.1 to
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
+from packaging.version import Version
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseHook as BaseHook
@@ -67,6 +69,20 @@ def __getattr__(name: str) -> Any:
         globals()[name] = found
         return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def is_airflow_3_0() -> bool:
+    """Return whether this is Airflow 3.0. What is done for it only can go with it."""
+    return version("apache-airflow").startswith("3.0.")
+
+
+def universal_pathlib_is_too_new() -> bool:
+    """Return whether no path in a storage can work: before 3.2, Airflow needs universal-pathlib before 0.3.
+
+    Airflow 2.11.0 and 3.0 do not say so, and an installation without constraints gets a newer one.
+    """
+    airflow, library = (Version(version(name)).release for name in ("apache-airflow", "universal-pathlib"))
+    return airflow < (3, 2) and library >= (0, 3)
 
 
 async def get_connection_asynchronously(hook: BaseHook, conn_id: str) -> Any:

@@ -12,13 +12,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_trifacta.airflow_support.compat import ObjectStoragePath, get_hook_lineage_collector
+from airflow_provider_trifacta.airflow_support.compat import (
+    ObjectStoragePath,
+    get_hook_lineage_collector,
+    universal_pathlib_is_too_new,
+)
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError, TrifactaError
 from airflow_provider_trifacta.exceptions import TrifactaResultsNotSaved
 
 #: Protocols of s3fs, gcsfs and adlfs: their ``put_file`` shows an object when its upload is complete, not before.
 #: There, a move would be another copy, and would need the right to read and to delete.
 _WHOLE_UPLOADS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
+_STORAGE_PROVIDER = (
+    "Install the provider of its storage, for example apache-airflow-providers-amazon[s3fs], and check the "
+    "connection in the path"
+)
+_OLDER_LIBRARY = (
+    "This Airflow cannot work with the universal-pathlib that is installed, for no storage: install Airflow with "
+    "its constraints, or 'universal-pathlib<0.3'"
+)
 #: What a killed process may leave behind has a hidden name.
 _HIDDEN = ".trifacta-"
 
@@ -146,9 +158,9 @@ def _storage_path(name: str, value: Any) -> ObjectStoragePath:
         # Connects to nothing, but needs what speaks the protocol.
         path.fs  # noqa: B018
     except Exception as error:
+        advice = _OLDER_LIBRARY if universal_pathlib_is_too_new() else _STORAGE_PROVIDER
         raise TrifactaConfigurationError(
-            f"{name}: {value!r} cannot be written from here ({error}). Install the provider of its storage, for "
-            "example apache-airflow-providers-amazon[s3fs], and check the connection in the path"
+            f"{name}: {value!r} cannot be written from here ({error}). {advice}"
         ) from error
     return path
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_trifacta.airflow_support.compat import Variable
+from airflow_provider_trifacta.airflow_support.compat import Variable, conf, is_airflow_3_0
 from airflow_provider_trifacta.airflow_support.database import tasks_use_the_database
 
 
@@ -18,7 +18,7 @@ def read_variable(name: str) -> str | None:
 
     :raises Exception: it could not be read, and may exist.
     """
-    value = Variable.get(name, None)
+    value = _variables().get(name, None)
     if value is not None:
         return str(value)
     for backend in _secrets_backends():
@@ -27,9 +27,48 @@ def read_variable(name: str) -> str | None:
     return None
 
 
+def why_written_variables_are_logged() -> str | None:
+    """Return why Airflow would log the value of a Variable that a task sets, in the clear; None when it would not.
+
+    On Airflow 3, what runs a task logs each of its requests at level DEBUG, without masking anything in them.
+    """
+    if tasks_use_the_database():
+        return None
+    if is_airflow_3_0():
+        return "Airflow 3.0 logs what tasks set, at any log level (3.1 no longer does)"
+    levels = f"{conf.get('logging', 'logging_level')} {conf.get('logging', 'namespace_levels', fallback='')}"
+    if "DEBUG" in levels.upper():
+        return "Airflow logs what tasks set at log level DEBUG ([logging] logging_level, namespace_levels)"
+    return None
+
+
+def _variables() -> Any:
+    """Return the class that reads Variables in this process."""
+    if not _reads_the_database():
+        return Variable
+    from airflow.models.variable import Variable as Row
+
+    return Row
+
+
+def _reads_the_database() -> bool:
+    """Return whether this process reads Variables from Airflow's database.
+
+    All of Airflow 2 do. So do the servers of Airflow 3.0, which test connections: its SDK reads Variables only in
+    tasks and triggers, which have a supervisor to ask. Later ones find out by themselves where they are.
+    """
+    if tasks_use_the_database():
+        return True
+    if not is_airflow_3_0():
+        return False
+    from airflow.sdk.execution_time import task_runner
+
+    return not hasattr(task_runner, "SUPERVISOR_COMMS")
+
+
 def _secrets_backends() -> list[Any]:
     """Return what Airflow asks for Variables in this process."""
-    if tasks_use_the_database():
+    if _reads_the_database():
         from airflow.configuration import ensure_secrets_loaded
 
         return list(ensure_secrets_loaded())

@@ -288,16 +288,26 @@ class _Response(http.client.HTTPResponse):
         super().__init__(_Socket(sock), *args, **kwargs)  # type: ignore[arg-type]
 
 
-# By the names of those that they stand for: they appear in error messages.
+class _Named:
+    """Appears in error messages with host and port. Before urllib3 2.7, it would with its address in memory."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}(host={self.host!r}, port={self.port!r})"
 
 
-class HTTPConnection(urllib3.connection.HTTPConnection):
+# By the names of those that they stand for: they appear in error messages, too.
+
+
+class HTTPConnection(_Named, urllib3.connection.HTTPConnection):
     """A connection whose answers are read within the time of a transfer."""
 
     response_class = _Response
 
 
-class HTTPSConnection(urllib3.connection.HTTPSConnection):
+class HTTPSConnection(_Named, urllib3.connection.HTTPSConnection):
     """The same with TLS."""
 
     response_class = _Response

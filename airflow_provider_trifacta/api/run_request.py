@@ -117,14 +117,15 @@ def run_plan_body(*, run_parameters: Any = None, request_body_extra: Any = None)
     :raises TrifactaConfigurationError: names the argument that cannot be used.
     """
     body: JsonObject = {}
+    nodes = _mapping("run_parameters", {} if run_parameters is None else run_parameters)
+    by_handle = {
+        _name("run_parameters", handle): _mapping(f"run_parameters[{handle!r}]", parameters)
+        for handle, parameters in nodes.items()
+    }
     overrides = [
-        {
-            "handle": _name("run_parameters", handle),
-            "overrideKey": _key(key),
-            "value": {"variable": {"value": _scalar(key, value)}},
-        }
-        for handle, parameters in _mapping("run_parameters", run_parameters or {}).items()
-        for key, value in _mapping(f"run_parameters[{handle!r}]", parameters).items()
+        {"handle": handle, "overrideKey": _key(key), "value": {"variable": {"value": _scalar(key, value)}}}
+        for handle, parameters in by_handle.items()
+        for key, value in parameters.items()
     ]
     if overrides:
         body["planNodeOverrides"] = overrides

@@ -18,8 +18,13 @@ from airflow_provider_trifacta.airflow_support.task_state import is_still_deferr
 from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
 from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaError
 from airflow_provider_trifacta.api.runs.kind import KindName, RunKind, RunRef
-from airflow_provider_trifacta.api.runs.waiting import wait_for_run
+from airflow_provider_trifacta.api.runs.waiting import (
+    DEFAULT_POLL_INTERVAL,
+    DEFAULT_UNKNOWN_STATUS_TIMEOUT,
+    wait_for_run,
+)
 from airflow_provider_trifacta.api.statuses import is_final
+from airflow_provider_trifacta.connection import DEFAULT_CONN_ID
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
 #: Seconds that the last poll at the deadline, and canceling then, may each take.
@@ -108,7 +113,6 @@ class RunTrigger(BaseTrigger):
     :param cancel_at_deadline: whether the run is canceled when the deadline passes. Here and not only in the task,
         since Airflow 2.11 ends a task that is resumed after its deadline before it can do anything.
     :param began: when the wait began, seconds since the epoch, for the log; None is when the trigger starts.
-    :param unknown: stored arguments of another version.
     """
 
     def __init__(
@@ -116,15 +120,15 @@ class RunTrigger(BaseTrigger):
         kind: RunKind,
         run: RunRef,
         *,
-        trifacta_conn_id: str,
-        poll_interval: float,
-        unknown_status_timeout: float,
-        deadline: float | None,
-        retry_budget: float | None,
-        cancel_on_kill: bool,
-        cancel_at_deadline: bool,
-        began: float | None,
-        unknown: Mapping[str, Any],
+        trifacta_conn_id: str = DEFAULT_CONN_ID,
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
+        unknown_status_timeout: float = DEFAULT_UNKNOWN_STATUS_TIMEOUT,
+        deadline: float | None = None,
+        retry_budget: float | None = None,
+        cancel_on_kill: bool = False,
+        cancel_at_deadline: bool = False,
+        began: float | None = None,
+        **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
         self.kind = kind
@@ -218,13 +222,12 @@ class RunTrigger(BaseTrigger):
         return RunEvent(self.ref.id, "deadline", status, message)
 
     async def _cancel_at_deadline(self) -> str | None:
-        """Cancel the run; return why that failed."""
+        """Cancel the run; return why that failed, or what may go on all the same."""
         try:
             async with asyncio.timeout(_LAST_CALL_TIMEOUT):
-                await self._cancel(_LAST_CALL_TIMEOUT)
+                return await self._cancel(_LAST_CALL_TIMEOUT)
         except (TrifactaError, TimeoutError) as error:
             return f"{type(error).__name__}: {error}"
-        return None
 
     async def on_kill(self) -> None:
         """Cancel the run, if a user ended the task. Called by Airflow 3.3 and later.
@@ -244,7 +247,7 @@ class RunTrigger(BaseTrigger):
                     self.log.info("The task still waits for %s: it goes on elsewhere", self._name)
                     return
                 step = "it could not be canceled"
-                await self._cancel(_KILL_TIMEOUT)
+                left = await self._cancel(_KILL_TIMEOUT)
         except asyncio.CancelledError:
             self._log_left_running(f"{step}, since the triggerer stops")
             raise
@@ -253,11 +256,15 @@ class RunTrigger(BaseTrigger):
         except Exception as error:
             self._log_left_running(f"{step} ({type(error).__name__}: {error})")
         else:
+            if left:
+                self._log_left_running(left)
+                return
             self.log.info("%s %s was canceled, since its task was ended", self.kind.noun.capitalize(), self.ref.id)
 
-    async def _cancel(self, budget: float) -> None:
+    async def _cancel(self, budget: float) -> str | None:
+        """Cancel the run; return what may go on all the same."""
         async with self._client() as client:
-            await client.run(self.kind.cancel(self.ref, budget=budget))
+            return await client.run(self.kind.cancel(self.ref, budget=budget))
 
     def _log_left_running(self, reason: str) -> None:
         where = self._page or f"the server of connection {self.trifacta_conn_id!r}"

@@ -140,7 +140,10 @@ def _feature_off(world: World) -> Any:
     world.emulator.change_settings(access_tokens_enabled=False)
     world.connect(world.emulator, token_variable="trifacta_token", retry_budget=0)
     operator = TrifactaRotateApiAccessTokenOperator(task_id="rotate", lifetime_seconds=86400)
-    with mock.patch.object(token_stores, "read_variable", return_value=None):
+    with (
+        mock.patch.object(token_stores, "read_variable", return_value=None),
+        mock.patch.object(token_stores, "why_written_variables_are_logged", return_value=None),
+    ):
         return operator.execute({"ti": FakeTaskInstance()})
 
 

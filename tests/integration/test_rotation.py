@@ -158,6 +158,7 @@ def emulator(_server: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
     monkeypatch.setattr(token_stores, "Variable", variables)
     monkeypatch.setattr(token_stores, "read_variable", lambda name: Airflow.present.read_variable())
     monkeypatch.setattr(token_stores, "tasks_use_the_database", lambda: False)
+    monkeypatch.setattr(token_stores, "why_written_variables_are_logged", lambda: None)
     transfer = TrifactaClient._transfer
 
     def watched(client: Any, step: Transfer) -> Any:

@@ -215,6 +215,7 @@ class Triggerer:
     def __init__(self, trigger: TrifactaJobGroupTrigger) -> None:
         self.trigger = trigger
         trigger.trigger_id = 1
+        trigger.timeout_after = None  # Airflow 3.0
         trigger.task_instance = SimpleNamespace(
             id=uuid.uuid4(),
             dag_id="dag",

@@ -9,6 +9,8 @@ import pytest
 from packaging.version import Version
 
 from airflow_provider_trifacta.airflow_support import compat
+from airflow_provider_trifacta.airflow_support.files import target_of
+from airflow_provider_trifacta.exceptions import TrifactaConfigurationError
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
 ROOT = Path(__file__).parents[2]
@@ -51,3 +53,22 @@ def test_a_connection_is_read_asynchronously_where_airflow_can(monkeypatch: pyte
 
     asyncio.run(compat.get_connection_asynchronously(Hook(), "here"))
     assert ways == ["asynchronously: here" if MENDED else "in a thread: here"]
+
+
+@pytest.mark.parametrize(
+    ("airflow", "universal_pathlib", "advice"),
+    [
+        ("3.0.6", "0.3.10", "'universal-pathlib<0.3'"),
+        ("2.11.0", "0.3.0", "'universal-pathlib<0.3'"),
+        ("3.0.6", "0.2.6", "Install the provider of its storage"),
+        ("3.2.0b1", "0.3.10", "Install the provider of its storage"),
+        ("3.3.2", "0.3.10", "Install the provider of its storage"),
+    ],
+)
+def test_a_storage_that_this_airflow_cannot_write_to_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, airflow: str, universal_pathlib: str, advice: str
+) -> None:
+    versions = {"apache-airflow": airflow, "universal-pathlib": universal_pathlib}
+    monkeypatch.setattr(compat, "version", versions.__getitem__)
+    with pytest.raises(TrifactaConfigurationError, match=advice):
+        target_of("profile_pdf_path", "nowhere://bucket/profile.pdf")
