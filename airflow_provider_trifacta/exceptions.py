@@ -19,6 +19,7 @@ Those of the API are drawn as a tree in :mod:`airflow_provider_trifacta.api.erro
     ├── TrifactaSubmitOutcomeUnknown         it may or may not have been started; nothing more was
     ├── TrifactaTaskKilled                   the task was killed during the start; it was canceled, or not started
     └── TrifactaSubmitRefused                the server will never start it; not retried (also a TrifactaApiError)
+
 Job groups have classes of their own, which are those of runs as well: ``TrifactaJobGroupFailed``,
 ``TrifactaJobGroupCanceled``, ``TrifactaJobGroupTimeout``, ``TrifactaJobGroupStatusUnknown`` and
 ``TrifactaAwaitedJobGroupFailed``; their base is ``TrifactaJobGroupError``.

@@ -132,7 +132,6 @@ class PlanSnapshotRun(TypedDict, total=False):
     finishedAt: str | None
     failedToCancelSomeJobs: bool
     plan: Reference
-    creator: Reference
     createdAt: str
     updatedAt: str
 

@@ -58,6 +58,25 @@ def test_snippets_have_all_that_they_name(snippet: str, tmp_path: Path) -> None:
             assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
 
 
+def test_the_tree_is_the_tree() -> None:
+    """Contributors are shown every module of every room, except that only some of the emulator's are named."""
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    text = page.partition("## The tree")[2].split("```")[1].strip()
+    shown: set[Path] = set()
+    folders: list[str] = []
+    for line in text.splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        name = line.split()[0].rstrip(",")
+        if name.endswith("/"):
+            folders[depth:] = [name]
+        shown |= {Path(*folders[:depth], module) for module in re.findall(r"\w+\.py\b", line)}
+    package = ROOT / "airflow_provider_trifacta"
+    there = {file.relative_to(ROOT) for file in package.rglob("*.py") if not file.name.startswith("__")}
+    emulator = {file for file in there if "emulator" in file.parts}
+    assert shown - there == set()
+    assert there - emulator - shown == set()
+
+
 def test_every_setting_is_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
     assert [name for name in EXTRA_FIELDS if f"`{name}`" not in text] == []

@@ -210,8 +210,8 @@ def _failed_in_library(plan_run: Any, plan: Any) -> Procedure[tuple[list[FailedJ
         found = yield from explain_failure(row["id"])
         place = f"Job group {row['id']}" if node is None else f'Node "{node}", job group {row["id"]}'
         jobs += [FailedJob(job.id, job.type, job.status, job.message, place) for job in found]
-        if node is not None:
-            remarks.append(f'Node "{node}" failed.')
+        if node is not None and not found:
+            remarks.append(f'Node "{node}" failed: the API does not say why.')
     return jobs, remarks
 
 
