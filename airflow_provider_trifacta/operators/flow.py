@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
 from airflow_provider_trifacta.airflow_support.compat import BaseOperator, conf
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
-from airflow_provider_trifacta.links import TrifactaFlowLink
+from airflow_provider_trifacta.links import TrifactaFlowLink, TrifactaJobGroupLink
 from airflow_provider_trifacta.operators.run import RunOperator
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class TrifactaRunFlowOperator(RunOperator):
         "overrides": "json",
         "request_body_extra": "json",
     }
-    operator_extra_links = (TrifactaFlowLink(),)
+    operator_extra_links = (TrifactaFlowLink(), TrifactaJobGroupLink())
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_trifacta.api.decoration import decoration
@@ -136,6 +136,10 @@ class AwaitedRun:
         description = RunDescription()
         with decoration(f"What {self} runs could not be read", self.log):
             description = self.hook.run(self.kind.describe(self.ref, budget=budget))
+        if self.ref.subject_id is None:
+            # Its page may be the one of what was started.
+            subject_id = description.recipe_id or description.flow_id or description.plan_id
+            self.ref = replace(self.ref, subject_id=subject_id)
         return description
 
     def conclude(self, status: str) -> None:
