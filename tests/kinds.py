@@ -29,6 +29,8 @@ class Kind:
     :param recipes: the recipes that it runs, all of which complete.
     :param table: where the emulator keeps the runs.
     :param path: where a start is sent to.
+    :param poll_path: where its status is read.
+    :param xcom: the XCom with its id.
     :param submit: the operation that starts one.
     :param search: the one that finds it in a list.
     :param poll: the one that reads its status.
@@ -45,6 +47,8 @@ class Kind:
     recipes: tuple[int, ...]
     table: str
     path: str
+    poll_path: str
+    xcom: str
     submit: str
     search: str
     poll: str
@@ -99,6 +103,12 @@ class Kind:
                 for job_group in self.job_groups_of(emulator, row):
                     emulator.app.runs.cancel(job_group, PERSON)
 
+    def end(self, emulator: Emulator, status: str) -> None:
+        """Let all runs end, with a status."""
+        for row in self.rows(emulator):
+            for job_group in self.job_groups_of(emulator, row):
+                job_group["status"] = status
+
     def behave(self, emulator: Emulator, behaviour: str = "complete") -> None:
         """Decide how the recipes go: all complete, or the last one does otherwise."""
         for recipe in self.recipes:
@@ -139,6 +149,8 @@ JOB_GROUPS = Kind(
     recipes=(7,),
     table="jobGroups",
     path="/v4/jobGroups",
+    poll_path="/v4/jobGroups/{}/status",
+    xcom="job_group_id",
     submit="runJobGroup",
     search="listJobLibrary",
     poll="getJobGroupStatus",
@@ -155,6 +167,8 @@ FLOW_RUNS = Kind(
     recipes=(21, 22),
     table="flowRuns",
     path="/v4/flows/302/run",
+    poll_path="/v4/flowRuns/{}/status",
+    xcom="flow_run_id",
     submit="runFlow",
     search="listJobLibrary",
     poll="getFlowRunStatus",
@@ -171,6 +185,8 @@ PLAN_RUNS = Kind(
     recipes=(21, 22),
     table="planSnapshotRuns",
     path="/v4/plans/89/run",
+    poll_path="/v4/planSnapshotRuns/{}",
+    xcom="plan_snapshot_run_id",
     submit="runPlan",
     search="listPlanSnapshotRuns",
     poll="getPlanSnapshotRun",
