@@ -20,7 +20,7 @@ TABLES = ("jobGroups", "jobs", "flowRuns", "planSnapshotRuns")
 FINAL = ("Complete", "Failed", "Canceled")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Kind:
     """A kind of run.
 
@@ -58,7 +58,7 @@ class Kind:
     status_of: Callable[[Emulator, Row], str]
     job_groups_of: Callable[[Emulator, Row], Iterable[Row]]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.name
 
     @property
