@@ -11,6 +11,10 @@ from airflow_provider_trifacta.operators.flow import TrifactaRunFlowOperator
 from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
 from airflow_provider_trifacta.operators.plan import TrifactaRunPlanOperator
 from airflow_provider_trifacta.operators.run import RunOperator
+from airflow_provider_trifacta.sensors.flow import TrifactaFlowRunSensor
+from airflow_provider_trifacta.sensors.job_group import TrifactaJobGroupSensor
+from airflow_provider_trifacta.sensors.plan import TrifactaPlanRunSensor
+from airflow_provider_trifacta.sensors.run import RunSensor
 
 Row = dict[str, Any]
 
@@ -26,6 +30,7 @@ class Kind:
 
     :param operator: what starts one.
     :param arguments: with which arguments.
+    :param sensor: what waits for one.
     :param recipes: the recipes that it runs, all of which complete.
     :param table: where the emulator keeps the runs.
     :param path: where a start is sent to.
@@ -44,6 +49,7 @@ class Kind:
     name: str
     operator: type[RunOperator]
     arguments: Mapping[str, Any]
+    sensor: type[RunSensor]
     recipes: tuple[int, ...]
     table: str
     path: str
@@ -146,6 +152,7 @@ JOB_GROUPS = Kind(
     "job_group",
     TrifactaRunJobGroupOperator,
     {"wrangled_dataset_id": 7},
+    TrifactaJobGroupSensor,
     recipes=(7,),
     table="jobGroups",
     path="/v4/jobGroups",
@@ -164,6 +171,7 @@ FLOW_RUNS = Kind(
     "flow_run",
     TrifactaRunFlowOperator,
     {"flow_id": 302},
+    TrifactaFlowRunSensor,
     recipes=(21, 22),
     table="flowRuns",
     path="/v4/flows/302/run",
@@ -182,6 +190,7 @@ PLAN_RUNS = Kind(
     "plan_run",
     TrifactaRunPlanOperator,
     {"plan_id": 89},
+    TrifactaPlanRunSensor,
     recipes=(21, 22),
     table="planSnapshotRuns",
     path="/v4/plans/89/run",
