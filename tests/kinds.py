@@ -11,6 +11,10 @@ from airflow_provider_trifacta.operators.flow import TrifactaRunFlowOperator
 from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
 from airflow_provider_trifacta.operators.plan import TrifactaRunPlanOperator
 from airflow_provider_trifacta.operators.run import RunOperator
+from airflow_provider_trifacta.sensors.flow import TrifactaFlowRunSensor
+from airflow_provider_trifacta.sensors.job_group import TrifactaJobGroupSensor
+from airflow_provider_trifacta.sensors.plan import TrifactaPlanRunSensor
+from airflow_provider_trifacta.sensors.run import RunSensor
 
 Row = dict[str, Any]
 
@@ -20,15 +24,18 @@ TABLES = ("jobGroups", "jobs", "flowRuns", "planSnapshotRuns")
 FINAL = ("Complete", "Failed", "Canceled")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Kind:
     """A kind of run.
 
     :param operator: what starts one.
     :param arguments: with which arguments.
+    :param sensor: what waits for one.
     :param recipes: the recipes that it runs, all of which complete.
     :param table: where the emulator keeps the runs.
     :param path: where a start is sent to.
+    :param poll_path: where its status is read.
+    :param xcom: the XCom with its id.
     :param submit: the operation that starts one.
     :param search: the one that finds it in a list.
     :param poll: the one that reads its status.
@@ -42,9 +49,12 @@ class Kind:
     name: str
     operator: type[RunOperator]
     arguments: Mapping[str, Any]
+    sensor: type[RunSensor]
     recipes: tuple[int, ...]
     table: str
     path: str
+    poll_path: str
+    xcom: str
     submit: str
     search: str
     poll: str
@@ -54,7 +64,7 @@ class Kind:
     status_of: Callable[[Emulator, Row], str]
     job_groups_of: Callable[[Emulator, Row], Iterable[Row]]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.name
 
     @property
@@ -99,6 +109,12 @@ class Kind:
                 for job_group in self.job_groups_of(emulator, row):
                     emulator.app.runs.cancel(job_group, PERSON)
 
+    def end(self, emulator: Emulator, status: str) -> None:
+        """Let all runs end, with a status."""
+        for row in self.rows(emulator):
+            for job_group in self.job_groups_of(emulator, row):
+                job_group["status"] = status
+
     def behave(self, emulator: Emulator, behaviour: str = "complete") -> None:
         """Decide how the recipes go: all complete, or the last one does otherwise."""
         for recipe in self.recipes:
@@ -136,9 +152,12 @@ JOB_GROUPS = Kind(
     "job_group",
     TrifactaRunJobGroupOperator,
     {"wrangled_dataset_id": 7},
+    TrifactaJobGroupSensor,
     recipes=(7,),
     table="jobGroups",
     path="/v4/jobGroups",
+    poll_path="/v4/jobGroups/{}/status",
+    xcom="job_group_id",
     submit="runJobGroup",
     search="listJobLibrary",
     poll="getJobGroupStatus",
@@ -152,9 +171,12 @@ FLOW_RUNS = Kind(
     "flow_run",
     TrifactaRunFlowOperator,
     {"flow_id": 302},
+    TrifactaFlowRunSensor,
     recipes=(21, 22),
     table="flowRuns",
     path="/v4/flows/302/run",
+    poll_path="/v4/flowRuns/{}/status",
+    xcom="flow_run_id",
     submit="runFlow",
     search="listJobLibrary",
     poll="getFlowRunStatus",
@@ -168,9 +190,12 @@ PLAN_RUNS = Kind(
     "plan_run",
     TrifactaRunPlanOperator,
     {"plan_id": 89},
+    TrifactaPlanRunSensor,
     recipes=(21, 22),
     table="planSnapshotRuns",
     path="/v4/plans/89/run",
+    poll_path="/v4/planSnapshotRuns/{}",
+    xcom="plan_snapshot_run_id",
     submit="runPlan",
     search="listPlanSnapshotRuns",
     poll="getPlanSnapshotRun",

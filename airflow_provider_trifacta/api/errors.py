@@ -349,5 +349,6 @@ class TrifactaTransportError(TrifactaApiError):
         message = f"no {'' if status is None else 'whole '}answer: {failure.value} ({reason})"
         super().__init__(method=method, path=path, status=status, message=message)
         self.failure = failure
+        self.reason = reason
         self.hint = _TRANSPORT_HINTS[failure]
         self.sent = sent

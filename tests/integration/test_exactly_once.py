@@ -8,12 +8,14 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
+from unittest import mock
 
 import pytest
-from kinds import FLOW_RUNS, JOB_GROUPS, KINDS, PLAN_RUNS, Kind, clear_runs
-from simulated_airflow import Killed, Process, SimulatedTask
-from support import FakeClock, ScriptedServer
+from kinds import FLOW_RUNS, JOB_GROUPS, KINDS, PERSON, PLAN_RUNS, Kind, clear_runs
+from simulated_airflow import Killed, Process, SimulatedTask, let_operators_run_in_this_thread
+from support import FakeClock, FakeTaskInstance, ScriptedServer
 
 from airflow_provider_trifacta.airflow_support.compat import AirflowFailException
 from airflow_provider_trifacta.emulator import Emulator
@@ -28,6 +30,7 @@ from airflow_provider_trifacta.exceptions import (
     TrifactaWaitFailed,
 )
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+from airflow_provider_trifacta.operators.run import RunOperator
 
 MakeTask = Callable[..., SimulatedTask]
 WRITTEN = asdict(Writing())
@@ -668,6 +671,181 @@ def test_rows_that_cannot_be_read_are_skipped(
     submission = TrifactaHook(clock=clock).submit_job_group(7)
     assert (submission.run_id, submission.outcome) == (90210, "adopted")
     assert server.requests.count("POST /v4/jobGroups") == 1
+
+
+# ------------------------------------------------------------------------------- lost answers of flows and plans
+
+
+@pytest.fixture
+def make_flow_task(emulator: Emulator, deferrable: bool) -> MakeTask:
+    return lambda **options: SimulatedTask(emulator, **{"kind": FLOW_RUNS, "deferrable": deferrable, **options})
+
+
+@pytest.fixture
+def make_plan_task(emulator: Emulator, deferrable: bool) -> MakeTask:
+    return lambda **options: SimulatedTask(emulator, **{"kind": PLAN_RUNS, "deferrable": deferrable, **options})
+
+
+def start_flow_elsewhere(
+    emulator: Emulator, *, flow_id: int = 302, person: int = PERSON, **fields: Any
+) -> dict[str, Any]:
+    """Start a flow run that is not the task's, whose job groups have these fields."""
+    runs = emulator.app.runs
+    flow = emulator.state.get("flows", flow_id)
+    row, job_groups = runs.start_flow_run(flow, runs.runnable_recipes(flow), person, {})
+    for job_group in job_groups:
+        job_group.update(fields)
+    return row
+
+
+@pytest.mark.parametrize("honours", [True, False], ids=["honours-execution-id", "ignores-it"])
+@pytest.mark.parametrize("writing", ["documented", "camel-null-id", "lower-string-ids", "id-fields"])
+def test_a_flow_run_is_found_by_its_job_groups_and_confirmed_by_its_flow(
+    make_flow_task: MakeTask, emulator: Emulator, writing: str, honours: bool
+) -> None:
+    stranger, _ = emulator.add_person("stranger@example.com")
+    emulator.change_settings(honour_execution_id=honours, **WRITINGS[writing])
+    start_flow_elsewhere(emulator)
+    emulator.clock.advance(60)
+    start_elsewhere(emulator, wrangledDataset={"id": 21})
+    foreign = [
+        start_flow_elsewhere(emulator, flow_id=304)["id"],
+        start_flow_elsewhere(emulator, person=stranger)["id"],
+    ]
+    emulator.order("runFlow", "reset", after=True)
+    task = make_flow_task()
+    task.run_try()
+    assert task.state == "success", task.error
+    assert FLOW_RUNS.ids(emulator)[1:] == [*foreign, task.returned]
+    assert len(emulator.calls("runFlow")) == 1
+    assert {entry.path for entry in emulator.calls("getFlowRun")} >= {f"/v4/flowRuns/{task.returned}"}
+
+
+@pytest.mark.parametrize("honours", [True, False], ids=["honours-execution-id", "ignores-it"])
+@pytest.mark.parametrize("word", ["ui", "schedule", "rest", "null"])
+def test_a_flow_run_is_not_started_twice_whatever_the_list_calls_its_source(
+    make_flow_task: MakeTask, emulator: Emulator, word: str, honours: bool
+) -> None:
+    emulator.change_settings(source_word=word, honour_execution_id=honours)
+    emulator.order("runFlow", "reset", after=True)
+    task = make_flow_task()
+    task.run_try()
+    assert len(FLOW_RUNS.ids(emulator)) == 1
+    if word in ("ui", "schedule"):  # documented to be somebody else, but nothing shows that this server means it
+        assert isinstance(task.error, TrifactaSubmitOutcomeUnknown)
+        assert list(task.error.candidates) == FLOW_RUNS.ids(emulator)
+        assert repr(word) in str(task.error)
+    else:
+        assert_one_run(task)
+
+
+def test_where_flow_runs_of_the_api_are_called_api_a_schedule_is_somebody_else(
+    make_flow_task: MakeTask, emulator: Emulator
+) -> None:
+    start_flow_elsewhere(emulator)
+    emulator.clock.advance(86400)
+    emulator.order("runFlow", "reset")  # it never arrives
+    task = make_flow_task()
+    foreign = start_flow_elsewhere(emulator, ranfrom="schedule")
+    task.run_try()
+    assert task.state == "success", task.error
+    assert task.returned != foreign["id"]
+
+
+def test_the_flow_run_of_a_plan_is_not_adopted(make_flow_task: MakeTask, emulator: Emulator) -> None:
+    emulator.order("runFlow", "reset")  # it never arrives
+    task = make_flow_task()
+    PLAN_RUNS.start(emulator)
+    (of_the_plan,) = FLOW_RUNS.ids(emulator)
+    task.run_try()
+    assert task.state == "success", task.error
+    assert FLOW_RUNS.ids(emulator) == [of_the_plan, task.returned]
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_a_flow_that_cannot_be_found_out_may_be_ours(
+    make_flow_task: MakeTask, emulator: Emulator, status: int
+) -> None:
+    emulator.change_settings(honour_execution_id=False)
+    emulator.order("runFlow", "reset", after=True)
+    emulator.order("getFlowRun", "html", status=status, call=None)
+    task = make_flow_task()
+    task.run_try()
+    assert isinstance(task.error, TrifactaSubmitOutcomeUnknown)
+    assert list(task.error.candidates) == FLOW_RUNS.ids(emulator)
+    assert "which flow it ran cannot be read" in str(task.error)
+
+
+def test_a_plan_run_is_found_in_the_list_and_confirmed_by_its_plan(
+    make_plan_task: MakeTask, emulator: Emulator
+) -> None:
+    PLAN_RUNS.start(emulator)
+    emulator.clock.advance(60)
+    runs = emulator.app.runs
+    foreign = runs.start_plan_run(emulator.state.get("plans", 90), PERSON, [])["id"]
+    emulator.order("runPlan", "reset", after=True)
+    task = make_plan_task()
+    task.run_try()
+    assert task.state == "success", task.error
+    assert PLAN_RUNS.ids(emulator)[1:] == [foreign, task.returned]
+    assert len(emulator.calls("runPlan")) == 1
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_twin_that_another_user_started_is_not_adopted(
+    make_plan_task: MakeTask, emulator: Emulator, arrives: bool
+) -> None:
+    stranger, _ = emulator.add_person("stranger@example.com")
+    emulator.order("runPlan", "reset", after=arrives)
+    task = make_plan_task()
+    twins: list[int] = []
+    task.run_try(At(PLAN_RUNS.before_submit, lambda: twins.append(PLAN_RUNS.start(emulator, stranger))))
+    assert task.state == "success", task.error
+    assert PLAN_RUNS.ids(emulator) == [*twins, task.returned]
+
+
+@pytest.mark.parametrize("answer", [{}, {"flowRunId": None}, {"flowRunId": True}, {"flowRunId": "x"}], ids=str)
+def test_an_answer_to_the_start_of_a_flow_that_names_none(
+    scripted: Callable[..., ScriptedServer], connect: Callable[..., None], clock: FakeClock, answer: Any
+) -> None:
+    answers: dict[str, Any] = {
+        "/v4/flows/302/run": answer,
+        "/v4/people/current": {"id": 17},
+        "/v4/jobLibrary": {"data": [*ODD_ROWS, {"id": 90211, "flowRun": {"id": "90210"}}]},
+        "/v4/flowRuns/90210": {"id": 90210, "flowId": "302"},
+        "/v4/flowRuns/5": {"id": 5, "flow": {"id": 303}},
+    }
+    server = scripted(lambda path: (201, {}, json.dumps(answers[path.partition("?")[0]]).encode()))
+    connect(server.url)
+    operator = FLOW_RUNS.operator(task_id="task", flow_id=302, wait_for_completion=False, deferrable=False)
+    assert _run_by_the_clock(operator, clock) == 90210
+    assert server.requests.count("POST /v4/flows/302/run") == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{}, {"validationStatus": "Valid"}, {"planSnapshotRunId": None}, {"planSnapshotRunId": " "}],
+    ids=str,
+)
+def test_an_answer_to_the_start_of_a_plan_that_names_none(
+    scripted: Callable[..., ScriptedServer], connect: Callable[..., None], clock: FakeClock, answer: Any
+) -> None:
+    answers: dict[str, Any] = {
+        "/v4/plans/89/run": answer,
+        "/v4/people/current": {"id": 17},
+        "/v4/planSnapshotRuns": {"data": [{"id": "run-1", "plan": {"id": "89"}}, {"id": 2, "plan": {"id": 90}}]},
+    }
+    server = scripted(lambda path: (201, {}, json.dumps(answers.get(path.partition("?")[0], {})).encode()))
+    connect(server.url)
+    operator = PLAN_RUNS.operator(task_id="task", plan_id=89, wait_for_completion=False, deferrable=False)
+    assert _run_by_the_clock(operator, clock) == "run-1"
+    assert server.requests.count("POST /v4/plans/89/run") == 1
+
+
+def _run_by_the_clock(operator: RunOperator, clock: FakeClock) -> Any:
+    let_operators_run_in_this_thread()
+    with mock.patch.dict(TrifactaHook.__init__.__kwdefaults__, clock=clock):
+        return operator.execute({"ti": FakeTaskInstance(datetime.fromtimestamp(clock.now, UTC))})
 
 
 # ------------------------------------------------------------------------------------ submits that do not arrive

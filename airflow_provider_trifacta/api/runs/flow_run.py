@@ -123,7 +123,8 @@ class _FlowRuns:
         failures: dict[int, TrifactaApiError] = {}
         for job_group_id in run.parts:
             yield from _cancel(job_group_id, budget, failures)
-        if not known_only or not run.parts:
+        # Of one that was found after a lost answer, no part is known.
+        if not (known_only and run.parts):
             try:
                 rows = yield from self._rows(run, budget)
             except TrifactaApiError as error:

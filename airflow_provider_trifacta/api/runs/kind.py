@@ -143,7 +143,7 @@ class RunKind(Protocol):
         """Cancel a run. Canceling one that has ended does nothing.
 
         :param budget: seconds to repeat a call for at most; None takes the client's retry budget.
-        :param known_only: whether only the parts that are known without reading a list are canceled.
+        :param known_only: whether only the known parts are canceled, without reading a list, if any are known.
         :return: what may go on all the same, None when nothing does.
         """
         ...
