@@ -235,7 +235,7 @@ _NOT_RETRIED = "Nothing was started, and the task is not retried: it would be re
 
 
 class TrifactaSubmitRefused(TrifactaApiError, AirflowFailException):
-    """The server refuses the request (400, 403, 404, 410, 415): nothing was started, and never will be."""
+    """The server refuses the request as it is (400, 403, 404, 410, 415): nothing was started."""
 
     @classmethod
     def because_of(cls, error: TrifactaApiError, hints: RefusalHints) -> TrifactaSubmitRefused:
@@ -252,8 +252,10 @@ class TrifactaSubmitRefused(TrifactaApiError, AirflowFailException):
             details=error.details,
             request_id=error.request_id,
         )
-        advice = hints.missing if isinstance(error, (TrifactaNotFound, TrifactaGone)) else hints.invalid
-        if isinstance(error, TrifactaForbidden):
+        advice = hints.invalid
+        if isinstance(error, (TrifactaNotFound, TrifactaGone)):
+            advice = hints.missing
+        elif isinstance(error, TrifactaForbidden):
             advice = error.hint
         refusal.hint = f"{advice} {_NOT_RETRIED}"
         return refusal

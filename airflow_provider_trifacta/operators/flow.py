@@ -192,9 +192,9 @@ class _FlowOperator(SuggestsArgumentNames, BaseOperator):
 class TrifactaCopyFlowOperator(_FlowOperator):
     """Copy a flow (``copyFlow``), and return the id of the copy.
 
-    A copy has no execution id. So its request is sent once; when the answer is lost, the copy is looked for by its
-    name, and the task succeeds only when exactly one new flow has it. Without a ``name``, the error says what may
-    exist.
+    A copy has no execution id. So its request is sent once; when the answer is lost, the copy is searched for by
+    its name, and the task succeeds only when exactly one new flow has it. Without a ``name``, the error says what
+    may exist.
 
     :param flow_id: the flow: the number after ``/flows/`` in the URL of its page, or that URL (templated).
     :param name: of the copy; None leaves it to the server (templated).

@@ -78,7 +78,7 @@ def test_the_tree_is_the_tree() -> None:
 
 
 def test_every_example_dag_is_shown_and_run() -> None:
-    """Those that rotate a token need connections of their own: their operator is run in a real Airflow by others."""
+    """Those that rotate a token need connections of their own: another test runs their operator."""
     shown = (ROOT / "docs" / "examples.md").read_text()
     system_tests = (ROOT / "tests" / "system" / "test_real_airflow.py").read_text()
     for file in (ROOT / "example_dags").glob("*.py"):

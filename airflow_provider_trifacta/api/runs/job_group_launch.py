@@ -14,7 +14,6 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaAnswerNotUnderstood,
     TrifactaApiError,
     TrifactaConfigurationError,
-    TrifactaForbidden,
 )
 from airflow_provider_trifacta.api.ids import id_of, same_id
 from airflow_provider_trifacta.api.messages import Id, Operation
@@ -27,7 +26,7 @@ from airflow_provider_trifacta.api.runs.job_group_rows import JobGroupRow, read_
 from airflow_provider_trifacta.api.runs.kind import FoundRun, RefusalHints, RunRef
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
-#: How many job groups a launch looks up one by one, where lists do not say which recipe they ran.
+#: How many job groups a launch looks up one by one, where lists do not specify which recipe they ran.
 _MOST_LOOKED_UP = 50
 #: Pages of a hundred job groups of this user, started since then, after which the search is given up.
 _MOST_PAGES = 50
@@ -37,16 +36,16 @@ _OTHER_SOURCES = frozenset({"ui", "schedule", "cli"})
 _EXAMPLES = 10
 #: Seconds by which a reference date may come back changed: some releases may not write milliseconds.
 _REFERENCE_DATE_MARGIN = 1.0
-#: How much of a word that nobody knows is quoted.
+#: How much of an unknown value is quoted.
 _EXCERPT = 40
 
 
 class JobGroupLaunch:
     """The start of a recipe (``runJobGroup``), and the search for it (``listJobLibrary``).
 
-    Recipe, user, moment and reference date of a row have to agree, as far as the row says them, and it must not be
-    part of a flow run. Where the recipe cannot be found out, or the source is another word than ``api``, the row
-    is given with a *doubt*: it may be the one that was started, so nothing may be started beside it.
+    Recipe, user, moment and reference date of a row have to agree, as far as the row specifies them, and it must
+    not be part of a flow run. Where the recipe cannot be found out, or the source is another value than ``api``,
+    the row is given with a *doubt*: it may be the one that was started, so nothing may be started beside it.
 
     Words that are documented to mean another source (``ui``, ``schedule``) are an exception only where the server
     shows a job group of this user that it calls ``api``. Until then, it may label with them what the API started;
@@ -196,7 +195,7 @@ class JobGroupLaunch:
         except TrifactaApiError as error:
             if says_gone(error):
                 return None
-            if is_permanent_refusal(error) or says_no_such_route(error) or isinstance(error, TrifactaForbidden):
+            if is_permanent_refusal(error) or says_no_such_route(error):
                 return row
             raise
         return read_row({**job_group, "id": row.id})

@@ -149,7 +149,7 @@ class RunKind(Protocol):
         ...
 
     def divided(self, run: RunRef, most: int) -> list[RunRef]:
-        """Return a run as up to so many, whose known parts can be canceled side by side."""
+        """Return a run divided into at most this many, whose known parts can be canceled side by side."""
         ...
 
     def describe(self, run: RunRef, *, budget: float) -> Procedure[RunDescription]:
