@@ -77,6 +77,15 @@ def test_the_tree_is_the_tree() -> None:
     assert there - emulator - shown == set()
 
 
+def test_every_example_dag_is_shown_and_run() -> None:
+    """Those that rotate a token need connections of their own: another test runs their operator."""
+    shown = (ROOT / "docs" / "examples.md").read_text()
+    system_tests = (ROOT / "tests" / "system" / "test_real_airflow.py").read_text()
+    for file in (ROOT / "example_dags").glob("*.py"):
+        assert f"../example_dags/{file.name}" in shown
+        assert "rotate_token" in file.stem or f'"{file.stem}"' in system_tests
+
+
 def test_every_setting_is_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
     assert [name for name in EXTRA_FIELDS if f"`{name}`" not in text] == []
