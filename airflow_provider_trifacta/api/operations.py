@@ -13,7 +13,6 @@ API's plural name of the resource (``flows``, ``outputObjects``).
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -46,12 +45,11 @@ from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaConfi
 from airflow_provider_trifacta.api.messages import Answer, Id, JsonObject, Operation, Request
 from airflow_provider_trifacta.api.paging import Listing
 from airflow_provider_trifacta.api.run_request import run_flow_body, run_job_group_body, run_plan_body
-from airflow_provider_trifacta.api.text import is_line
+from airflow_provider_trifacta.api.statuses import status_word
 from airflow_provider_trifacta.api.timestamps import epoch_milliseconds
 
 Names = str | Sequence[str] | None
 DateFilter = Mapping[str, Mapping[str, datetime | int]] | None
-_LONGEST_STATUS = 100
 #: Bytes of an answer to a poll: a triggerer may wait for thousands at a time.
 _MAX_STATUS = 1024 * 1024
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
@@ -99,6 +97,12 @@ def _nothing(answer: Answer) -> None:
     return None
 
 
+def _nothing_or_json(answer: Answer) -> None:
+    """Read an answer that says nothing. A page, e.g. one to log in, is not an answer of the API."""
+    if answer.body:
+        answer.json()
+
+
 def _count(answer: Answer) -> int:
     count: int = _object(Count)(answer)["count"]
     return count
@@ -112,9 +116,8 @@ def _status(answer: Answer) -> str:
     value = answer.json()
     if isinstance(value, dict):
         value = value.get("status")
-    if isinstance(value, str) and is_line(value, _LONGEST_STATUS):
-        return value
-    return answer.line(json.dumps(value), _LONGEST_STATUS)
+    word = status_word(value)
+    return word if word == value else answer.line(word)
 
 
 def _new_token(answer: Answer) -> Any:
@@ -393,7 +396,7 @@ def copy_flow(
 
 def delete_flow(flow_id: Id) -> Operation[None]:
     """Delete a flow (``deleteFlow``)."""
-    return Operation(Request("DELETE", f"/v4/flows/{path_segment(flow_id, 'flow_id')}"), _nothing)
+    return Operation(Request("DELETE", f"/v4/flows/{path_segment(flow_id, 'flow_id')}"), _nothing_or_json)
 
 
 def _flow_run(flow_run_id: Id, route: str = "") -> str:

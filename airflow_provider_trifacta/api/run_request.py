@@ -183,7 +183,12 @@ def _scalar(key: str, value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
-        return str(value)
+        try:
+            return str(value)
+        except ValueError:  # Python refuses to write numbers of thousands of digits
+            raise TrifactaConfigurationError(
+                f"run_parameters: the value of {key!r} is a number with too many digits"
+            ) from None
     raise TrifactaConfigurationError(
         f"run_parameters: the value of {key!r} must be a string, a finite number or a boolean, got {value!r}"
     )

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from enum import Enum
+from typing import Any
+
+from airflow_provider_trifacta.api.text import is_line, line
+
+#: Characters of a status word.
+LONGEST_STATUS = 100
 
 
 class RunStatus(str, Enum):
@@ -21,6 +28,13 @@ _RUNNING = frozenset({RunStatus.CREATED, RunStatus.PENDING, RunStatus.IN_PROGRES
 # it can only turn a wait into a failure, never into a success.
 _CANCELED = frozenset({RunStatus.CANCELED.value, "Cancelled"})
 _ENDED = frozenset({RunStatus.COMPLETE.value, RunStatus.FAILED.value}) | _CANCELED
+
+
+def status_word(value: Any) -> str:
+    """Return a status value as it came; what could not be shown is its JSON text, a word that nobody knows."""
+    if isinstance(value, str) and is_line(value, LONGEST_STATUS):
+        return value
+    return line(json.dumps(value), LONGEST_STATUS)
 
 
 def is_success(status: str) -> bool:

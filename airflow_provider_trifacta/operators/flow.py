@@ -153,9 +153,10 @@ class TrifactaRunFlowOperator(RunOperator):
 
     def _ref(self, run_id: Any, parts: Sequence[int] = ()) -> RunRef:
         from airflow_provider_trifacta.api.arguments import check_id
+        from airflow_provider_trifacta.api.ids import id_of
         from airflow_provider_trifacta.api.runs.kind import RunRef
 
-        return RunRef(int(run_id), tuple(parts), check_id("flow_id", self.flow_id))
+        return RunRef(id_of(run_id) or run_id, tuple(parts), check_id("flow_id", self.flow_id))
 
     def _check_results(self) -> None:
         self._result_paths()

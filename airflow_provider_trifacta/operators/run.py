@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_trifacta.airflow_support.compat import Context, ObjectStoragePath
     from airflow_provider_trifacta.api.client import TrifactaClient
     from airflow_provider_trifacta.api.messages import Id
+    from airflow_provider_trifacta.api.procedures import Procedure
     from airflow_provider_trifacta.api.runs.kind import Launch, RunKind, RunRef
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
     from airflow_provider_trifacta.tasks.attempts import CurrentRun, RunAttempts
@@ -174,12 +175,18 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         """
         from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
         from airflow_provider_trifacta.api.statuses import is_canceled
+        from airflow_provider_trifacta.exceptions import TrifactaWaitFailed
         from airflow_provider_trifacta.triggers.run import RunEvent
 
         log_without_stack()
         hook = self._hook()
         own = self._pushed(context) if own is None else own
         ended = RunEvent.read(event, self._kind().name, None if own is None else own.id)
+        if own is None and not isinstance(ended.run_id, (int, str)):
+            raise TrifactaWaitFailed(
+                f"It is not known which {self._kind().noun} the task waited for: "
+                f"{ended.message or 'the trigger did not specify it'}"
+            )
         run = self._run(hook, self._ref(ended.run_id) if own is None else own)
         if own is not None and str(ended.run_id) != str(own.id):
             # Of another trigger: SQLite gives the id of one that was deleted to the next.
@@ -401,20 +408,19 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
 
     def _cancel_at_once(self, client: TrifactaClient, run: RunRef) -> str:
         """Cancel a run within three seconds, in the middle of whatever else happens; say how that went."""
-        kind = self._kind()
-        refs = kind.divided(run, _CANCELED_AT_ONCE)
+        steps = self._kind().cancel_side_by_side(run, _CANCELED_AT_ONCE)
         left: list[str | None] = []
         failures: list[Exception] = []
 
-        def cancel(ref: RunRef) -> None:
+        def cancel(step: Procedure[str | None]) -> None:
             try:
                 with client.detached(budget=_KILL_SECONDS / 2, timeout=_KILL_SECONDS / 2) as detached:
-                    left.append(detached.run(kind.cancel(ref, known_only=True)))
+                    left.append(detached.run(step))
             except Exception as error:
                 failures.append(error)
 
         threads = [
-            threading.Thread(target=cancel, args=(ref,), name="trifacta-cancel", daemon=True) for ref in refs
+            threading.Thread(target=cancel, args=(step,), name="trifacta-cancel", daemon=True) for step in steps
         ]
         for thread in threads:
             thread.start()
@@ -423,7 +429,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
             thread.join(max(0.0, until - time.monotonic()))
         if failures:
             return f"could not be canceled and may still be running: {failures[0]}"
-        if len(left) < len(refs):
+        if len(left) < len(steps):
             return "was asked to cancel, without an answer in time"
         remarks = [remark for remark in left if remark]
         return f"{_CANCELED}, but {'; '.join(remarks)}" if remarks else _CANCELED

@@ -18,7 +18,10 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaTaskKilled,
 )
 from airflow_provider_trifacta.api.messages import Id
-from airflow_provider_trifacta.api.runs.kind import FoundRun, Launch, RunRef
+from airflow_provider_trifacta.api.runs.flow_run import FLOW_RUNS
+from airflow_provider_trifacta.api.runs.job_group import JOB_GROUPS
+from airflow_provider_trifacta.api.runs.kind import FoundRun, KindName, Launch, RunKind, RunRef
+from airflow_provider_trifacta.api.runs.plan_run import PLAN_RUNS
 from airflow_provider_trifacta.api.runs.stopping import stop_run
 from airflow_provider_trifacta.api.runs.waiting import status_patiently
 from airflow_provider_trifacta.api.statuses import is_bad_end, is_final
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 #: Seconds that the run from before a clear may take to stop.
 _STOP_PATIENCE = 300.0
+_KINDS: dict[KindName, RunKind] = {kind.name: kind for kind in (JOB_GROUPS, FLOW_RUNS, PLAN_RUNS)}
 #: Seconds that each call of a killed task may take.
 _CALL_OF_THE_KILLED = 1.5
 
@@ -97,7 +101,7 @@ class RunAttempts:
             return self.start(1) if self.series.is_first_try else WithoutNotes(self).begin()
         if note.series != str(self.series.key) or note.try_number > self.series.try_number:
             self._end_superseded(note)
-            return self.start(1, note.runs)
+            return self.start(1, note.runs if note.kind == self.launch.kind.name else ())
         if note.run_id is None:
             return self.submit(note, since=note.sent_at, sent_before=True)
         run = replace(self.launch.ref(note.run_id), parts=note.parts)
@@ -127,6 +131,8 @@ class RunAttempts:
             sent_at=self.hook.clock.time(),
             try_number=self.series.try_number,
             ended=ended,
+            kind=self.launch.kind.name,
+            subject_id=self.launch.ref("").subject_id,
         )
 
     def submit(self, note: AttemptNote, *, since: float, sent_before: bool = False) -> CurrentRun:
@@ -218,6 +224,9 @@ class RunAttempts:
         budget = self.hook.client.settings.retries.budget
         try:
             status = self.hook.run(status_patiently(self.launch.kind, run, patience=budget, clock=self.hook.clock))
+            if is_bad_end(status) and self.hook.run(self.launch.kind.started_nothing(run)):
+                # The end of the wait for it says why, and that another one would be no better.
+                return None
         except TrifactaApiError as error:
             if says_gone(error):
                 return "does not exist any more"
@@ -241,40 +250,43 @@ class RunAttempts:
                 note.execution_id,
             )
             return
-        run = replace(self.launch.ref(note.run_id), parts=note.parts)
+        # Not of this launch: the DAG may say something else than before the clear.
+        kind = _KINDS[note.kind]
+        run = RunRef(note.run_id, note.parts, note.subject_id)
+        name = f"{kind.noun} {run.id}"
         try:
-            status = self._stop(run)
+            status = self._stop(kind, run)
         except TrifactaApiError as error:
             if says_gone(error):
                 return
             raise TrifactaWaitFailed(
-                f"{self._title(run)}, from before the task was cleared, could not be stopped or polled, so "
+                f"{name.capitalize()}, from before the task was cleared, could not be stopped or polled, so "
                 f"nothing new was started: {error}"
             ) from error
         if status is None or is_final(status):
             return
         raise still_running(
-            self.launch.kind,
-            f"{self._title(run)}, from before the task was cleared, is still {status} {_STOP_PATIENCE:.0f} s "
+            kind,
+            f"{name.capitalize()}, from before the task was cleared, is still {status} {_STOP_PATIENCE:.0f} s "
             "after it was asked to cancel, so nothing new was started",
             run,
             status,
         )
 
-    def _stop(self, run: RunRef) -> str | None:
+    def _stop(self, kind: RunKind, run: RunRef) -> str | None:
         """Cancel a run and wait until it has ended. Return its status, None when it is left alone."""
-        kind = self.launch.kind
+        name = f"{kind.noun} {run.id}"
         status = self.hook.run(kind.status(run))
         if is_final(status):
             return status
         if not self._cancel_superseded:
             self.log.warning(
                 "%s, from before the task was cleared, is %s and is left alone (cancel_on_kill=False)",
-                self._title(run),
+                name.capitalize(),
                 status,
             )
             return None
-        self.log.info("Canceling %s, from before the task was cleared", self.named(run))
+        self.log.info("Canceling %s, from before the task was cleared", name)
         return self.hook.run(stop_run(kind, run, patience=_STOP_PATIENCE, clock=self.hook.clock))
 
     # ----------------------------------------------------------------------------------------------------- notes

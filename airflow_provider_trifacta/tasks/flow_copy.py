@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 
+from airflow_provider_trifacta.api.answers import Flow
 from airflow_provider_trifacta.api.arguments import check_id
 from airflow_provider_trifacta.api.clock import Clock
-from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaConfigurationError
+from airflow_provider_trifacta.api.errors import (
+    TrifactaAnswerNotUnderstood,
+    TrifactaApiError,
+    TrifactaConfigurationError,
+)
 from airflow_provider_trifacta.api.identity import who_am_i
 from airflow_provider_trifacta.api.ids import id_of, same_id
 from airflow_provider_trifacta.api.logs import Log
@@ -16,7 +22,7 @@ from airflow_provider_trifacta.api.paging import read_all
 from airflow_provider_trifacta.api.procedures import Pause, Procedure
 from airflow_provider_trifacta.api.retries import may_have_been_carried_out
 from airflow_provider_trifacta.api.runs.job_group_rows import reference_of
-from airflow_provider_trifacta.api.text import sentence
+from airflow_provider_trifacta.api.text import line, sentence
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 from airflow_provider_trifacta.exceptions import TrifactaFlowCopyUnknown
 
@@ -24,6 +30,11 @@ from airflow_provider_trifacta.exceptions import TrifactaFlowCopyUnknown
 _CLOCK_MARGIN = 1.0
 #: Seconds between the polls of the list of flows, which may lag.
 _PAUSES = (1.0, 2.0, 4.0, 8.0)
+#: Pages of a hundred flows of that name.
+_MOST_PAGES = 50
+_MOST_NAMED = 20
+#: The status of an answer to a copy.
+_CREATED = 201
 
 
 def copy_flow_once(
@@ -44,34 +55,53 @@ def copy_flow_once(
         me = yield from who_am_i(clock)
         since = me.earliest(clock.time() - _CLOCK_MARGIN)
         try:
-            copied = yield copy
+            return _id_of_copy((yield copy), source)
         except TrifactaApiError as error:
             if not may_have_been_carried_out(error):
                 raise
             if name is None:
-                raise _unknown(source, None, error, []) from error
+                raise _unknown(source, None, error, {}) from error
             log.warning("The answer to the copy of flow %s is lost; looking for it. Reason: %s", source, error)
-            found = yield from _find(name, since, me.id, source)
-            if len(found) != 1:
+            try:
+                found = yield from _find(name, since, me.id, source)
+            except TrifactaApiError as unlisted:
+                raise _unknown(source, name, unlisted, {}) from error
+            certain = [identity for identity, dated in found.items() if dated]
+            if len(found) != 1 or not certain:
                 raise _unknown(source, name, error, found) from error
-            log.warning("Found the copy: flow %s, named %r", found[0], name)
-            return found[0]
-        identity: Id = copied["id"]
-        return identity
+            log.warning("Found the copy: flow %s, named %r", certain[0], name)
+            return certain[0]
 
     return procedure
 
 
-def _find(name: str, since: float, person_id: str | None, source: Id) -> Procedure[list[Id]]:
-    """Find the flows of this name that this user has created since then, in a list that may lag."""
-    found: list[Id] = []
+def _id_of_copy(copied: Flow, source: Id) -> Id:
+    identity = copied["id"]
+    if id_of(identity) is None or str(identity) == str(source):
+        raise TrifactaAnswerNotUnderstood(
+            method="POST",
+            path=f"/v4/flows/{source}/copy",
+            status=_CREATED,
+            message=f"expected a new flow, got one with the id {line(str(identity), 100)!r}",
+        )
+    return identity
+
+
+def _find(name: str, since: float, person_id: str | None, source: Id) -> Procedure[dict[Id, bool]]:
+    """Find the flows of this name that this user has created since then, in a list that may lag.
+
+    Two looks in a row must show the same: the first may show somebody else's before it shows ours.
+
+    :return: for each, whether the list says when it was created; else it may be older.
+    """
+    found: dict[Id, bool] = {}
+    listing = list_resource(
+        "flows", filter=name, filter_type="exact", sort="-createdAt", query={"flowsFilter": "all"}
+    )
     for pause in _PAUSES:
         yield Pause(pause)
-        listing = list_resource(
-            "flows", filter=name, filter_type="exact", sort="-createdAt", query={"flowsFilter": "all"}
-        )
-        found = []
-        for row in (yield from read_all(listing)):
+        before = dict(found)
+        for row in (yield from read_all(replace(listing, max_pages=_MOST_PAGES))):
             created = timestamp_of(row.get("createdAt"))
             identity = id_of(row.get("id"))
             old = created is not None and created.timestamp() < since
@@ -82,17 +112,18 @@ def _find(name: str, since: float, person_id: str | None, source: Id) -> Procedu
                 and str(identity) != str(source)
                 and not (old or foreign)
             ):
-                found.append(identity)
-        if found:
-            return found
+                found[identity] = created is not None
+        if found and found == before:
+            break
     return found
 
 
 def _unknown(
-    flow_id: Id, name: str | None, error: TrifactaApiError, candidates: list[Id]
+    flow_id: Id, name: str | None, error: TrifactaApiError, candidates: Collection[Id]
 ) -> TrifactaFlowCopyUnknown:
     if candidates:
-        exists = f"Several flows named {name!r} could be it: {', '.join(map(str, candidates))}."
+        several = f"Several flows named {name!r} could be it" if len(candidates) > 1 else "One could be it"
+        exists = f"{several}: {', '.join(map(str, [*candidates][:_MOST_NAMED]))}."
     elif name is None:
         exists = "The copy has a name that the server chose, so it cannot be found; specify a name."
     else:
@@ -101,5 +132,5 @@ def _unknown(
         f"It is not known whether flow {flow_id} was copied: {sentence(error.without_hint())} {exists} Check "
         "the flows in the application before you clear the task. It is not retried, since that could copy the "
         "flow twice.",
-        candidates=candidates,
+        candidates=list(candidates),
     )

@@ -10,10 +10,11 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from airflow_provider_trifacta.airflow_support.database import tasks_use_the_database
 from airflow_provider_trifacta.api.messages import Id
+from airflow_provider_trifacta.api.runs.kind import KindName
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ class AttemptNote:
     :param run_id: the run, None until the submit is answered.
     :param ended: runs of earlier attempts, also of those before a clear.
     :param parts: the job groups that the answer to the start of a flow named.
+    :param kind: what is run. The task may run something of another kind by the next try.
+    :param subject_id: the flow or the plan, which may be another one by the next try as well.
     """
 
     series: str
@@ -43,6 +46,8 @@ class AttemptNote:
     run_id: Id | None = None
     ended: tuple[Id, ...] = ()
     parts: tuple[int, ...] = ()
+    kind: KindName = "job_group"
+    subject_id: Id | None = None
 
     @property
     def runs(self) -> tuple[Id, ...]:
@@ -147,20 +152,24 @@ def notes_of(context: Mapping[str, Any]) -> AttemptNotes:
 
 #: How a note is stored. Fixed: running tasks have stored some. Runs of every kind are stored as ``job_group_id``.
 _STORED = {name: name for name in AttemptNote.__dataclass_fields__} | {"run_id": "job_group_id"}
+#: What notes of job groups do not have.
+_ADDED = ("parts", "kind", "subject_id")
 
 
 def _plain(note: AttemptNote) -> dict[str, Any]:
-    values = {_STORED[name]: value for name, value in asdict(note).items()}
-    parts = values.pop("parts")
-    return {**values, "ended": list(note.ended), **({"parts": list(parts)} if parts else {})}
+    values = {_STORED[name]: value for name, value in asdict(note).items() if name not in _ADDED}
+    values["ended"] = list(note.ended)
+    if note.kind == "job_group":
+        return values
+    return {**values, "parts": list(note.parts), "kind": note.kind, "subject_id": note.subject_id}
 
 
 def _note_from(value: Any) -> AttemptNote | None:
     """Read a note; None if it is missing or was written by an incompatible version."""
     try:
-        known = {name: value[key] for name, key in _STORED.items() if name != "parts"}
-        parts = value.get("parts", ())
-        note = AttemptNote(**{**known, "ended": tuple(known["ended"]), "parts": tuple(parts)})
+        known = {name: value[key] for name, key in _STORED.items() if name not in _ADDED}
+        known |= {name: value[name] for name in _ADDED if name in value}
+        note = AttemptNote(**{**known, "ended": tuple(known["ended"]), "parts": tuple(known.get("parts", ()))})
     except (KeyError, TypeError, AttributeError):
         if value is not None:
             log.warning("The note of an earlier try cannot be read and is not used: %r", value)
@@ -173,5 +182,7 @@ def _note_from(value: Any) -> AttemptNote | None:
         and isinstance(note.try_number, int)
         and (note.run_id is None or isinstance(note.run_id, (int, str)))
         and all(isinstance(part, int) for part in note.parts)
+        and note.kind in get_args(KindName)
+        and (note.subject_id is None or isinstance(note.subject_id, (int, str)))
     )
     return note if well_formed else None

@@ -87,8 +87,10 @@ class FlowLaunch:
         flow_run_id = id_of(answer.get("flowRunId"))
         if flow_run_id is None:
             return None
-        ids = (id_of(item.get("id")) for item in answer.get("data") or ())
-        return RunRef(flow_run_id, tuple(dict.fromkeys(i for i in ids if i is not None)), self.flow_id)
+        rows = (read_row(item) for item in answer.get("data") or ())
+        # What is said to be part of another flow run must not be canceled with this one.
+        ids = (row.id for row in rows if row is not None and row.flow_run_id in (None, flow_run_id))
+        return RunRef(flow_run_id, tuple(dict.fromkeys(ids)), self.flow_id)
 
     def ref(self, run_id: Id) -> RunRef:
         """Return a run of this flow."""

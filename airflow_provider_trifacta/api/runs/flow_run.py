@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from airflow_provider_trifacta.api.answers import JobGroupOutputs
 from airflow_provider_trifacta.api.application import Application
 from airflow_provider_trifacta.api.error_answers import says_gone, says_no_such_route
-from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaBadRequest
+from airflow_provider_trifacta.api.errors import TrifactaAnswerNotUnderstood, TrifactaApiError, TrifactaBadRequest
 from airflow_provider_trifacta.api.ids import id_of
 from airflow_provider_trifacta.api.messages import JsonObject
 from airflow_provider_trifacta.api.operations import (
@@ -40,14 +40,14 @@ from airflow_provider_trifacta.api.timestamps import timestamp_of
 
 #: Job groups whose failed jobs are looked up.
 _MOST_DIAGNOSED = 20
-#: Characters of the name of a recipe.
-_LONGEST_NAME = 200
 _NOTHING_STARTED = (
     "It started no job group, since no recipe of the flow has an output that could be run. Starting it again "
     "will not help: add an output to a recipe of the flow, or check wrangled_dataset_ids."
 )
 #: Pages of a hundred job groups, after which a list is taken for one that never ends.
-_MOST_PAGES = 50
+_MOST_PAGES = 200
+#: Ids in one sentence.
+_MOST_LISTED = 20
 
 
 class _FlowRuns:
@@ -67,7 +67,8 @@ class _FlowRuns:
         try:
             own = yield within(get_flow_run_status(run.id), budget)
         except TrifactaApiError as error:
-            if not says_no_such_route(error):
+            # What is no answer of the API, such as a page of a proxy, does not tell which routes there are.
+            if error.name is None or not says_no_such_route(error):
                 raise
         if own is not None and not is_final(own):
             return own
@@ -93,10 +94,9 @@ class _FlowRuns:
         """Read ``getFlowRunJobGroups``, and ``getJobsForJobGroup`` of those that failed."""
         statuses = yield from self._statuses(run, None)
         if not statuses:
-            return Diagnosis(
-                remarks=(_NOTHING_STARTED,),
-                permanent=True,
-            )
+            if is_canceled((yield get_flow_run_status(run.id))):
+                return Diagnosis(remarks=("It had no job group yet.",))
+            return Diagnosis(remarks=(_NOTHING_STARTED,), permanent=True)
         names = yield from self._recipes(run)
         bad = [identity for identity, status in statuses.items() if is_bad_end(status)]
         jobs: list[FailedJob] = []
@@ -111,40 +111,27 @@ class _FlowRuns:
             remarks.append(f"{len(bad) - _MOST_DIAGNOSED} more job groups did not end well.")
         if not bad:
             remarks.append("All its job groups are Complete, but the flow run itself is not.")
-        complete = [str(identity) for identity, status in statuses.items() if is_success(status)]
+        complete = [identity for identity, status in statuses.items() if is_success(status)]
         if complete and bad:
-            remarks.append(f"Complete: job group{'s' if len(complete) > 1 else ''} {', '.join(complete)}.")
+            remarks.append(f"Complete: job group{'s' if len(complete) > 1 else ''} {_listed(complete)}.")
         return Diagnosis(tuple(jobs), tuple(remarks))
 
-    def cancel(
-        self, run: RunRef, *, budget: float | None = None, known_only: bool = False
-    ) -> Procedure[str | None]:
-        """Call ``cancelJobGroup`` for every job group that is still active: flow runs have no route for it."""
-        failures: dict[int, TrifactaApiError] = {}
-        for job_group_id in run.parts:
-            yield from _cancel(job_group_id, budget, failures)
-        # Of one that was found after a lost answer, no part is known.
-        if not (known_only and run.parts):
-            try:
-                rows = yield from self._rows(run, budget)
-            except TrifactaApiError as error:
-                if not run.parts:
-                    raise
-                return f"further job groups may be running, since they could not be listed ({error})"
-            for row in rows:
-                if row.id not in run.parts and not (row.status is not None and is_final(row.status)):
-                    yield from _cancel(row.id, budget, failures)
-        if not failures:
-            return None
-        which = ", ".join(map(str, failures))
-        why = next(iter(failures.values()))
-        return f"job group{'s' if len(failures) > 1 else ''} {which} could not be canceled ({why})"
+    def started_nothing(self, run: RunRef) -> Procedure[bool]:
+        """Read ``getFlowRunJobGroups``, and ``getFlowRunStatus`` when there are none."""
+        if (yield from self._statuses(run, None)):
+            return False
+        return not is_canceled((yield get_flow_run_status(run.id)))
 
-    def divided(self, run: RunRef, most: int) -> list[RunRef]:
-        """Return the flow run with parts of its job groups each."""
+    def cancel(self, run: RunRef, *, budget: float | None = None) -> Procedure[str | None]:
+        """Call ``cancelJobGroup`` for every job group that is still active: flow runs have no route for it."""
+        left = [(yield from _cancel_all(run.parts, budget)), (yield from self._cancel_others(run, budget))]
+        return "; ".join(filter(None, left)) or None
+
+    def cancel_side_by_side(self, run: RunRef, most: int) -> list[Procedure[str | None]]:
+        """Return steps that cancel some of the known job groups each, and one for those that came later."""
         size = max(1, -(-len(run.parts) // most))
         chunks = [run.parts[start : start + size] for start in range(0, len(run.parts), size)]
-        return [replace(run, parts=chunk) for chunk in chunks] or [run]
+        return [*(_cancel_all(chunk, None) for chunk in chunks), self._cancel_others(run, None)]
 
     def describe(self, run: RunRef, *, budget: float) -> Procedure[RunDescription]:
         """Read ``getFlowRun`` with its flow."""
@@ -160,11 +147,9 @@ class _FlowRuns:
     def summarize(self, run: RunRef, *, budget: float) -> Procedure[Summary]:
         """Read ``getFlowRunJobGroups``."""
         rows = yield from self._rows(run, budget)
-        ids = [str(row.id) for row in rows]
+        ids = [row.id for row in rows]
         return (
-            Summary(f"It consists of job group{'s' if len(ids) > 1 else ''} {', '.join(ids)}.")
-            if ids
-            else Summary()
+            Summary(f"It consists of job group{'s' if len(ids) > 1 else ''} {_listed(ids)}.") if ids else Summary()
         )
 
     def outputs(self, run: RunRef) -> Procedure[JobGroupOutputs]:
@@ -184,13 +169,17 @@ class _FlowRuns:
 
     # -------------------------------------------------------------------------------------------------- job groups
 
-    def _rows(self, run: RunRef, budget: float | None, **selection: Any) -> Procedure[list[JobGroupRow]]:
+    def _rows(self, run: RunRef, budget: float | None, *, every: bool = False) -> Procedure[list[JobGroupRow]]:
         """Read the list of job groups, without those that belong to another flow run."""
-        return [row for row, _ in (yield from self._read(run, budget, **selection))]
+        return [row for row, _ in (yield from self._read(run, budget, every=every))]
 
     def _read(
-        self, run: RunRef, budget: float | None, **selection: Any
+        self, run: RunRef, budget: float | None, *, every: bool = False, **selection: Any
     ) -> Procedure[list[tuple[JobGroupRow, Any]]]:
+        """Read the list of job groups.
+
+        :param every: whether a job group without a usable id is an error; else it is skipped.
+        """
         # As the server writes them: what makes up a row is read by read_row, in every spelling.
         listing = replace(get_flow_run_job_groups(run.id, **selection), row=Any, max_pages=_MOST_PAGES)
         reader = PageReader(listing)
@@ -198,20 +187,39 @@ class _FlowRuns:
         while (operation := reader.next_page()) is not None:
             for item in reader.take((yield within(operation, budget))):
                 row = read_row(item)
+                if row is None and every and isinstance(item, Mapping) and "status" in _names(item):
+                    raise TrifactaAnswerNotUnderstood(
+                        method="GET",
+                        path=listing.request.path,
+                        message="expected job groups with an id, got one without",
+                    )
                 if row is not None and str(row.flow_run_id or run.id) == str(run.id):
                     found.append((row, item))
         return found
 
+    def _cancel_others(self, run: RunRef, budget: float | None) -> Procedure[str | None]:
+        """Cancel the active job groups that the list names and the start did not."""
+        try:
+            rows = yield from self._rows(run, budget)
+        except TrifactaApiError as error:
+            if not run.parts:
+                raise
+            return f"further job groups may be running, since they could not be listed ({error})"
+        if not rows and not run.parts:
+            return "it had no job group yet that could be canceled, and one that starts later runs on"
+        active = [row.id for row in rows if row.status is None or not is_final(row.status)]
+        return (yield from _cancel_all([one for one in active if one not in run.parts], budget))
+
     def _statuses(self, run: RunRef, budget: float | None) -> Procedure[dict[int, str]]:
-        """Read the status of every job group: of those in the list, and of those that the start named."""
+        """Read the status of every job group: of those in the list, and of those that the start named.
+
+        :raises TrifactaAnswerNotUnderstood: the list has a job group that cannot be told from others.
+        """
         known: dict[int, str | None] = dict.fromkeys(run.parts)
-        known.update({row.id: row.status for row in (yield from self._rows(run, budget))})
+        known.update({row.id: row.status for row in (yield from self._rows(run, budget, every=True))})
         statuses: dict[int, str] = {}
         for job_group_id, status in known.items():
-            found = status
-            if found is None:
-                found = yield within(get_job_group_status(job_group_id), budget)
-            statuses[job_group_id] = found
+            statuses[job_group_id] = status or (yield from _status_of_one(job_group_id, budget))
         return statuses
 
     def _recipes(self, run: RunRef) -> Procedure[dict[int, str]]:
@@ -241,19 +249,49 @@ def combined(own: str | None, job_groups: Iterable[str]) -> str:
         return active[0]
     if not statuses:
         # Items may come late, until the flow run itself has ended.
-        return RunStatus.IN_PROGRESS.value if own is None else RunStatus.FAILED.value
+        if own is None:
+            return RunStatus.IN_PROGRESS.value
+        return own if is_bad_end(own) else RunStatus.FAILED.value
     bad = [status for status in statuses if is_bad_end(status)]
     if bad:
         return next((status for status in bad if not is_canceled(status)), bad[0])
     return RunStatus.COMPLETE.value if own is None else own
 
 
-def _cancel(job_group_id: int, budget: float | None, failures: dict[int, TrifactaApiError]) -> Procedure[None]:
+def _cancel_all(job_group_ids: Iterable[int], budget: float | None) -> Procedure[str | None]:
+    """Cancel job groups; return which could not be."""
+    failures: dict[int, TrifactaApiError] = {}
+    for job_group_id in job_group_ids:
+        try:
+            yield within(cancel_job_group(job_group_id), budget)
+        except TrifactaApiError as error:
+            if not says_gone(error):
+                failures[job_group_id] = error
+    if not failures:
+        return None
+    why = next(iter(failures.values()))
+    return f"job group{'s' if len(failures) > 1 else ''} {_listed(failures)} could not be canceled ({why})"
+
+
+def _listed(ids: Collection[int]) -> str:
+    """Return ids for a text, not more than a user reads."""
+    shown = ", ".join(map(str, [*ids][:_MOST_LISTED]))
+    return shown if len(ids) <= _MOST_LISTED else f"{shown} and {len(ids) - _MOST_LISTED} more"
+
+
+def _names(item: Mapping[Any, Any]) -> set[str]:
+    return {str(name).lower() for name in item}
+
+
+def _status_of_one(job_group_id: int, budget: float | None) -> Procedure[str]:
+    """Read the status of a job group; one that was deleted cannot become Complete."""
     try:
-        yield within(cancel_job_group(job_group_id), budget)
+        status: str = yield within(get_job_group_status(job_group_id), budget)
     except TrifactaApiError as error:
         if not says_gone(error):
-            failures[job_group_id] = error
+            raise
+        return RunStatus.FAILED.value
+    return status
 
 
 def _failed_jobs(job_group_id: int) -> Procedure[Sequence[FailedJob]]:

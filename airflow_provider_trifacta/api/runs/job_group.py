@@ -47,16 +47,19 @@ class _JobGroups:
         """Read ``getJobsForJobGroup``."""
         return Diagnosis(tuple((yield from explain_failure(run.id))))
 
-    def cancel(
-        self, run: RunRef, *, budget: float | None = None, known_only: bool = False
-    ) -> Procedure[str | None]:
+    def started_nothing(self, run: RunRef) -> Procedure[bool]:
+        """Return False: it is one thing that ran."""
+        return False
+        yield
+
+    def cancel(self, run: RunRef, *, budget: float | None = None) -> Procedure[str | None]:
         """Call ``cancelJobGroup``."""
         yield within(cancel_job_group(run.id), budget)
         return None
 
-    def divided(self, run: RunRef, most: int) -> list[RunRef]:
-        """Return the job group: it has no parts that are canceled one by one."""
-        return [run]
+    def cancel_side_by_side(self, run: RunRef, most: int) -> list[Procedure[str | None]]:
+        """Return one step: it has no parts that are canceled one by one."""
+        return [self.cancel(run)]
 
     def describe(self, run: RunRef, *, budget: float) -> Procedure[RunDescription]:
         """Read ``getJobGroup`` with its recipe and flow."""

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from airflow_provider_trifacta.api.ids import id_of
+from airflow_provider_trifacta.api.statuses import status_word
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
 T = TypeVar("T")
@@ -65,7 +66,7 @@ def read_row(row: Any) -> JobGroupRow | None:
         return None
     return JobGroupRow(
         id=identity,
-        status=_first(_text, spelled, ("status",)),
+        status=_first(_status, spelled, ("status",)),
         source=_first(_text, spelled, ("ranfrom",)),
         recipe_id=_first(_reference, spelled, _RECIPE),
         creator_id=_first(_reference, spelled, ("creator", "creatorid")),
@@ -115,6 +116,11 @@ def _id_text(value: Any) -> str | None:
     # Recipes and users are "integer or string" in the contract.
     number = id_of(value)
     return _text(value) if number is None else str(number)
+
+
+def _status(value: Any) -> str | None:
+    # Not trimmed: only the exact word says that a job group is Complete.
+    return status_word(value) if isinstance(value, str) and value.strip() else None
 
 
 def _embedded(value: Any) -> Mapping[str, Any] | None:

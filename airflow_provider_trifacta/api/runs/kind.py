@@ -137,19 +137,23 @@ class RunKind(Protocol):
         """Find out why a run did not succeed."""
         ...
 
-    def cancel(
-        self, run: RunRef, *, budget: float | None = None, known_only: bool = False
-    ) -> Procedure[str | None]:
+    def started_nothing(self, run: RunRef) -> Procedure[bool]:
+        """Find out whether a run that did not end well had nothing to run, as another one like it would."""
+        ...
+
+    def cancel(self, run: RunRef, *, budget: float | None = None) -> Procedure[str | None]:
         """Cancel a run. Canceling one that has ended does nothing.
 
         :param budget: seconds to repeat a call for at most; None takes the client's retry budget.
-        :param known_only: whether only the known parts are canceled, without reading a list, if any are known.
         :return: what may go on all the same, None when nothing does.
         """
         ...
 
-    def divided(self, run: RunRef, most: int) -> list[RunRef]:
-        """Return a run divided into at most this many, whose known parts can be canceled side by side."""
+    def cancel_side_by_side(self, run: RunRef, most: int) -> list[Procedure[str | None]]:
+        """Return what cancels a run like :meth:`cancel`, in steps that can be taken at the same time.
+
+        :param most: how many steps its known parts are divided into at most.
+        """
         ...
 
     def describe(self, run: RunRef, *, budget: float) -> Procedure[RunDescription]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from airflow_provider_trifacta.api.answers import StartedPlanRun
 from airflow_provider_trifacta.api.arguments import check_id
 from airflow_provider_trifacta.api.errors import TrifactaRunRefused
-from airflow_provider_trifacta.api.ids import same_id
+from airflow_provider_trifacta.api.ids import id_of, same_id
 from airflow_provider_trifacta.api.messages import Id, Operation
 from airflow_provider_trifacta.api.operations import list_plan_snapshot_runs, run_plan
 from airflow_provider_trifacta.api.paging import read_all
@@ -18,13 +19,14 @@ from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.runs.job_group_rows import reference_of
 from airflow_provider_trifacta.api.runs.kind import FoundRun, RefusalHints, RunRef
 from airflow_provider_trifacta.api.runs.plan_run import PLAN_RUNS, missing_references
-from airflow_provider_trifacta.api.text import is_line, line
+from airflow_provider_trifacta.api.statuses import status_word
+from airflow_provider_trifacta.api.text import line
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
 #: Pages of a hundred plan runs of this user, started since then, after which the search is given up.
 _MOST_PAGES = 50
-#: Characters of the id of a plan run.
-_LONGEST_ID = 100
+#: An id that is no number: not documented, but "integer or string". It has a letter.
+_ID = re.compile(r"(?=.*[A-Za-z])[0-9A-Za-z_.:~-]{1,100}")
 
 
 class PlanLaunch:
@@ -68,10 +70,8 @@ class PlanLaunch:
 
         :raises TrifactaRunRefused: the plan is not valid; this has a success code (api/README.md, section 5).
         """
-        run_id = answer.get("planSnapshotRunId")
-        run = None
-        if run_id is not None and str(run_id).strip() and is_line(str(run_id), _LONGEST_ID):
-            run = self.ref(run_id)
+        run_id = _run_id(answer.get("planSnapshotRunId"))
+        run = None if run_id is None else self.ref(run_id)
         verdict = answer.get("validationStatus")
         if verdict not in (None, "Valid"):
             raise TrifactaRunRefused(
@@ -94,7 +94,10 @@ class PlanLaunch:
             run_by="currentUser", date_filter={"createdAt": {"gte": int(since * 1000)}}
         )
         found = []
-        for row in (yield from read_all(replace(listing, max_pages=_MOST_PAGES))):
+        for row in (yield from read_all(replace(listing, row=Any, max_pages=_MOST_PAGES))):
+            run_id = _run_id(row.get("id")) if isinstance(row, Mapping) else None
+            if run_id is None:
+                continue
             created = timestamp_of(row.get("createdAt"))
             if created is not None and created.timestamp() < since:
                 continue
@@ -104,5 +107,13 @@ class PlanLaunch:
             if same is not False:
                 doubt = None if same else "which plan it ran cannot be read"
                 status = row.get("status")
-                found.append(FoundRun(row["id"], status if isinstance(status, str) else None, doubt))
+                found.append(FoundRun(run_id, status_word(status) if isinstance(status, str) else None, doubt))
         return found
+
+
+def _run_id(value: Any) -> Id | None:
+    """Return the id of a plan run as it came; None when it could not stand in a URL and in a log."""
+    if id_of(value) is not None:
+        identity: Id = value
+        return identity
+    return value if isinstance(value, str) and _ID.fullmatch(value) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from airflow_provider_trifacta.api.answers import JobGroupOutputs, Plan, PlanSnapshotRun
@@ -39,12 +40,16 @@ from airflow_provider_trifacta.api.runs.kind import (
     Summary,
 )
 from airflow_provider_trifacta.api.runs.reports import explain_failure
-from airflow_provider_trifacta.api.statuses import is_bad_end
+from airflow_provider_trifacta.api.statuses import is_bad_end, status_word
 from airflow_provider_trifacta.api.text import line
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
 #: Failed job groups of a plan run that are looked up.
 _MOST_DIAGNOSED = 20
+#: Failed nodes that are named.
+_MOST_NAMED = 20
+#: Pages of a hundred plans in which the plan of a run is looked for.
+_MOST_PAGES = 50
 _LONGEST_NAME = 200
 
 
@@ -97,21 +102,30 @@ class _PlanRuns:
             with contextlib.suppress(TrifactaApiError):
                 plan = yield read_full(plan_id)
         remarks = [f"Node {node} {status}." for node, status in _failed_nodes(plan_run)]
-        jobs, more = yield from _failed_in_library(plan_run, plan)
-        return Diagnosis(tuple(jobs), tuple(dict.fromkeys([*remarks, *more])))
+        jobs: list[FailedJob] = []
+        with contextlib.suppress(TrifactaApiError):
+            jobs, more = yield from _failed_in_library(plan_run, plan)
+            remarks += more
+        remarks = [*dict.fromkeys(remarks)]
+        if len(remarks) > _MOST_NAMED:
+            remarks = [*remarks[:_MOST_NAMED], f"And {len(remarks) - _MOST_NAMED} more nodes."]
+        return Diagnosis(tuple(jobs), tuple(remarks))
 
-    def cancel(
-        self, run: RunRef, *, budget: float | None = None, known_only: bool = False
-    ) -> Procedure[str | None]:
+    def started_nothing(self, run: RunRef) -> Procedure[bool]:
+        """Return False: it is one thing that ran."""
+        return False
+        yield
+
+    def cancel(self, run: RunRef, *, budget: float | None = None) -> Procedure[str | None]:
         """Call ``cancelPlanSnapshotRun``."""
         answer = yield within(cancel_plan_snapshot_run(run.id), budget)
         if isinstance(answer, Mapping) and answer.get("failedToCancelSomeJobs") is True:
             return "some of its jobs could not be canceled (failedToCancelSomeJobs)"
         return None
 
-    def divided(self, run: RunRef, most: int) -> list[RunRef]:
-        """Return the plan run: it is canceled as a whole."""
-        return [run]
+    def cancel_side_by_side(self, run: RunRef, most: int) -> list[Procedure[str | None]]:
+        """Return one step: it has no parts that are canceled one by one."""
+        return [self.cancel(run)]
 
     def describe(self, run: RunRef, *, budget: float) -> Procedure[RunDescription]:
         """Read ``readFull``; without a known plan, ``getPlanSnapshotRun``."""
@@ -150,26 +164,26 @@ def _status_of(answer: PlanSnapshotRun, run: RunRef) -> str:
         raise TrifactaAnswerNotUnderstood(
             method="GET",
             path=f"/v4/planSnapshotRuns/{run.id}",
-            message=f"expected plan run {run.id}, got plan run {answer['id']} of plan {plan_id}",
+            message=line(f"expected plan run {run.id}, got plan run {answer['id']} of plan {plan_id}", 300),
         )
-    return line(str(answer.get("status")), 100)
+    return status_word(answer.get("status"))
 
 
 def _latest_run(run: RunRef, budget: float | None) -> Procedure[PlanSnapshotRun | None]:
     """Return the latest run of the plan, None when it cannot be read."""
     try:
-        reader = PageReader(list_plans())
+        reader = PageReader(replace(list_plans(), max_pages=_MOST_PAGES))
         while (operation := reader.next_page()) is not None:
             for plan in reader.take((yield within(operation, budget))):
                 if str(plan["id"]) == str(run.subject_id):
                     return plan.get("latestPlanSnapshotRun")
-    except (TrifactaForbidden, TrifactaNotFound, TrifactaGone):
+    except (TrifactaForbidden, TrifactaNotFound, TrifactaGone, TrifactaAnswerNotUnderstood):
         pass
     return None
 
 
 def _why_unseen(run: RunRef, latest: PlanSnapshotRun | None) -> str:
-    seen = f", and the latest run of the plan is another one ({latest['id']})" if latest else ""
+    seen = f", and the latest run of the plan is another one ({line(str(latest['id']), 100)})" if latest else ""
     return (
         f"The user of the token cannot see plan run {run.id}{seen}: only the user who started it may read it. "
         "Check that the connection has the token of that user."
@@ -197,20 +211,27 @@ def _failed_in_library(plan_run: Any, plan: Any) -> Procedure[tuple[list[FailedJ
     if started is None:
         return [], []
     nodes = _nodes_by_flow(plan)
+    if not nodes:
+        # Without the flows of the plan, nothing tells its job groups from those of another one.
+        return [], []
     jobs: list[FailedJob] = []
     remarks: list[str] = []
     listing = list_job_library(
         status="Failed", ranfor="plan", date_filter={"createdAt": {"gte": started}}, limit=_MOST_DIAGNOSED
     )
     for row in (yield from read_all(listing)):
-        description = yield from describe_job_group(row["id"], budget=0)
+        description = RunDescription()
+        with contextlib.suppress(TrifactaApiError):
+            description = yield from describe_job_group(row["id"], budget=0)
         node = nodes.get(str(description.flow_id))
-        if nodes and node is None:
+        if node is None:
             continue
-        found = yield from explain_failure(row["id"])
-        place = f"Job group {row['id']}" if node is None else f'Node "{node}", job group {row["id"]}'
-        jobs += [FailedJob(job.id, job.type, job.status, job.message, place) for job in found]
-        if node is not None and not found:
+        found: list[FailedJob] = []
+        with contextlib.suppress(TrifactaApiError):
+            found = yield from explain_failure(row["id"])
+        place = f'Node "{node}", job group {row["id"]}'
+        jobs += [replace(job, of=place) for job in found]
+        if not found:
             remarks.append(f'Node "{node}" failed: the API does not say why.')
     return jobs, remarks
 
