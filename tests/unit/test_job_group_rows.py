@@ -9,7 +9,7 @@ from airflow_provider_trifacta.api.runs.job_group_rows import JobGroupRow, read_
 
 MOMENT = "2024-03-01T06:00:01.120Z"
 READ = datetime(2024, 3, 1, 6, 0, 1, 120000, UTC)
-FULL = JobGroupRow(90210, "Failed", "api", "4711", "17", READ, 3301, READ)
+FULL = JobGroupRow(90210, "Failed", "api", "4711", "17", READ, 3301, reference_date=READ)
 
 
 @pytest.mark.parametrize(
