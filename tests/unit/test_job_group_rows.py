@@ -62,7 +62,9 @@ def test_what_cannot_be_read_is_not_said(odd: Any) -> None:
 
 def test_a_row_is_completed_but_keeps_what_it_says() -> None:
     row = JobGroupRow(90210, "Complete", None, None, "18")
-    assert row.completed_by(FULL) == JobGroupRow(90210, "Complete", "api", "4711", "18", READ, 3301, READ)
+    assert row.completed_by(FULL) == JobGroupRow(
+        90210, "Complete", "api", "4711", "18", READ, 3301, reference_date=READ
+    )
     assert JobGroupRow(90210).completed_by(FULL).status is None
 
 
