@@ -281,7 +281,7 @@ def test_a_typed_error_survives_the_deferral(timed: Emulator, kind: Kind) -> Non
         assert (deferred.status, deferred.name, deferred.method) == (sync.status, sync.name, sync.method)
         assert (deferred.retry_after is None) is (sync.retry_after is None)
         assert deferred.retry_after == pytest.approx(sync.retry_after, abs=2)
-        assert str(deferred).split(" [")[0].split("/v4")[0] == str(sync).split(" [")[0].split("/v4")[0]
+        assert re.sub(r"\d+", "N", deferred.hint) == re.sub(r"\d+", "N", sync.hint)
         if fault["kind"] == "rate_limit":
             assert deferred.retry_after
 
