@@ -39,7 +39,14 @@ test-takes:
 up: $(VENV)/installed  ## Airflow with its UI and the emulator, until Ctrl-C
 	$(BIN)/python demo/up.py
 
-test: test-takes test-unit test-system  ## all tests
+test: test-takes $(VENV)/installed $(VENV)/google  ## all tests; those in a real Airflow mostly wait, beside the others
+	@mkdir -p build
+	@$(MAKE) --no-print-directory test-system > build/test-system.log 2>&1 & system=$$!; \
+	trap 'kill $$system' INT TERM; \
+	$(MAKE) --no-print-directory test-unit; unit=$$?; \
+	wait $$system; system=$$?; \
+	cat build/test-system.log; \
+	test $$unit -eq 0 -a $$system -eq 0
 
 test-unit: $(VENV)/installed $(VENV)/google  ## all tests but those in a real Airflow
 	GOOGLE_PROVIDER=$(VENV)/google $(BIN)/python -m pytest -m "not system" -n auto

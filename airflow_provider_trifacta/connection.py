@@ -96,7 +96,7 @@ def _days(name: str, value: Any) -> float:
 #: The form folds them.
 _NETWORK, _TOKEN, _PATIENCE, _LINKS = "Network", "Token", "Timeouts and retries", "Links"
 
-#: In the order in which a person sets up a connection: the form shows them like this.
+#: In the order in which users set up a connection: the form shows them like this.
 EXTRA_FIELDS: dict[str, ExtraField] = {
     "verify": ExtraField(
         "Verify TLS certificates",
@@ -205,7 +205,7 @@ def settings_of(connection: AirflowConnection, *, user_agent: str) -> ClientSett
 
 
 def _token_kept_in(connection: AirflowConnection, extra: Mapping[str, Any]) -> str | None:
-    """Return where a person finds the token of a connection, None when that is simply its password."""
+    """Return where a user finds the token of a connection, None when that is simply its password."""
     if "token_variable" in extra:
         kept = f"Variable {extra['token_variable']!r} (until it exists, the password of the Airflow connection)"
     elif "credential_store" in extra:
@@ -218,7 +218,7 @@ def _token_kept_in(connection: AirflowConnection, extra: Mapping[str, Any]) -> s
 
 
 def _other_type(connection: AirflowConnection) -> str | None:
-    """Return what is to be said of a connection of another type; None when it is of ours, or does not say."""
+    """Return the problem of a connection of another type; None when it has ours, or none."""
     kind = connection.conn_type
     if not kind or kind == CONN_TYPE:
         return None

@@ -19,6 +19,7 @@ Those of the API are drawn as a tree in :mod:`airflow_provider_trifacta.api.erro
     ├── TrifactaSubmitOutcomeUnknown         it may or may not have been started; nothing more was
     ├── TrifactaTaskKilled                   the task was killed during the start; it was canceled, or not started
     └── TrifactaSubmitRefused                the server will never start it; not retried (also a TrifactaApiError)
+
 Job groups have classes of their own, which are those of runs as well: ``TrifactaJobGroupFailed``,
 ``TrifactaJobGroupCanceled``, ``TrifactaJobGroupTimeout``, ``TrifactaJobGroupStatusUnknown`` and
 ``TrifactaAwaitedJobGroupFailed``; their base is ``TrifactaJobGroupError``.
@@ -234,7 +235,7 @@ _NOT_RETRIED = "Nothing was started, and the task is not retried: it would be re
 
 
 class TrifactaSubmitRefused(TrifactaApiError, AirflowFailException):
-    """The server refuses the request (400, 403, 404, 410, 415): nothing was started, and never will be."""
+    """The server refuses the request as it is (400, 403, 404, 410, 415): nothing was started."""
 
     @classmethod
     def because_of(cls, error: TrifactaApiError, hints: RefusalHints) -> TrifactaSubmitRefused:
@@ -251,8 +252,10 @@ class TrifactaSubmitRefused(TrifactaApiError, AirflowFailException):
             details=error.details,
             request_id=error.request_id,
         )
-        advice = hints.missing if isinstance(error, (TrifactaNotFound, TrifactaGone)) else hints.invalid
-        if isinstance(error, TrifactaForbidden):
+        advice = hints.invalid
+        if isinstance(error, (TrifactaNotFound, TrifactaGone)):
+            advice = hints.missing
+        elif isinstance(error, TrifactaForbidden):
             advice = error.hint
         refusal.hint = f"{advice} {_NOT_RETRIED}"
         return refusal

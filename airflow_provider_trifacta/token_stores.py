@@ -1,7 +1,7 @@
 """Where the API access token of a connection is kept.
 
 Which store it is, the Airflow connection says: its password, unless the extra names a Variable
-(``token_variable``) or a class of the user's own (``credential_store``). What is kept is a text to a store, and
+(``token_variable``) or a class of the user's own (``credential_store``). What is kept is a string to a store, and
 nothing more: the credential made of it decides what it means.
 """
 
@@ -36,7 +36,7 @@ class TokenStore(Protocol):
     def read(self) -> str:
         """Return what is kept.
 
-        :raises Exception: it cannot be read, with what a person can do about it.
+        :raises Exception: it cannot be read, with what a user can do about it.
         """
         ...
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+from kinds import JOB_GROUPS, Kind
 from support import EmulatorClock, TaskDeferred, copy_of, drain
 
 from airflow_provider_trifacta.airflow_support.compat import AirflowFailException
@@ -25,8 +27,11 @@ from airflow_provider_trifacta.api.client import TrifactaClient
 from airflow_provider_trifacta.api.exchange import Transfer
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
-from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
-from airflow_provider_trifacta.triggers.job_group import TrifactaJobGroupTrigger
+from airflow_provider_trifacta.operators.run import RunOperator
+from airflow_provider_trifacta.triggers.run import RunTrigger
+
+#: A request that reads how a run is.
+_POLL = re.compile(r"/status$|/planSnapshotRuns/[^/]+$")
 
 
 class Killed(BaseException):
@@ -49,7 +54,7 @@ class Process:
         self.events.append(name)
         if len(self.events) == self._kill_at:
             raise Killed(name)
-        if self._kill_waiting and name.endswith("/status"):
+        if self._kill_waiting and _POLL.search(name):
             self.waits()
 
     def waits(self) -> None:
@@ -98,6 +103,7 @@ class _TaskInstance:
 class SimulatedTask:
     """One task instance.
 
+    :param kind: what it runs.
     :param store: whether Airflow has a task state store.
     :param clear_keeps_store: whether it survives a clear (Airflow 3.3; 3.4 deletes it).
     :param map_index: which item of a mapped task it is; -1 for none.
@@ -108,6 +114,7 @@ class SimulatedTask:
         self,
         emulator: Emulator,
         *,
+        kind: Kind = JOB_GROUPS,
         deferrable: bool,
         store: bool = True,
         clear_keeps_store: bool = True,
@@ -117,6 +124,7 @@ class SimulatedTask:
         **operator: Any,
     ) -> None:
         self.emulator = emulator
+        self.kind = kind
         self.clock = EmulatorClock(emulator)
         self.retries = retries
         self.try_number = 0
@@ -126,17 +134,17 @@ class SimulatedTask:
         self.error: Exception | None = None
         self.xcoms: dict[str, Any] = {}
         self.map_index = map_index
-        #: The job groups that other items of the mapped task have pushed.
-        self.siblings: list[int] = []
+        #: The runs that other items of the mapped task have pushed.
+        self.siblings: list[Any] = []
         self.run_started = self._now()
         self.try_started = self._now()
         self._store: dict[str, str] | None = {} if store else None
         self._clear_keeps_store = clear_keeps_store
         self._deferrable = deferrable
-        self._operator: TrifactaRunJobGroupOperator | None = None
+        self._operator: RunOperator | None = None
         self.cancel_on_kill = cancel_on_kill
         self._arguments = {
-            "wrangled_dataset_id": 7,
+            **kind.arguments,
             "poll_interval": 30,
             "cancel_on_kill": cancel_on_kill,
             **operator,
@@ -187,8 +195,8 @@ class SimulatedTask:
 
     # --------------------------------------------------------------------------------------------------- its parts
 
-    def operator(self, **arguments: Any) -> TrifactaRunJobGroupOperator:
-        operator = TrifactaRunJobGroupOperator(
+    def operator(self, **arguments: Any) -> RunOperator:
+        operator = self.kind.operator(
             task_id="task",
             retries=self.retries,
             deferrable=self._deferrable,
@@ -236,7 +244,7 @@ class SimulatedTask:
                 process.event("before Airflow hears of it")
                 return returned
 
-    def _event_of(self, trigger: TrifactaJobGroupTrigger) -> Any:
+    def _event_of(self, trigger: RunTrigger) -> Any:
         """Run a trigger; a triggerer that is killed is followed by another."""
         while True:
             with contextlib.suppress(Killed):

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 _RECIPE, _JOB_GROUP = "wrangled_dataset_id", "job_group_id"
-#: What people call the arguments that the API calls otherwise; the first that an operator has is meant.
+#: What users call the arguments that have another name in the API; the first that an operator has is meant.
 _OTHER_WORDS = {
     **dict.fromkeys(("recipe_id", "recipe", "dataset_id", "flow_id"), (_RECIPE,)),
     **dict.fromkeys(("job_id", "job", "job_group"), (_JOB_GROUP, _RECIPE)),

@@ -21,7 +21,7 @@ _THREADS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="trifacta-task-s
 async def is_still_deferred(trigger: BaseTrigger, xcom_key: str, run_id: int | str) -> bool:
     """Return whether the task of a trigger is still deferred, and for this run.
 
-    A trigger is stopped when a person ends its task, but also when its triggerer stops or hands it over. Only the
+    A trigger is stopped when a user ends its task, but also when its triggerer stops or hands it over. Only the
     state of the task tells these apart. A task that was cleared may be deferred again by now, for the run of its
     new attempt, which it has pushed as an XCom.
 

@@ -19,7 +19,7 @@ from airflow_provider_trifacta.api.procedures import Pause, Procedure
 from airflow_provider_trifacta.api.text import is_line
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
-#: How often it is looked which tokens have just been used, and the seconds between two looks.
+#: How many times we check which tokens were just used, and the seconds between checks.
 _ROUNDS = 3
 _BETWEEN_ROUNDS = 1.0
 #: Characters of an id that is taken for one.
@@ -66,7 +66,7 @@ class CurrentToken:
 def list_tokens(*, budget: float | None = None) -> Procedure[list[AccessToken]]:
     """List the tokens of the user (``listApiAccessTokens``).
 
-    :param budget: seconds to repeat the call for at the most; None takes the client's.
+    :param budget: seconds to repeat the call for at most; None takes the client's.
     """
     operation = list_api_access_tokens()
     infos: list[JsonObject] = yield operation if budget is None else operation.within(budget)

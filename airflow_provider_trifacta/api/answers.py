@@ -28,7 +28,7 @@ class Job(TypedDict, total=False):
     """A job of a job group (``getJobsForJobGroup``)."""
 
     id: Required[ObjectId]
-    #: A word of :class:`~airflow_provider_trifacta.api.statuses.RunStatus`, or one that nobody knows.
+    #: A value of :class:`~airflow_provider_trifacta.api.statuses.RunStatus`, or an unknown one.
     status: Required[str]
     jobType: str
     percentComplete: float | None
@@ -132,7 +132,6 @@ class PlanSnapshotRun(TypedDict, total=False):
     finishedAt: str | None
     failedToCancelSomeJobs: bool
     plan: Reference
-    creator: Reference
     createdAt: str
     updatedAt: str
 

@@ -1,4 +1,4 @@
-"""Pages of the web application: where a person looks at what the API names."""
+"""Pages of the web application: where users see what the API names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _APPLICATION_OF = {"https://api.clouddataprep.com": "https://clouddataprep.com"}
 class Application:
     """The web application beside an API.
 
-    :param url: its base URL. What stands behind a "?" is said by every link: Dataprep wants
+    :param url: its base URL. What follows a "?" is part of every link: Dataprep wants
         ``?projectId=my-project``.
     """
 

@@ -78,7 +78,7 @@ def check_id(name: str, value: Any) -> Id:
     """
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise TrifactaConfigurationError(
-            f"{name}: expected an id (an integer or a text), got {type(value).__name__} {value!r}"
+            f"{name}: expected an id (an integer or a string), got {type(value).__name__} {value!r}"
         )
     text = _text_of(name, value)
     if not text:
@@ -114,7 +114,7 @@ def path_segment(value: Id, name: str = "id") -> str:
     :raises TrifactaConfigurationError: not an id, or one that would name another route.
     """
     if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise TrifactaConfigurationError(f"{name}: {value!r} is neither an integer nor a text")
+        raise TrifactaConfigurationError(f"{name}: {value!r} is neither an integer nor a string")
     text = _text_of(name, value)
     if isinstance(value, int):
         return text

@@ -193,7 +193,7 @@ class _Saving:
         self._content = content
 
     def start(self) -> Callable[[bytes], None]:
-        """Begin anew: an earlier attempt may have left a part."""
+        """Begin again: an earlier attempt may have left a part."""
         self._file.seek(0)
         self._file.truncate()
         return self._write

@@ -1,6 +1,6 @@
 """What a client authenticates with.
 
-A client never keeps a token: it asks its credential, and asks it to look again when the server refuses. A
+A client never keeps a token: it asks its credential, and asks it to read it again when the server refuses. A
 credential may be one constant text, or something that is replaced while the client lives.
 """
 
@@ -45,7 +45,7 @@ class StaticToken:
         return self.value
 
     def reread(self) -> str:
-        """Return the same token: there is nowhere to look again."""
+        """Return the same token: there is nowhere else to read it."""
         return self.value
 
 
@@ -60,5 +60,5 @@ class AsyncStaticToken:
         return self.value
 
     async def reread(self) -> str:
-        """Return the same token: there is nowhere to look again."""
+        """Return the same token: there is nowhere else to read it."""
         return self.value

@@ -1,4 +1,4 @@
-"""What only tells people something, and must not decide anything."""
+"""What only informs users, and must not decide anything."""
 
 from __future__ import annotations
 

@@ -59,7 +59,14 @@ def is_permanent_refusal(error: TrifactaApiError) -> bool:
     """Return whether the same request would be refused again, whenever it is sent."""
     refused = isinstance(
         error,
-        (TrifactaBadRequest, TrifactaNotFound, TrifactaGone, TrifactaUnsupportedMediaType, TrifactaRunRefused),
+        (
+            TrifactaBadRequest,
+            TrifactaForbidden,
+            TrifactaNotFound,
+            TrifactaGone,
+            TrifactaUnsupportedMediaType,
+            TrifactaRunRefused,
+        ),
     )
     return refused and not says_no_such_route(error)
 

@@ -66,7 +66,7 @@ class TrifactaTaskKilled(TrifactaError):
 class TrifactaSubmitOutcomeUnknown(TrifactaError):
     """A run may or may not have been started, and nothing more was.
 
-    The next try of the task looks again, with the same execution id.
+    The next try of the task searches again, with the same execution id.
 
     :param what: what was to run, e.g. ``recipe 4711``.
     :param execution_id: the ``x-execution-id`` it was submitted with.
@@ -98,8 +98,8 @@ class TrifactaSubmitOutcomeUnknown(TrifactaError):
             "Nothing more was started. "
             + (f"It may be one of: {candidates}. " if candidates else "")
             + f"Look at the job history of {self.what} since {self.since:%Y-%m-%d %H:%M:%S} UTC "
-            f"(execution id {self.execution_id}). A retry of the task looks again and starts nothing twice; "
-            "to run it anew whatever there is, clear the task"
+            f"(execution id {self.execution_id}). A retry of the task searches again and starts nothing twice; "
+            "to start a new one in any case, clear the task"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -119,7 +119,7 @@ class TrifactaApiError(TrifactaError):
     :param retry_after: seconds the server asks to wait, None when it does not say.
     """
 
-    #: What a person can do about it; said at the end of the message.
+    #: What a user can do about it; the end of the message.
     hint = ""
 
     def __init__(
@@ -148,7 +148,7 @@ class TrifactaApiError(TrifactaError):
         return self._said(self.hint)
 
     def without_hint(self) -> str:
-        """Return what went wrong, without what a person can do about it."""
+        """Return what went wrong, without what a user can do about it."""
         return self._said("")
 
     def _said(self, hint: str) -> str:
@@ -196,7 +196,7 @@ class TrifactaUnauthorized(TrifactaApiError):
     def explain(self, token: str, kept_in: str | None) -> None:
         """Say what is known of the token that was refused, in the hint. The token is not quoted.
 
-        :param kept_in: where a person finds it; None is the password of the connection.
+        :param kept_in: where a user finds it; None is the password of the connection.
         """
         if kept_in is not None:
             self.hint = self.hint.replace("the password of the Airflow connection", kept_in)
@@ -290,7 +290,7 @@ class TrifactaAnswerNotUnderstood(TrifactaApiError):
 
 
 class TransportFailure(Enum):
-    """Why there was no answer; the value says it to a person."""
+    """Why there was no answer; the value is for users."""
 
     NO_SUCH_HOST = "the host name is not known"
     NOT_CONNECTED = "no connection"
@@ -349,5 +349,6 @@ class TrifactaTransportError(TrifactaApiError):
         message = f"no {'' if status is None else 'whole '}answer: {failure.value} ({reason})"
         super().__init__(method=method, path=path, status=status, message=message)
         self.failure = failure
+        self.reason = reason
         self.hint = _TRANSPORT_HINTS[failure]
         self.sent = sent

@@ -82,7 +82,7 @@ class Exchanger:
     """Makes the exchanges of one client.
 
     :param settings: the server and how to talk to it.
-    :param redactor: is told each token that is sent.
+    :param redactor: receives each token that is sent.
     :param reached: whether the API is known to have answered there before.
     """
 

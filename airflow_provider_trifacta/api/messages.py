@@ -51,7 +51,7 @@ class Request:
     :param repeatable: whether sending it twice has the effect of sending it once; decided by the method
         when None.
     :param max_bytes: how large its answer may be, decompressed, where that is kept in memory.
-    :param confidential: whether its answer may hold a secret that nobody knows yet; it is never quoted.
+    :param confidential: whether its answer may hold a secret that is not known yet; it is never quoted.
     :raises TrifactaConfigurationError: something in it cannot be sent; names it.
     """
 
@@ -206,7 +206,7 @@ class Answer:
             return _NO_JSON
 
     def line(self, text: str, limit: int | None = None) -> str:
-        """Return a text of the answer as a line for people: without secrets, and of bounded length."""
+        """Return a string of the answer as a line for users: without secrets, and of bounded length."""
         return line(self.redactor.redact(text), *(() if limit is None else (limit,)))
 
     def excerpt(self) -> str:
@@ -287,5 +287,8 @@ class Operation(Generic[T]):
     secret_of: Callable[[T], str] | None = None
 
     def within(self, budget: float) -> Operation[T]:
-        """Return the same operation, repeated for at most so many seconds."""
+        """Return the same operation with a retry budget.
+
+        :param budget: seconds to repeat it for at most.
+        """
         return replace(self, budget=budget)

@@ -109,9 +109,9 @@ def _count(answer: Answer) -> int:
 
 
 def _status(answer: Answer) -> str:
-    """Read a status word: a bare JSON string, or an object with ``status``.
+    """Read a status value: a bare JSON string, or an object with ``status``.
 
-    What is neither, or could not be shown as it is, survives as its JSON text: a word that nobody knows.
+    What is neither, or could not be shown as it is, survives as its JSON text: an unknown value.
     """
     value = answer.json()
     if isinstance(value, dict):
@@ -213,7 +213,7 @@ def list_job_groups(
 ) -> Listing[JobGroup]:
     """List job groups (``listJobGroups``). The API prefers :func:`list_job_library`.
 
-    :param limit: how many to give at the most; None gives all.
+    :param limit: how many to give at most; None gives all.
     :param page_size: how many to ask for at a time.
     """
     query = _selection(
@@ -241,9 +241,9 @@ def get_job_group(
 
 
 def get_job_group_status(job_group_id: Id) -> Operation[str]:
-    """Get the status word of a job group (``getJobGroupStatus``).
+    """Get the status value of a job group (``getJobGroupStatus``).
 
-    An unknown word is given as it came. Where the route does not exist (on-premises 6.0), the status is read
+    An unknown value is given as it came. Where the route does not exist (on-premises 6.0), the status is read
     from the job group itself.
     """
 
@@ -539,12 +539,12 @@ def list_job_library(
 ) -> Listing[JobGroup]:
     """List job groups, with filters (``listJobLibrary``).
 
-    :param status: a status word.
+    :param status: a status value.
     :param ranfrom: what started it.
     :param ranfor: what it was started for.
     :param date_filter: e.g. ``{"createdAt": {"gte": datetime(...)}}``; moments as datetime or epoch
         milliseconds.
-    :param limit: how many to give at the most; None gives all.
+    :param limit: how many to give at most; None gives all.
     :param page_size: how many to ask for at a time.
     """
     query = _library_query(
@@ -589,11 +589,11 @@ def count_job_library(
     return Operation(Request("GET", "/v4/jobLibrary/count", query), _count)
 
 
-# --------------------------------------------------------------------------------------- jobs, tokens and people
+# --------------------------------------------------------------------------------------- jobs, tokens and users -
 
 
 def get_job_status(job_id: Id) -> Operation[str]:
-    """Get the status word of one job of a job group (``getJobStatus``)."""
+    """Get the status value of one job of a job group (``getJobStatus``)."""
     path = f"/v4/jobs/{path_segment(job_id, 'job_id')}/status"
     return Operation(Request("GET", path, max_bytes=_MAX_STATUS), _status)
 
@@ -690,7 +690,7 @@ def list_resource(
 
     :param query: further parameters, e.g. ``{"flowsFilter": "all"}``: lists of flows and plans may otherwise
         show only what the user owns.
-    :param limit: how many to give at the most; None gives all.
+    :param limit: how many to give at most; None gives all.
     :param page_size: how many to ask for at a time.
     """
     selection = _selection(

@@ -40,7 +40,7 @@ class Redactor:
         self._token_pattern = _pattern_of(known for known in self._secrets if len(known) >= _TOKEN)
 
     def redact(self, text: str) -> str:
-        """Return a text without the secrets."""
+        """Return a string without the secrets."""
         return self._pattern.sub(MASK, text) if self._pattern else text
 
     def redact_tokens(self, text: str) -> str:
@@ -59,7 +59,7 @@ class Redactor:
 
 
 def redact_opaque(text: str) -> str:
-    """Return a text without anything that could be a token nobody has seen yet."""
+    """Return a string without anything that could be a token that is not known yet."""
     return _OPAQUE.sub(MASK, text)
 
 

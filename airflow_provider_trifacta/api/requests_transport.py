@@ -202,12 +202,12 @@ class _Deadline:
         self.renew()
 
     def renew(self) -> None:
-        """Begin anew."""
+        """Begin again."""
         self._until = time.monotonic() + self._seconds
         self._missing = _PROGRESS
 
     def count(self, size: int) -> None:
-        """Begin anew each time that so much of a file has arrived that it will end."""
+        """Begin again each time that enough of a file has arrived for it to end some day."""
         self._missing -= size
         if self._missing <= 0:
             self.renew()

@@ -42,7 +42,7 @@ class RetryPolicy:
             raise ValueError("budget must be a non-negative number of seconds")
 
     def within(self, budget: float | None) -> RetryPolicy:
-        """Return the same policy with a budget of so many seconds at the most."""
+        """Return the same policy with a budget that is not larger than this, in seconds."""
         return self if budget is None or budget >= self.budget else replace(self, budget=budget)
 
     def wait(

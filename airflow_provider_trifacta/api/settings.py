@@ -40,7 +40,7 @@ class ClientSettings:
     :param proxy: URL of a proxy for http and https; None uses the proxy variables of the environment.
     :param user_agent: the ``User-Agent`` header.
     :param application_url: base URL of the web application that links lead to; None is where it usually is.
-    :param token_kept_in: where a person finds the token, for errors; None is the password of the connection.
+    :param token_kept_in: where a user finds the token, for errors; None is the password of the connection.
     """
 
     base_url: str

@@ -3,17 +3,17 @@
 The API's run routes take an ``x-execution-id``: a second submit with the same one is answered 304, without saying
 what the first one started (api/README.md, section 4). So a submit whose answer was lost is settled like this::
 
-    lost answer ──> look for the run ──> exactly one: that is it ("adopted")
+    lost answer ──> search for the run ──> exactly one: that is it ("adopted")
          ^                          ├──> several that could be it, or one with a doubt: stop
          │                          └──> none: submit again, with the same execution id
          │                                  ├──> 201: that is it ("started"); without an id, like 304
-         │                                  ├──> 304: it exists: look until the lists show it, or stop;
+         │                                  ├──> 304: it exists: search until a list shows it, or stop;
          │                                  │         one with a doubt is it, when there is no other in the end
          └──────────────────────────────────┴──> lost again
 
-Looking comes before submitting again because older releases ignore the header. That is also why a run with a doubt
-stops a submit: lists may write what nobody has documented. What a 304 is taken to mean, and how long lists may
-lag, is decided here and nowhere else.
+Searching comes before submitting again because older releases ignore the header. That is also why a run with a
+doubt stops a submit: lists may write what nobody has documented. What a 304 is taken to mean, and how long lists
+may lag, is decided here and nowhere else.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from airflow_provider_trifacta.api.retries import RetryPolicy, may_have_been_car
 from airflow_provider_trifacta.api.runs.kind import FoundRun, Launch
 from airflow_provider_trifacta.api.text import sentence
 
-#: Seconds for which a run that provably exists is looked for: lists may lag.
+#: Seconds to search for a run that provably exists: lists may lag.
 _PATIENCE_FOR_EXISTING = 120.0
 #: The status of an answer to a start.
 _CREATED = 201
-#: Seconds for which a run that may exist is looked for, before it is submitted again.
+#: Seconds to search for a run that may exist, before it is submitted again.
 _PATIENCE_FOR_LOST = 3.0
-#: Seconds for which a killed task looks for what it may have started: two looks. Airflow 3 allows it five in all.
+#: Seconds for which a killed task searches for what it may have started: two polls. Airflow 3 allows five in all.
 _PATIENCE_OF_THE_KILLED = 1.0
-#: Seconds between the first two looks, and how that grows.
+#: Seconds between the first two polls of the lists, and how that grows.
 _FIRST_PAUSE = 1.0
 _GROWTH = 1.5
 _LONGEST_PAUSE = 15.0
-#: Seconds by which the clocks of one installation, the server's or Airflow's, may differ. Small: whatever else ran
-#: the same recipe within it could be taken for ours.
+#: Maximum clock skew, in seconds, between machines of one installation. Kept small: a foreign run of the same
+#: recipe inside this window could be mistaken for ours.
 _CLOCK_MARGIN = 1.0
 _CLOCK_MARGIN_OF_ANOTHER_MACHINE = 5.0
 
@@ -94,7 +94,7 @@ def submit_once(
     """Start a run, or find the one that an earlier submit with the same execution id started.
 
     :param since: when it may have been submitted first, seconds since the epoch.
-    :param sent_before: whether an earlier submit may have been carried out; then it is looked for first.
+    :param sent_before: whether an earlier submit may have been carried out; then it is searched for first.
     :param not_ours: gives the ids of runs that are known to be somebody else's, or an earlier attempt's.
     :param retries: how long a submit whose answer is lost is continued.
     :raises TrifactaSubmitOutcomeUnknown: it cannot be told whether it was started; nothing more was.
@@ -231,14 +231,14 @@ def why_undecided(candidates: Sequence[FoundRun]) -> str:
 
 
 class _Sightings:
-    """The runs that the looks of one search have shown."""
+    """The runs that the polls of one search have shown."""
 
     def __init__(self) -> None:
         self._runs: dict[Id, FoundRun] = {}
         self._looks: dict[Id, int] = {}
 
     def add(self, found: Collection[FoundRun], not_ours: Collection[str]) -> None:
-        """Add what one look has shown, and forget what has turned out to be somebody else's."""
+        """Add what one poll has shown, and forget what has turned out to be somebody else's."""
         for run in found:
             self._runs[run.id] = run
             self._looks[run.id] = self._looks.get(run.id, 0) + 1
@@ -256,7 +256,7 @@ class _Sightings:
         return candidates[0] if len(candidates) == 1 else None
 
     def confirmed(self, run: FoundRun) -> bool:
-        """Return whether more than one look has shown a run."""
+        """Return whether more than one poll has shown a run."""
         return self._looks[run.id] > 1
 
 
@@ -287,13 +287,13 @@ class _Search:
         self._me: Me | None = None
 
     def run(self, reason: str, patience: float, *, exists: bool = False) -> Procedure[FoundRun | None]:
-        """Return the run when two looks show it and none shows another; None when none appears.
+        """Return the run when two polls show it and none shows another; None when none appears.
 
-        Two, since a list that lags may show somebody else's run before it shows ours. What one look has shown is
+        Two, since a list that lags may show somebody else's run before it shows ours. What one poll has shown is
         not forgotten when the next does not show it: several machines may answer for one list.
 
-        :param reason: why it is looked for; said when it cannot be told.
-        :param patience: seconds to go on looking.
+        :param reason: why it is searched for; quoted when it cannot be told.
+        :param patience: seconds to go on searching.
         :param exists: whether the server says that it exists. Then the only one that could be it is it, with a
             doubt too, if none without a doubt has appeared in the end.
         :raises TrifactaSubmitOutcomeUnknown: several could be it, or one with a doubt, or the lists cannot be
@@ -322,7 +322,7 @@ class _Search:
             pause = min(pause * _GROWTH, _LONGEST_PAUSE)
 
     def _look(self, shown: _Sightings) -> Procedure[list[FoundRun]]:
-        """Look once, and give what this look has shown."""
+        """Poll once, and return what this poll has shown."""
         if self._me is None:
             self._me = yield from who_am_i(self._clock)
         found = yield from self._launch.find(self._me.earliest(self._since - self._margin), self._me.id)

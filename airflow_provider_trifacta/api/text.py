@@ -37,7 +37,7 @@ def is_line(text: str, limit: int) -> bool:
 
 
 def sentences_of(text: str) -> list[str]:
-    """Return the sentences of a text; the request id at the end of some is one."""
+    """Return the sentences of a string; the request id at the end of some is one."""
     return _BETWEEN_SENTENCES.split(text)
 
 

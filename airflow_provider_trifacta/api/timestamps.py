@@ -1,4 +1,4 @@
-"""Moments and durations: how the API, HTTP headers and people write them."""
+"""Moments and durations: how the API, HTTP headers and users write them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def http_date(text: str | None) -> float | None:
 
 
 def spoken(seconds: float) -> str:
-    """Return a duration as people say it: ``31 s``, ``12 min 5 s``, ``3 h 20 min``."""
+    """Return a duration in words: ``31 s``, ``12 min 5 s``, ``3 h 20 min``."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"

@@ -30,7 +30,8 @@ td, th {{ text-align: left; padding: .2em 1.5em .2em 0; vertical-align: top }}</
 """
 _TRY = (
     "Recipe 7 completes, 8 fails in its wrangle job, 9 runs until it is canceled, 10 fails while it publishes, 11 "
-    "stays Pending for a while first."
+    "stays Pending for a while first. Flow 301 runs until it is canceled, 302 completes, 303 has no output, 304 "
+    "fails in one of its recipes. Plan 88 runs until it is canceled, 89 completes, 90 fails in its second node."
 )
 
 
@@ -49,20 +50,24 @@ class Pages:
         """Return what writes the page at a path, None when pages have no such path."""
         if path in (f"{self._prefix}/", self._prefix):
             return self._home
-        match = re.fullmatch(rf"{re.escape(self._prefix)}/(jobs|flows)/([^/]+)/?", path)
+        match = re.fullmatch(rf"{re.escape(self._prefix)}/(jobs|flows|plans)(?:/([^/]+))?/?", path)
         if match is None:
             return None
-        return functools.partial(self._job_group if match[1] == "jobs" else self._flow, match[2])
+        if match[2] is None:
+            return {"jobs": self._job_groups, "plans": self._plans}.get(match[1])
+        one = {"jobs": self._job_group, "flows": self._flow, "plans": self._plan}[match[1]]
+        return functools.partial(one, match[2])
 
     def _home(self) -> Response:
-        self._runs.look_at_all()
-        job_groups = list(self._state.rows("jobGroups"))[::-1][:_LATEST]
         behaviours = ", ".join(f"{recipe.id} ({recipe.behaviour})" for recipe in RECIPES)
         content = (
-            "<p>This server speaks the v4 API of Trifacta. Nothing here is live.</p><h2>Job groups</h2>"
-            + (self._table(job_groups) if job_groups else "<p>None yet: run a recipe.</p>")
+            "<p>This server speaks the v4 API of Trifacta. Nothing here is live.</p>"
+            f"<h2>{self._list_link('jobs', 'Job groups')}</h2>"
+            + self._latest_job_groups()
             + "<h2>Flows</h2>"
             + _list(self._flow_link(flow) for flow in self._state.rows("flows"))
+            + f"<h2>{self._list_link('plans', 'Plans')}</h2>"
+            + _list(self._plan_link(plan) for plan in self._state.rows("plans"))
             + f"<h2>What to try</h2><p>{escape(_TRY)}</p><p>Recipes at the start: {escape(behaviours)}.</p>"
         )
         return self._page("Trifacta emulator", content)
@@ -108,21 +113,77 @@ class Pages:
         )
         return self._page(f"Flow {identity}: {flow['name']}", content)
 
+    def _job_groups(self) -> Response:
+        return self._page("Job groups", self._latest_job_groups())
+
+    def _plans(self) -> Response:
+        rows = []
+        for plan in self._state.rows("plans"):
+            latest = self._plan_runs(plan)[:1]
+            rows.append((self._plan_link(plan), *(_run_cells(latest[0]) if latest else ("", "never", ""))))
+        return self._page("Plans", _table(("Plan", "Latest run", "Status", "Started"), rows))
+
+    def _plan(self, identity: str) -> Response:
+        plan = self._state.tables.get("plans", {}).get(identity)
+        if plan is None:
+            return self._missing(f"There is no plan {identity}.")
+        nodes = [
+            (escape(str(node["name"])), self._node(self._state.get("flows", node["flow"]["id"], deleted=True)))
+            for node in plan["planNodes"]["data"]
+        ]
+        runs = self._plan_runs(plan)[:_LATEST]
+        content = (
+            "<h2>Nodes</h2>"
+            + _table(("Node", "Flow"), nodes)
+            + "<h2>Runs</h2>"
+            + (_table(("Run", "Status", "Started"), map(_run_cells, runs)) if runs else "<p>None yet.</p>")
+            + ("<h2>Job groups of the latest run</h2>" + self._table(self._parts(runs[0])) if runs else "")
+            + "<h2>What to try</h2><p>Run it by its number, as plan_id.</p>"
+        )
+        return self._page(f"Plan {identity}: {plan['name']}", content)
+
+    def _plan_runs(self, plan: Row) -> list[Row]:
+        """Return the runs of a plan as they are now, the latest first."""
+        rows = [row for row in self._state.rows("planSnapshotRuns") if row["plan"]["id"] == plan["id"]]
+        return [self._runs.look_at_plan_run(row) for row in rows[::-1]]
+
+    def _parts(self, plan_run: Row) -> list[Row]:
+        """Return the job groups of a plan run."""
+        flow_runs = [self._state.get("flowRuns", identity) for identity in plan_run["_flowRuns"]]
+        return [job_group for flow_run in flow_runs for job_group in self._runs.job_groups_of(flow_run)]
+
+    def _node(self, flow: Row) -> str:
+        return f"{self._flow_link(flow)}{', deleted' if flow.get('_deleted') else ''}"
+
     def _missing(self, text: str) -> Response:
         hint = "Without a file, the server forgets everything when it is stopped."
         return self._page("Not found", f"<p>{escape(text)} {hint}</p>", 404)
 
+    def _latest_job_groups(self) -> str:
+        self._runs.look_at_all()
+        job_groups = list(self._state.rows("jobGroups"))[::-1][:_LATEST]
+        return self._table(job_groups) if job_groups else "<p>None yet: run a recipe.</p>"
+
     def _table(self, job_groups: Iterable[Row]) -> str:
-        lines = "".join(
-            f"<tr><td>{self._link('jobs', row['id'], str(row['id']))}</td><td>{escape(str(row['status']))}</td>"
-            f"<td>{_named(self._state.get('wrangledDatasets', row['wrangledDataset']['id'], deleted=True))}</td>"
-            f"<td>{escape(row['createdAt'])}</td></tr>"
+        rows = [
+            (
+                self._link("jobs", row["id"], str(row["id"])),
+                escape(str(row["status"])),
+                _named(self._state.get("wrangledDatasets", row["wrangledDataset"]["id"], deleted=True)),
+                escape(row["createdAt"]),
+            )
             for row in job_groups
-        )
-        return f"<table><tr><th>Job group<th>Status<th>Recipe<th>Started</tr>{lines}</table>"
+        ]
+        return _table(("Job group", "Status", "Recipe", "Started"), rows)
 
     def _flow_link(self, flow: Row) -> str:
         return self._link("flows", flow["id"], f"{flow['name']} ({flow['id']})")
+
+    def _plan_link(self, plan: Row) -> str:
+        return self._link("plans", plan["id"], f"{plan['name']} ({plan['id']})")
+
+    def _list_link(self, kind: str, text: str) -> str:
+        return f'<a href="{escape(self._prefix)}/{kind}">{escape(text)}</a>'
 
     def _link(self, kind: str, identity: object, text: str) -> str:
         return f'<a href="{escape(self._prefix)}/{kind}/{escape(str(identity))}">{escape(text)}</a>'
@@ -145,9 +206,20 @@ def _list(items: Iterable[str]) -> str:
 
 
 def _rows(names: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Return a table of values."""
+    return _table(names, ([escape(str(cell)) for cell in row] for row in rows))
+
+
+def _table(names: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table of cells that are written already."""
     head = "".join(f"<th>{escape(name)}" for name in names)
-    lines = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    lines = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{lines}</table>"
+
+
+def _run_cells(plan_run: Row) -> tuple[str, str, str]:
+    identity, status, started = (escape(str(plan_run[name])) for name in ("id", "status", "createdAt"))
+    return identity, status, started
 
 
 def _advice(status: str) -> str:

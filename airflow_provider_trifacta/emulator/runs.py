@@ -297,6 +297,7 @@ class Runs:
 
         :param overrides: ``planNodeOverrides`` of the request.
         """
+        now = timestamp(self._clock.now())
         flow_runs = []
         for node in plan["planNodes"]["data"]:
             flow = self._state.get("flows", node["flow"]["id"])
@@ -309,7 +310,6 @@ class Runs:
                 ]
                 body = {"runParameters": {"overrides": {"data": parameters}}}
                 flow_runs.append(self.start_flow_run(flow, recipes, person, body, ranfor="plan")[0]["id"])
-        now = timestamp(self._clock.now())
         run = self._state.insert(
             "planSnapshotRuns",
             {

@@ -67,7 +67,7 @@ T = TypeVar("T")
 
 #: Seconds that each step of a connection test may take.
 _TEST_TIMEOUT = 5.0
-#: Seconds until a refused token is looked for again.
+#: Seconds until a refused token is read again.
 _SECOND_LOOK = 3.0
 
 
@@ -84,7 +84,7 @@ class _StoredToken:
     def reread(self) -> str:
         found = self._hook.read_token()
         if found == self._value:
-            # It may be about to be replaced: one more look, shortly after.
+            # It may be about to be replaced: read it once more, shortly after.
             self._hook.sleep(_SECOND_LOOK)
             found = self._hook.read_token()
         self._value = found

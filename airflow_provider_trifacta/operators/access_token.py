@@ -24,12 +24,12 @@ class TrifactaRotateApiAccessTokenOperator(SuggestsArgumentNames, BaseOperator):
 
     :param lifetime_seconds: of the new token; -1 asks for one that never expires, where the installation allows it
         (templated).
-    :param description: of the new token, for people; a mark is added (templated).
+    :param description: of the new token, for users; a mark is added (templated).
     :param rotate_when_remaining: rotate only when the present token lives no longer than this; None always
         rotates.
     :param keep_previous_for: how long the superseded token stays valid, for whoever read it a moment ago; a later
         run revokes it, with zero this one. Never more than two tokens live, however often it is rotated.
-    :param revoke_others: whether the superseded token is revoked even when a person made it.
+    :param revoke_others: whether the superseded token is revoked even when a user created it.
     :param skip_when_nothing_to_do: whether the task is skipped, instead of a success, when nothing is rotated.
     :param airflow_api_conn_id: the Airflow connection to Airflow's own REST API. Needed on Airflow 3 when the
         token is the password of the connection, which tasks cannot change (templated).

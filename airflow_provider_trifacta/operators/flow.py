@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
 from airflow_provider_trifacta.airflow_support.compat import BaseOperator, conf
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
-from airflow_provider_trifacta.links import TrifactaFlowLink
+from airflow_provider_trifacta.links import TrifactaFlowLink, TrifactaJobGroupLink
 from airflow_provider_trifacta.operators.run import RunOperator
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class TrifactaRunFlowOperator(RunOperator):
         "overrides": "json",
         "request_body_extra": "json",
     }
-    operator_extra_links = (TrifactaFlowLink(),)
+    operator_extra_links = (TrifactaFlowLink(), TrifactaJobGroupLink())
 
     def __init__(
         self,
@@ -193,9 +193,9 @@ class _FlowOperator(SuggestsArgumentNames, BaseOperator):
 class TrifactaCopyFlowOperator(_FlowOperator):
     """Copy a flow (``copyFlow``), and return the id of the copy.
 
-    A copy has no execution id. So its request is sent once; when the answer is lost, the copy is looked for by its
-    name, and the task succeeds only when exactly one new flow has it. Without a ``name``, the error says what may
-    exist.
+    A copy has no execution id. So its request is sent once; when the answer is lost, the copy is searched for by
+    its name, and the task succeeds only when exactly one new flow has it. Without a ``name``, the error says what
+    may exist.
 
     :param flow_id: the flow: the number after ``/flows/`` in the URL of its page, or that URL (templated).
     :param name: of the copy; None leaves it to the server (templated).

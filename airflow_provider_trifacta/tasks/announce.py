@@ -23,12 +23,15 @@ from airflow_provider_trifacta.links import (
 
 if TYPE_CHECKING:
     from airflow_provider_trifacta.airflow_support.compat import Context
+    from airflow_provider_trifacta.api.application import Application
     from airflow_provider_trifacta.api.messages import Id
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
     from airflow_provider_trifacta.tasks.outcome import AwaitedRun
 
 #: Seconds to find out what a run runs, before the wait begins without its names.
 _DESCRIPTION_BUDGET = 10.0
+#: Job groups of a flow run whose pages are logged.
+_PARTS_LISTED = 20
 #: Characters of the run parameters, and of the overrides, that are logged.
 _LONGEST_SETTING = 1000
 _SUBJECT_UNKNOWN: dict[KindName, str] = {
@@ -52,11 +55,28 @@ def announce(run: AwaitedRun, context: Context, verb: str) -> None:
     description = run.describe(budget=_DESCRIPTION_BUDGET)
     run.log.info("%s %s, %s: %s", verb, run, description.subject or _SUBJECT_UNKNOWN[run.kind.name], run.link)
     flow_id, recipe_id = description.flow_id, description.recipe_id
-    if flow_id is not None and recipe_id is not None:
-        with _button(run):
-            application = run.hook.client.settings.application
+    with _button(run):
+        application = run.hook.client.settings.application
+        if flow_id is not None:
             TrifactaFlowLink().push(context, application.flow_url(flow_id))
+        if flow_id is not None and recipe_id is not None:
             TrifactaRecipeLink().push(context, application.recipe_url(flow_id, recipe_id))
+        if description.plan_id is not None:
+            TrifactaPlanLink().push(context, application.plan_url(description.plan_id))
+        _announce_parts(run, context, application)
+
+
+def _announce_parts(run: AwaitedRun, context: Context, application: Application) -> None:
+    """Log the pages of the job groups that a run consists of, where its start named them, and make a button."""
+    parts = run.ref.parts
+    if not parts:
+        return
+    for part in parts[:_PARTS_LISTED]:
+        run.log.info("Job group %s of it: %s", part, application.job_group_url(part))
+    if len(parts) > _PARTS_LISTED:
+        run.log.info("and %d more", len(parts) - _PARTS_LISTED)
+    page = application.job_group_url(parts[0]) if len(parts) == 1 else application.jobs_url()
+    TrifactaJobGroupLink().push(context, page)
 
 
 def announce_start(launch: Launch, log: Log) -> None:

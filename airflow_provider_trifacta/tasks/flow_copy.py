@@ -129,7 +129,8 @@ def _unknown(
     else:
         exists = f"No flow named {name!r} is listed, but one may appear."
     return TrifactaFlowCopyUnknown(
-        f"It is not known whether flow {flow_id} was copied: {sentence(error.without_hint())} {exists} Look in "
-        "the application before you clear the task. It is not retried, since that could copy the flow twice.",
+        f"It is not known whether flow {flow_id} was copied: {sentence(error.without_hint())} {exists} Check "
+        "the flows in the application before you clear the task. It is not retried, since that could copy the "
+        "flow twice.",
         candidates=list(candidates),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_trifacta.api.decoration import decoration
@@ -45,8 +45,12 @@ _CHECK_THE_OUTPUT = (
 _ADVICE_BY_JOB_TYPE = {"filewriter": _CHECK_THE_OUTPUT, "publish": _CHECK_THE_OUTPUT}
 
 
-#: What has the page with the logs.
-_PAGE_OF: dict[KindName, str] = {"job_group": "job group", "flow_run": "flow", "plan_snapshot_run": "plan"}
+#: Where the logs of failed jobs are.
+_LOGS_ARE_ON: dict[KindName, str] = {
+    "job_group": "The page of the job group has the job's log.",
+    "flow_run": "The page of the job group, under Jobs in the application, has the job's log.",
+    "plan_snapshot_run": "The page of the job group, under Jobs in the application, has the job's log.",
+}
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,10 @@ class AwaitedRun:
         description = RunDescription()
         with decoration(f"What {self} runs could not be read", self.log):
             description = self.hook.run(self.kind.describe(self.ref, budget=budget))
+        if self.ref.subject_id is None:
+            # Its page may be the one of what was started.
+            subject_id = description.recipe_id or description.flow_id or description.plan_id
+            self.ref = replace(self.ref, subject_id=subject_id)
         return description
 
     def conclude(self, status: str) -> None:
@@ -201,7 +209,7 @@ class AwaitedRun:
             return [*why, f"See {link}"]
         if not canceled:
             why += dict.fromkeys(
-                _ADVICE_BY_JOB_TYPE.get(job_type, f"The page of the {_PAGE_OF[self.kind.name]} has the job's log.")
+                _ADVICE_BY_JOB_TYPE.get(job_type, _LOGS_ARE_ON[self.kind.name])
                 for job_type in [job.type for job in jobs] or [""]
             )
         return [*why, self.again, f"See {link}"]

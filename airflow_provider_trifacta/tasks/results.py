@@ -41,7 +41,7 @@ class ResultPaths:
 
     @classmethod
     def check(cls, **given: Any) -> ResultPaths:
-        """Return the paths that a person gave, after finding out that their storage is known here.
+        """Return the paths that a user gave, after finding out whether their storage is known here.
 
         :raises TrifactaConfigurationError: names the argument that cannot be used.
         """

@@ -1,6 +1,6 @@
 """Which try of which piece of work this is.
 
-A *series* is what one task instance owes: Airflow's retries continue it, a person's clear begins a new one. Each
+A *series* is what one task instance owes: Airflow's retries continue it, a user's clear begins a new one. Each
 job group that it starts is an *attempt*, numbered from 1, with an ``x-execution-id`` that follows from the series
 and the number: whoever comes later knows it without being told.
 """
@@ -28,7 +28,7 @@ class Series:
     :param try_number: Airflow's number of the present try.
     :param is_first_try: whether no earlier try belongs to the series.
     :param began: seconds since the epoch before which nothing of it was started.
-    :param was_cleared: whether a person cleared the task: then the time since ``began`` may hold runs of the
+    :param was_cleared: whether a user cleared the task: then the time since ``began`` may hold runs of the
         series before this one.
     """
 

@@ -5,7 +5,7 @@
     [airflow-provider-trifacta <key> after <id>] [keeps <id> until <time>, <id> until <time>]
 
 The first part names the token that was stored before, ``-`` where that was not certain. The second names the
-tokens that are still to be revoked, the one before first: those that people made would be forgotten when the
+tokens that are still to be revoked, the previous one first: those that users created would be forgotten when the
 tokens whose marks name them are revoked. Older versions wrote and read the first part only.
 """
 
@@ -68,7 +68,7 @@ class Mark:
         return f"[airflow-provider-trifacta {self.key} " in token.description
 
     def predecessor_of(self, token: AccessToken) -> str | None:
-        """Return the id of the token that this one superseded, None when it is not said."""
+        """Return the id of the token that this one superseded, None when it is not specified."""
         found = re.search(rf"\[airflow-provider-trifacta {self.key} after (\S+)\]", token.description)
         return found[1] if found and found[1] != "-" else None
 

@@ -8,11 +8,11 @@ The order is what makes it safe to be killed anywhere::
 
 Nothing is revoked before another token is stored and proven. Tokens that a rotation of this connection made carry
 a mark in their description. Of these at most two live after a rotation: the stored one, and the one before or,
-where a person made that, the newest other. The rest was superseded earlier, or is left over from rotations that
+where a user created that, the newest other. The rest was superseded earlier, or is left over from rotations that
 were killed. One that is younger than a rotation can take may be about to be stored by another rotation at this
 moment: nobody revokes it before it is older.
 
-A token that a person made has no mark of its own. Where it was superseded, the marks of ours name it until it is
+A token that a user created has no mark of its own. Where it was superseded, the marks of ours name it until it is
 revoked, however many rotations that takes.
 """
 
@@ -86,7 +86,7 @@ class TokenRotation:
     :param hook: talks to the server with the stored token.
     :param store: where the token is kept.
     :param lifetime: of the new token in seconds; -1 for one that never expires.
-    :param description: of the new token, for people.
+    :param description: of the new token, for users.
     :param keep_previous_for: how long the superseded token stays valid.
     :param revoke_others: whether a superseded token is revoked that no rotation made.
     """
@@ -187,7 +187,7 @@ class TokenRotation:
         kept = self._superseded(before, tokens)
         living = {token.id for token in tokens if not self._mark.is_on(token)}
         kept = {name: until for name, until in kept.items() if name in living}
-        # What a person made is revoked only where it is certain that it was the stored one.
+        # What a user created is revoked only where it is certain that it was the stored one.
         predecessor = (
             before if present and (present.known_by != "use" or self._mark.is_on(present.token)) else None
         )
@@ -245,9 +245,9 @@ class TokenRotation:
             return True
         if self._proven(old, me):
             self._store.write(old)
-            outcome = "The token of before is stored again"
+            outcome = "The previous token was restored"
         else:
-            outcome = "The token of before does not work either: store one that a person made"
+            outcome = "The previous token does not work either: store one that you create in the application"
         raise TrifactaRotationError(
             f"Token {new.id} was stored, and the store gives one that does not work. {outcome}"
         )
@@ -301,7 +301,7 @@ class TokenRotation:
     # ---------------------------------------------------------------------------------------------------- revoking
 
     def _past_their_time(self, stored: AccessToken, tokens: list[AccessToken], me: Me) -> list[AccessToken]:
-        """Return the superseded tokens that are no longer kept: the one before, and those that people made."""
+        """Return the superseded tokens that are no longer kept: the previous one, and those that users created."""
         now = self._server_time(me)
         kept = self._superseded(stored, tokens)
         over = [token for token in tokens if token.id in kept and kept[token.id] <= now]
@@ -314,7 +314,7 @@ class TokenRotation:
         """Return when each token may be revoked that was superseded, by id, as far as the marks say.
 
         The stored token's mark is believed first, then those of its predecessors, then those of others that were
-        stored once: a person may have put a token in the place of ours. What a killed rotation left says nothing,
+        stored once: a user may have replaced ours. What a killed rotation left says nothing,
         since it superseded nothing.
         """
         by_id = {token.id: token for token in tokens}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -16,10 +17,20 @@ from airflow_provider_trifacta import exceptions
 from airflow_provider_trifacta.airflow_support.cancellation import outlive_cancellation
 from airflow_provider_trifacta.airflow_support.task_state import is_still_deferred
 from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
-from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaError
+from airflow_provider_trifacta.api.errors import (
+    TransportFailure,
+    TrifactaApiError,
+    TrifactaError,
+    TrifactaTransportError,
+)
 from airflow_provider_trifacta.api.runs.kind import KindName, RunKind, RunRef
-from airflow_provider_trifacta.api.runs.waiting import wait_for_run
+from airflow_provider_trifacta.api.runs.waiting import (
+    DEFAULT_POLL_INTERVAL,
+    DEFAULT_UNKNOWN_STATUS_TIMEOUT,
+    wait_for_run,
+)
 from airflow_provider_trifacta.api.statuses import is_final
+from airflow_provider_trifacta.connection import DEFAULT_CONN_ID
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
 #: Seconds that the last poll at the deadline, and canceling then, may each take.
@@ -29,8 +40,9 @@ _KILL_TIMEOUT = 25.0
 
 Outcome = Literal["final", "unknown", "deadline", "error"]
 
-#: What an error of the API consists of.
-_PARTS = ("method", "path", "status", "name", "message", "details", "request_id", "retry_after")
+#: What an error of the API consists of, and one for a call that had no answer.
+_PARTS = ("method", "path", "status", "name", "message", "request_id", "retry_after")
+_PARTS_WITHOUT_ANSWER = ("method", "path", "status", "reason", "sent")
 
 
 @dataclass(frozen=True)
@@ -56,9 +68,7 @@ class RunEvent:
         """Return the event for a wait that an error ended."""
         if not isinstance(error, TrifactaError):
             return cls(run_id, "error", message=f"{type(error).__name__}: {error}")
-        parts = None
-        if isinstance(error, TrifactaApiError):
-            parts = {"type": type(error).__name__, **{name: getattr(error, name) for name in _PARTS}}
+        parts = _parts_of(error) if isinstance(error, TrifactaApiError) else None
         return cls(run_id, "error", message=str(error), error=parts)
 
     @classmethod
@@ -82,12 +92,41 @@ class RunEvent:
 
     def cause(self) -> TrifactaApiError | None:
         """Return the error that ended the wait as it was raised in the triggerer; None when that is not known."""
-        error = self.error or {}
-        error_class = getattr(exceptions, str(error.get("type")), None)
-        if not (isinstance(error_class, type) and issubclass(error_class, TrifactaApiError)):
+        try:
+            return _error_of(self.error or {})
+        except (KeyError, TypeError, ValueError):  # of another version
             return None
-        parts: dict[str, Any] = {name: error.get(name) for name in _PARTS}
-        return error_class(**{**parts, "method": str(parts["method"]), "path": str(parts["path"])})
+
+
+def _parts_of(error: TrifactaApiError) -> dict[str, Any]:
+    """Return an error as values that Airflow can store."""
+    parts: dict[str, Any] = {"type": type(error).__name__, "hint": error.hint}
+    if isinstance(error, TrifactaTransportError):
+        return (
+            parts
+            | {name: getattr(error, name) for name in _PARTS_WITHOUT_ANSWER}
+            | {"failure": error.failure.name}
+        )
+    # As text: an event with a number of more than 64 bits, or half a character, would end the whole triggerer.
+    return parts | {name: getattr(error, name) for name in _PARTS} | {"details": json.dumps(error.details)}
+
+
+def _error_of(parts: Mapping[str, Any]) -> TrifactaApiError:
+    """Return the error with these parts.
+
+    :raises KeyError, TypeError, ValueError: there is none.
+    """
+    error_class = getattr(exceptions, str(parts["type"]), None)
+    if not (isinstance(error_class, type) and issubclass(error_class, TrifactaApiError)):
+        raise ValueError(parts["type"])
+    error: TrifactaApiError
+    if issubclass(error_class, TrifactaTransportError):
+        values = {name: parts[name] for name in _PARTS_WITHOUT_ANSWER}
+        error = error_class(**values, failure=TransportFailure[parts["failure"]])
+    else:
+        error = error_class(**{name: parts[name] for name in _PARTS}, details=json.loads(parts["details"]))
+    error.hint = parts["hint"]
+    return error
 
 
 class RunTrigger(BaseTrigger):
@@ -108,7 +147,6 @@ class RunTrigger(BaseTrigger):
     :param cancel_at_deadline: whether the run is canceled when the deadline passes. Here and not only in the task,
         since Airflow 2.11 ends a task that is resumed after its deadline before it can do anything.
     :param began: when the wait began, seconds since the epoch, for the log; None is when the trigger starts.
-    :param unknown: stored arguments of another version.
     """
 
     def __init__(
@@ -116,15 +154,15 @@ class RunTrigger(BaseTrigger):
         kind: RunKind,
         run: RunRef,
         *,
-        trifacta_conn_id: str,
-        poll_interval: float,
-        unknown_status_timeout: float,
-        deadline: float | None,
-        retry_budget: float | None,
-        cancel_on_kill: bool,
-        cancel_at_deadline: bool,
-        began: float | None,
-        unknown: Mapping[str, Any],
+        trifacta_conn_id: str = DEFAULT_CONN_ID,
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
+        unknown_status_timeout: float = DEFAULT_UNKNOWN_STATUS_TIMEOUT,
+        deadline: float | None = None,
+        retry_budget: float | None = None,
+        cancel_on_kill: bool = False,
+        cancel_at_deadline: bool = False,
+        began: float | None = None,
+        **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
         self.kind = kind

@@ -420,13 +420,42 @@ def test_pages_show_what_a_person_wants_to_know(emulator: Emulator) -> None:
     assert '<a href="/flows/301">' in page
 
 
+def test_pages_show_plans_and_lists(emulator: Emulator) -> None:
+    with TrifactaClient(ClientSettings(emulator.url), emulator.token) as client:
+        good = client.run_plan(89)["planSnapshotRunId"]
+        bad = client.run_plan(90, run_parameters={"flow-1": {"region": "emea"}})["planSnapshotRunId"]
+        failed = next(iter(client.list_job_library(status="Failed")))["id"]
+    page = _page(emulator, "/plans").body.decode()
+    for text in ('<a href="/plans/88">Nightly (88)</a>', '<a href="/plans/90">', "Complete", "Failed"):
+        assert text in page
+    page = _page(emulator, f"/plans/89/?run={good}").body.decode()
+    for text in ("Plan 89: Weekly", "flow-1", '<a href="/flows/302">', str(good), "Complete"):
+        assert text in page
+    assert "Failed" not in page
+    page = _page(emulator, "/plans/90").body.decode()
+    for text in (str(bad), "Failed", "flow-2", '<a href="/flows/304">', f'<a href="/jobs/{failed}">'):
+        assert text in page
+    assert f'<a href="/jobs/{failed}">' in _page(emulator, "/jobs").body.decode()
+    page = _page(emulator, "/").body.decode()
+    for text in ('<a href="/plans/88">', '<a href="/jobs">', '<a href="/plans">'):
+        assert text in page
+
+
+def test_the_page_of_a_plan_shows_a_flow_that_is_gone(emulator: Emulator) -> None:
+    with TrifactaClient(ClientSettings(emulator.url), emulator.token) as client:
+        client.delete_flow(302)
+    assert "deleted" in _page(emulator, "/plans/89").body.decode()
+
+
 def test_pages_escape_what_people_named(emulator: Emulator) -> None:
     with TrifactaClient(ClientSettings(emulator.url), emulator.token) as client:
         client.send(_rename("flows/301"))
+        client.run_plan(88)
+        emulator.state.get("plans", 88)["name"] = HOSTILE
         client.send(_rename("wrangledDatasets/8"))
         emulator.state.get("wrangledDatasets", 8)["_behaviour"] = "complete"
         identity = client.run_job_group(8, overrides={"writesettings": [{"path": f"s3://{HOSTILE}"}]})["id"]
-    for path in ("/", "/flows/301", f"/jobs/{identity}"):
+    for path in ("/", "/flows/301", f"/jobs/{identity}", "/jobs", "/plans", "/plans/88"):
         page = _page(emulator, path).body.decode()
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
         assert "<script" not in page
@@ -439,7 +468,9 @@ def _rename(path: str) -> Any:
     return Operation(Request("PATCH", f"/v4/{path}", body={"name": HOSTILE}), lambda answer: answer.json())
 
 
-@pytest.mark.parametrize("path", ["/jobs/1", "/flows/1", "/jobs/%3Cscript%3E", "/flows/x"])
+@pytest.mark.parametrize(
+    "path", ["/jobs/1", "/flows/1", "/jobs/%3Cscript%3E", "/flows/x", "/plans/1", "/plans/%3Cscript%3E"]
+)
 def test_pages_that_do_not_exist(emulator: Emulator, path: str) -> None:
     answer = _page(emulator, path)
     assert answer.status == 404
@@ -450,17 +481,21 @@ def test_pages_are_behind_the_prefix_and_count_no_poll() -> None:
     with Emulator(prefix="/tri", pace="polls=2") as emulator:
         with TrifactaClient(ClientSettings(emulator.url), emulator.token) as client:
             identity = client.run_job_group(7)["id"]
+            plan_run = client.run_plan(89)["planSnapshotRunId"]
             calls = len(emulator.journal)
             for _ in range(5):
                 page = _page(emulator, f"/tri/jobs/{identity}").body.decode()
+                assert '<a href="/tri/plans/89">' in _page(emulator, "/tri/plans").body.decode()
+                assert '<a href="/tri/flows/302">' in _page(emulator, "/tri/plans/89").body.decode()
             assert '<a href="/tri/flows/301">' in page
             assert f'<a href="/tri/jobs/{identity}">'.encode() in _page(emulator, "/tri").body
             assert len(emulator.journal) == calls
             assert client.get_job_group_status(identity) == "Created"
+            assert client.get_plan_snapshot_run(plan_run)["status"] == "Created"
         assert Sent(emulator, "GET", "/jobs/1", accept="text/html").status == 404
 
 
-@pytest.mark.parametrize("path", ["/", "/jobs/1", "/flows/301"])
+@pytest.mark.parametrize("path", ["/", "/jobs", "/jobs/1", "/flows/301", "/plans", "/plans/88"])
 def test_programs_get_no_pages(emulator: Emulator, path: str) -> None:
     answer = Sent(emulator, "GET", path, accept="application/json")
     assert (answer.status, answer.exception["name"]) == (404, "RouteNotFoundException")

@@ -27,7 +27,14 @@ from airflow_provider_trifacta.airflow_support.compat import AirflowFailExceptio
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.exceptions import TrifactaError
 from airflow_provider_trifacta.operators.access_token import TrifactaRotateApiAccessTokenOperator
+from airflow_provider_trifacta.operators.flow import (
+    TrifactaCopyFlowOperator,
+    TrifactaDeleteFlowOperator,
+    TrifactaRunFlowOperator,
+)
 from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
+from airflow_provider_trifacta.operators.plan import TrifactaRunPlanOperator
+from airflow_provider_trifacta.sensors.plan import TrifactaPlanRunSensor
 
 PAGE = Path(__file__).parents[2] / "docs" / "failures.md"
 #: All that follows it is written by this file.
@@ -46,11 +53,40 @@ class World:
     folder: Path
 
     def run(self, **arguments: Any) -> Any:
-        """Run the operator without any patience."""
-        defaults = {"task_id": "task", "wrangled_dataset_id": 7, "poll_interval": 0.05, "retry_budget": 0}
-        operator = TrifactaRunJobGroupOperator(**{**defaults, **arguments})
-        context = {"ti": FakeTaskInstance(arguments.get("start_date"))}
-        return run_deferred(operator, context)
+        """Run a recipe without any patience."""
+        return self._run(TrifactaRunJobGroupOperator, {"wrangled_dataset_id": 7, **arguments})
+
+    def run_flow(self, **arguments: Any) -> Any:
+        """Run a flow without any patience."""
+        return self._run(TrifactaRunFlowOperator, arguments)
+
+    def run_plan(self, **arguments: Any) -> Any:
+        """Run a plan without any patience."""
+        return self._run(TrifactaRunPlanOperator, arguments)
+
+    def _run(self, operator: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        defaults = {"task_id": "task", "poll_interval": 0.05, "retry_budget": 0}
+        return run_deferred(operator(**{**defaults, **arguments}), {"ti": FakeTaskInstance()})
+
+    @contextlib.contextmanager
+    def canceled_by_somebody(self, polled: str) -> Iterator[None]:
+        """Cancel the only job group, once it is polled.
+
+        :param polled: the operation that polls.
+        """
+
+        def cancel() -> None:
+            while not self.emulator.calls(polled):
+                pass
+            self.emulator.app.runs.cancel(next(self.emulator.state.rows("jobGroups")), 17)
+
+        self.emulator.change_settings(pace="polls=2")
+        thread = threading.Thread(target=cancel)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
 
 
 Case = Callable[[World], Any]
@@ -249,19 +285,8 @@ def _failed_publish(world: World) -> Any:
 
 @case("Somebody cancels the job group")
 def _canceled(world: World) -> Any:
-    world.emulator.change_settings(pace="polls=2")
-
-    def cancel() -> None:
-        while not world.emulator.calls("getJobGroupStatus"):
-            pass
-        world.emulator.app.runs.cancel(next(world.emulator.state.rows("jobGroups")), 17)
-
-    thread = threading.Thread(target=cancel)
-    thread.start()
-    try:
+    with world.canceled_by_somebody("getJobGroupStatus"):
         return world.run(wrangled_dataset_id=9)
-    finally:
-        thread.join()
 
 
 @case("The task is killed while it starts")
@@ -295,6 +320,59 @@ def _deadline(world: World) -> Any:
 def _unknown_status(world: World) -> Any:
     world.emulator.order("getJobGroupStatus", "status", status=200, call=None)
     return world.run(unknown_status_timeout=0.1)
+
+
+@case("There is no such flow (404)")
+def _no_such_flow(world: World) -> Any:
+    return world.run_flow(flow_id=4712)
+
+
+@case("A recipe of a flow fails")
+def _failed_flow(world: World) -> Any:
+    return world.run_flow(flow_id=304)
+
+
+@case("A flow has nothing to run")
+def _empty_flow(world: World) -> Any:
+    return world.run_flow(flow_id=303)
+
+
+@case("Somebody cancels the job groups of a flow run")
+def _canceled_flow(world: World) -> Any:
+    with world.canceled_by_somebody("getFlowRunStatus"):
+        return world.run_flow(flow_id=301, wrangled_dataset_ids=[9])
+
+
+@case("The answer to the copy of a flow is lost")
+def _lost_copy(world: World) -> Any:
+    world.emulator.order("copyFlow", "reset", after=True)
+    operator = TrifactaCopyFlowOperator(task_id="copy", flow_id=302)
+    return operator.execute({"ti": FakeTaskInstance()})
+
+
+@case("A flow of a plan fails")
+def _failed_plan(world: World) -> Any:
+    return world.run_plan(plan_id=90)
+
+
+@case("A plan is not valid")
+def _invalid_plan(world: World) -> Any:
+    TrifactaDeleteFlowOperator(task_id="delete", flow_id=302).execute({"ti": FakeTaskInstance()})
+    return world.run_plan(plan_id=89)
+
+
+@case("The user of a task may not read its plan run (403)")
+def _unreadable_plan_run(world: World) -> Any:
+    world.emulator.order("getPlanSnapshotRun", "status", status=403, call=None)
+    world.emulator.order("listPlans", "status", status=403, call=None)
+    return world.run_plan(plan_id=88)
+
+
+@case("A sensor waits for a plan run that another user has started (403)")
+def _plan_run_of_another(world: World) -> Any:
+    world.emulator.order("getPlanSnapshotRun", "status", status=403, call=None)
+    sensor = TrifactaPlanRunSensor(task_id="wait", plan_snapshot_run_id=1018, timeout=60, retry_budget=0)
+    return sensor.execute({"ti": FakeTaskInstance()})
 
 
 @pytest.fixture

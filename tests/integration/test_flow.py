@@ -64,6 +64,7 @@ def test_returns_the_id_of_a_flow_run_of_which_everything_is_complete(
     assert context["ti"].xcoms == {
         "flow_run_id": flow_run,
         "_link_TrifactaFlowLink": f"{emulator.url}/flows/302",
+        "_link_TrifactaJobGroupLink": f"{emulator.url}/jobs",
     }
     assert _posts(emulator) == 1
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from support import AirflowRescheduleException, FakeTaskInstance, run_deferred
+from kinds import JOB_GROUPS, KINDS, Kind
+from support import AirflowRescheduleException, FakeTaskInstance, TaskDeferred, run_deferred
 
 from airflow_provider_trifacta.airflow_support.compat import (
     AirflowFailException,
@@ -15,16 +16,23 @@ from airflow_provider_trifacta.airflow_support.compat import (
     AirflowSkipException,
 )
 from airflow_provider_trifacta.emulator import Emulator
-from airflow_provider_trifacta.exceptions import TrifactaAwaitedJobGroupFailed, TrifactaConfigurationError
+from airflow_provider_trifacta.exceptions import (
+    TrifactaAwaitedJobGroupFailed,
+    TrifactaAwaitedRunFailed,
+    TrifactaConfigurationError,
+    TrifactaForbidden,
+    TrifactaWaitFailed,
+)
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 from airflow_provider_trifacta.sensors.job_group import TrifactaJobGroupSensor
+from airflow_provider_trifacta.sensors.run import RunSensor
 
 Connect = Callable[..., None]
 
 
-def _sensor(job_group_id: Any, **arguments: Any) -> TrifactaJobGroupSensor:
+def _sensor(run_id: Any, *, kind: Kind = JOB_GROUPS, **arguments: Any) -> RunSensor:
     defaults = {"task_id": "task", "poke_interval": 0.05, "timeout": 30}
-    return TrifactaJobGroupSensor(**{**defaults, "job_group_id": job_group_id, **arguments})
+    return kind.sensor(**{**defaults, kind.xcom: run_id, **arguments})
 
 
 def _start(emulator: Emulator, recipe: int) -> int:
@@ -90,6 +98,68 @@ def test_the_timeout_holds_in_every_mode(run: Any, emulator: Emulator, connect: 
     assert emulator.calls("cancelJobGroup") == []
 
 
+@pytest.mark.parametrize("kind", KINDS[1:], ids=str)
+def test_every_kind_is_waited_for_until_complete(
+    run: Any, emulator: Emulator, connect: Connect, kind: Kind
+) -> None:
+    connect(emulator)
+    emulator.change_settings(pace="polls=4")
+    run(kind.start(emulator), kind=kind)
+    assert kind.statuses(emulator) == ["Complete"]
+    assert len(emulator.calls(kind.poll)) >= 4
+    assert {entry.method for entry in emulator.journal} == {"GET"}
+
+
+@pytest.mark.parametrize("kind", KINDS[1:], ids=str)
+def test_every_kind_that_failed_fails_without_a_retry(
+    run: Any, emulator: Emulator, connect: Connect, kind: Kind
+) -> None:
+    connect(emulator)
+    kind.behave(emulator, "fail-wrangle")
+    emulator.change_settings(pace="polls=2")
+    with pytest.raises(TrifactaAwaitedRunFailed, match="Column 'order_date' not found") as caught:
+        run(kind.start(emulator), kind=kind)
+    assert isinstance(caught.value, AirflowFailException)
+
+
+@pytest.mark.parametrize("kind", KINDS[1:], ids=str)
+def test_the_timeout_of_every_kind_cancels_nothing(
+    run: Any, emulator: Emulator, connect: Connect, kind: Kind
+) -> None:
+    connect(emulator)
+    kind.behave(emulator, "endless")
+    with pytest.raises(AirflowSensorTimeout):
+        run(kind.start(emulator), kind=kind, timeout=0.3)
+    assert {entry.method for entry in emulator.journal} == {"GET"}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_an_event_of_another_run_is_not_ours(
+    context: dict[str, Any], emulator: Emulator, connect: Connect, kind: Kind
+) -> None:
+    connect(emulator)
+    run_id = kind.start(emulator)
+    event = {kind.xcom: 1, "outcome": "final", "status": "Complete"}
+    with pytest.raises(TaskDeferred) as again:
+        _sensor(run_id, kind=kind, deferrable=True).execute_complete(context, event)
+    assert again.value.trigger.serialize()[1][kind.xcom] == run_id
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_the_error_of_the_api_is_the_cause_in_the_triggerer_too(
+    context: dict[str, Any], emulator: Emulator, connect: Connect, kind: Kind
+) -> None:
+    connect(emulator)
+    kind.behave(emulator, "endless")
+    sensor = _sensor(kind.start(emulator), kind=kind, deferrable=True, retry_budget=0)
+    for operation in (kind.poll, "listPlans"):
+        emulator.order(operation, "status", status=403, call=2, times=1000)
+    with pytest.raises(TrifactaWaitFailed) as caught:
+        run_deferred(sensor, context)
+    assert isinstance(caught.value.__cause__, TrifactaForbidden)
+    assert caught.value.__cause__.status == 403
+
+
 @pytest.mark.parametrize("body", [b'"undefined"', b"null", b'"complete"', b"{}"])
 def test_only_complete_is_green(run: Any, scripted: Any, connect: Connect, body: bytes) -> None:
     began = datetime.now(UTC).isoformat()
@@ -118,18 +188,6 @@ def test_the_buttons_lead_to_job_group_flow_and_recipe(
     }
 
 
-def test_an_event_of_another_job_group_is_not_ours(
-    context: dict[str, Any], emulator: Emulator, connect: Connect
-) -> None:
-    from support import TaskDeferred
-
-    connect(emulator)
-    event = {"job_group_id": 1, "outcome": "final", "status": "Complete"}
-    with pytest.raises(TaskDeferred) as again:
-        _sensor(_start(emulator, 9), deferrable=True).execute_complete(context, event)
-    assert again.value.trigger.job_group_id == emulator.job_groups[0]["id"]
-
-
 def test_a_finished_job_group_is_not_waited_for_in_the_triggerer(
     context: dict[str, Any], emulator: Emulator, connect: Connect
 ) -> None:
@@ -139,8 +197,6 @@ def test_a_finished_job_group_is_not_waited_for_in_the_triggerer(
 
 
 def test_the_deadline_is_counted_from_the_start_of_the_task(emulator: Emulator, connect: Connect) -> None:
-    from support import TaskDeferred
-
     connect(emulator)
     started = datetime.now(UTC) - timedelta(seconds=20)
     with pytest.raises(TaskDeferred) as deferral:
@@ -174,8 +230,6 @@ def logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_log_says_that_the_sensor_waits_in_the_triggerer(
     emulator: Emulator, connect: Connect, logged: Callable[[], list[str]]
 ) -> None:
-    from support import TaskDeferred
-
     connect(emulator)
     context = {"ti": FakeTaskInstance(datetime(2024, 3, 1, 6, 0, tzinfo=UTC))}
     identity = _start(emulator, 9)

@@ -1,7 +1,7 @@
-"""Arbitrary sequences of faults, kills, retries, clears and late answers, against two invariants.
+"""Arbitrary sequences of faults, kills, retries, clears and late answers, against two invariants, for each kind.
 
-- Never two active job groups of one series.
-- Never success without a ``Complete`` job group of the present series.
+- Never two active runs of one series.
+- Never success without a ``Complete`` run of the present series.
 
 ``SEQUENCES`` says how many sequences are tried (2000), ``SEQUENCES_SEED`` which; both are printed.
 """
@@ -27,20 +27,21 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from kinds import FINAL, KINDS, Kind, clear_runs
 from simulated_airflow import Process, SimulatedTask
 
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.emulator.clock import Clock, epoch
 from airflow_provider_trifacta.emulator.writing import Writing
 
-FINAL = ("Complete", "Failed", "Canceled")
 FAULTS = st.one_of(
     st.builds(dict, kind=st.sampled_from(["reset", "cut", "rate_limit"]), after=st.booleans()),
     st.builds(dict, kind=st.just("status"), status=st.sampled_from([500, 502, 503]), after=st.booleans()),
     st.builds(dict, kind=st.just("status"), status=st.sampled_from([401, 403])),
     st.builds(dict, kind=st.just("html"), status=st.sampled_from([200, 404, 502]), after=st.booleans()),
 )
-OPERATIONS = st.sampled_from(["runJobGroup", "runJobGroup", "listJobLibrary", "getJobGroupStatus", "*"])
+#: What an operation is for; ``*`` is every one.
+OPERATIONS = st.sampled_from(["submit", "submit", "search", "poll", "details", "*"])
 POINTS = st.integers(1, 24)
 #: How job groups are written; as documented half of the time.
 WRITINGS = st.one_of(
@@ -61,6 +62,7 @@ SOURCE_WORDS = st.sampled_from(["api", "api", "API", "null", "rest", "ui"])
 def _machine(emulator: Emulator) -> type[RuleBasedStateMachine]:
     class Life(RuleBasedStateMachine):
         @initialize(
+            kind=st.sampled_from(KINDS),
             deferrable=st.booleans(),
             store=st.booleans(),
             clear_keeps_store=st.booleans(),
@@ -70,15 +72,16 @@ def _machine(emulator: Emulator) -> type[RuleBasedStateMachine]:
             writing=WRITINGS,
             word=SOURCE_WORDS,
         )
-        def begin(self, *, honours: bool, lag: float, writing: dict[str, Any], word: str, **options: Any) -> None:
+        def begin(
+            self, *, kind: Kind, honours: bool, lag: float, writing: dict[str, Any], word: str, **options: Any
+        ) -> None:
             random.seed(0)  # jitter: what happens must follow from the sequence alone
             emulator.clear_faults()
-            for table in ("jobGroups", "jobs"):
-                emulator.state.tables.get(table, {}).clear()
+            clear_runs(emulator)
             emulator.app.journal.clear()
             now = emulator.clock.now()
             emulator.clock.advance(7200 + math.ceil(now) - now)  # a whole second, as in every sequence
-            # Where the header is ignored and lists lag, nobody can know that a job runs.
+            # Where the header is ignored and lists lag, nobody can know that something runs.
             emulator.change_settings(
                 pace="seconds=2",
                 honour_execution_id=honours,
@@ -86,35 +89,30 @@ def _machine(emulator: Emulator) -> type[RuleBasedStateMachine]:
                 source_word=word,
                 **writing,
             )
-            self._recipe()["_behaviour"] = "complete"
-            self.task = SimulatedTask(emulator, retries=2, retry_budget=300, **options)
-            #: Which life of the task (0, and one more at each clear) started each job group.
-            self.life_of: dict[int, int] = {}
+            self.kind = kind
+            kind.behave(emulator)
+            self.task = SimulatedTask(emulator, kind=kind, retries=2, retry_budget=300, **options)
+            #: Which life of the task (0, and one more at each clear) started each run.
+            self.life_of: dict[Any, int] = {}
             self.honours = honours
             self.life = 0
             self.cleared_at = 0.0
             self.notes_survive = options["store"] and options["clear_keeps_store"]
-            # Without notes, and with lists that lag for longer than they are waited for, a job group of after a
-            # clear cannot be told from one of before.
+            # Without notes, and with lists that lag for longer than they are waited for, a run of after a clear
+            # cannot be told from one of before.
             self.may_be_cleared = options["store"] or lag < 100
-
-        def _recipe(self) -> dict[str, Any]:
-            return emulator.state.get("wrangledDatasets", 7)
 
         def _run(self, process: Process) -> None:
             self.task.run_try(process)
-            self._note_job_groups()
-
-        def _note_job_groups(self) -> None:
-            for row in emulator.state.rows("jobGroups"):
-                self.life_of.setdefault(row["id"], self.life)
+            for run_id in self.kind.ids(emulator):
+                self.life_of.setdefault(run_id, self.life)
 
         def may_run(self) -> bool:
             return self.task.state in ("none", "up_for_retry")
 
         @rule(operation=OPERATIONS, fault=FAULTS, call=st.integers(1, 4), times=st.sampled_from([1, 1, 2, 40]))
         def something_will_break(self, operation: str, fault: dict[str, Any], call: int, times: int) -> None:
-            emulator.order(operation, call=call, times=times, **fault)
+            emulator.order(self.kind.operation_of(operation), call=call, times=times, **fault)
 
         @rule()
         def what_was_broken_is_mended(self) -> None:
@@ -122,7 +120,7 @@ def _machine(emulator: Emulator) -> type[RuleBasedStateMachine]:
 
         @rule(behaviour=st.sampled_from(["complete", "fail-wrangle"]))
         def the_recipe_changes(self, behaviour: str) -> None:
-            self._recipe()["_behaviour"] = behaviour
+            self.kind.behave(emulator, behaviour)
 
         @rule(seconds=st.sampled_from([1, 30, 900]))
         def time_passes(self, seconds: float) -> None:
@@ -164,28 +162,29 @@ def _machine(emulator: Emulator) -> type[RuleBasedStateMachine]:
             if self.task.state == "none" or not self.may_be_cleared:
                 return
             if cancels and self.task.cancel_on_kill:
-                for row in emulator.job_groups:
-                    emulator.app.runs.cancel(row, 17)
+                self.kind.cancel(emulator)
             emulator.clock.advance(10)  # a person is not quicker; clocks of two machines may differ by less
             self.task.clear()
             self.life += 1
             self.cleared_at = emulator.clock.now()
 
         @invariant()
-        def never_two_active_job_groups_of_one_series(self) -> None:
-            active = [self.life_of[row["id"]] for row in emulator.job_groups if row["status"] not in FINAL]
+        def never_two_active_runs_of_one_series(self) -> None:
+            runs = zip(self.kind.ids(emulator), self.kind.statuses(emulator), strict=True)
+            active = [self.life_of[run_id] for run_id, status in runs if status not in FINAL]
             assert len(active) == len(set(active)), active
 
         @invariant()
         def never_success_without_complete(self) -> None:
             if self.task.state == "success":
-                row = emulator.state.get("jobGroups", self.task.returned)
-                assert row["status"] == "Complete"
+                row = emulator.state.get(self.kind.table, self.task.returned)
+                assert self.kind.status_of(emulator, row) == "Complete"
                 if self.notes_survive:
                     assert self.life_of[row["id"]] == self.life
                 else:
                     # Without a note, what still ran after a clear cannot be told from the task's own.
-                    assert epoch(row["updatedAt"]) >= self.cleared_at
+                    ended = max(epoch(part["updatedAt"]) for part in self.kind.job_groups_of(emulator, row))
+                    assert ended >= self.cleared_at
 
     return Life
 

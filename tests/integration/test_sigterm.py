@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from kinds import FLOW_RUNS, JOB_GROUPS, KINDS, PLAN_RUNS, Kind, clear_runs
 from simulated_airflow import Process, SimulatedTask
 from support import EmulatorClock
 
@@ -19,12 +20,10 @@ from airflow_provider_trifacta import token_stores
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.emulator.clock import Clock
 from airflow_provider_trifacta.exceptions import (
-    TrifactaJobGroupCanceled,
+    TrifactaRunCanceled,
     TrifactaSubmitOutcomeUnknown,
     TrifactaTaskKilled,
 )
-
-SUBMIT = "before POST /v4/jobGroups"
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +41,7 @@ def emulator(_server: Emulator, connect: Callable[..., None]) -> Emulator:
 
 def empty(server: Emulator) -> None:
     server.clear_faults()
-    server.state.tables.get("jobGroups", {}).clear()
-    server.state.tables.get("jobs", {}).clear()
+    clear_runs(server)
     server.app.journal.clear()
     server.clock.advance(7200)
     server.change_settings(pace="seconds=100", honour_execution_id=True, library_lag=0)
@@ -89,7 +87,7 @@ class Sigterm(Process):
 
     @property
     def submits_afterwards(self) -> int:
-        return self.events[self.events_before :].count(SUBMIT)
+        return self.events[self.events_before :].count(self._task.kind.before_submit)
 
 
 FAULTS: dict[str, list[dict[str, Any]]] = {
@@ -103,11 +101,18 @@ FAULTS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def order(emulator: Emulator, name: str) -> None:
+#: Every fault for job groups; for the other kinds, those after which something is searched for.
+CASES = [
+    *((JOB_GROUPS, name) for name in FAULTS),
+    *((kind, name) for kind in (FLOW_RUNS, PLAN_RUNS) for name in ("none", "503-though-started", "lost")),
+]
+
+
+def order(emulator: Emulator, kind: Kind, name: str) -> None:
     if name == "304":
         emulator.change_settings(library_lag=30)
     for fault in FAULTS[name]:
-        emulator.order("runJobGroup", **fault)
+        emulator.order(kind.submit, **fault)
 
 
 @pytest.fixture(params=[False, True], ids=["sync", "deferred"])
@@ -118,32 +123,38 @@ def make_task(request: pytest.FixtureRequest, emulator: Emulator) -> Callable[..
     return make
 
 
-def statuses(emulator: Emulator) -> list[str]:
+@pytest.fixture(params=KINDS, ids=str)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    kind: Kind = request.param
+    return kind
+
+
+def statuses(emulator: Emulator, kind: Kind) -> list[str]:
     """Return the statuses, once those that were asked to cancel have."""
     emulator.clock.advance(20)
-    return [row["status"] for row in emulator.job_groups]
+    return kind.statuses(emulator)
 
 
 def assert_ended(task: SimulatedTask, process: Sigterm, where: str) -> None:
     assert process.submits_afterwards == 0, where
     took = task.clock.time() - (process.killed_at or 0)
     if isinstance(task.error, TrifactaSubmitOutcomeUnknown):
-        assert [row["id"] for row in task.emulator.job_groups] == [] or "304" in where  # no list shows it yet
+        assert task.kind.ids(task.emulator) == [] or "304" in where  # no list shows it yet
     else:
-        assert {*statuses(task.emulator)} <= {"Canceled", "Complete"}, where
+        assert {*statuses(task.emulator, task.kind)} <= {"Canceled", "Complete"}, where
     if task.state != "success":
         assert task.state == "up_for_retry", where  # a machine that shuts down kills its tasks too
         assert took < 60, where
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_at_any_event(make_task: Callable[..., SimulatedTask], emulator: Emulator, fault: str) -> None:
+@pytest.mark.parametrize(("kind", "fault"), CASES, ids=str)
+def test_at_any_event(make_task: Callable[..., SimulatedTask], emulator: Emulator, kind: Kind, fault: str) -> None:
     number = 0
     while True:
         number += 1
         empty(emulator)
-        order(emulator, fault)
-        task = make_task(retry_budget=20)
+        order(emulator, kind, fault)
+        task = make_task(kind=kind, retry_budget=20)
         process = Sigterm(task, number)
         task.run_try(process)
         if process.killed_at is None:
@@ -152,12 +163,12 @@ def test_at_any_event(make_task: Callable[..., SimulatedTask], emulator: Emulato
     assert number > 4
 
 
-@pytest.mark.parametrize("fault", [name for name in FAULTS if name != "none"])
-def test_in_any_pause(make_task: Callable[..., SimulatedTask], emulator: Emulator, fault: str) -> None:
+@pytest.mark.parametrize(("kind", "fault"), [case for case in CASES if case[1] != "none"], ids=str)
+def test_in_any_pause(make_task: Callable[..., SimulatedTask], emulator: Emulator, kind: Kind, fault: str) -> None:
     for number in range(1, 12):
         empty(emulator)
-        order(emulator, fault)
-        task = make_task(retry_budget=600)
+        order(emulator, kind, fault)
+        task = make_task(kind=kind, retry_budget=600)
         process = Sigterm(task, number, sleeping=True)
         task.run_try(process)
         if process.killed_at is not None:
@@ -166,10 +177,10 @@ def test_in_any_pause(make_task: Callable[..., SimulatedTask], emulator: Emulato
 
 @pytest.mark.parametrize("fault", ["503", "429"])
 def test_a_pause_of_minutes_ends_at_once(
-    make_task: Callable[..., SimulatedTask], emulator: Emulator, fault: str
+    make_task: Callable[..., SimulatedTask], emulator: Emulator, kind: Kind, fault: str
 ) -> None:
-    order(emulator, fault)
-    task = make_task()
+    order(emulator, kind, fault)
+    task = make_task(kind=kind)
     process = Sigterm(task, 40, sleeping=True)
     task.run_try(process)
     assert process.killed_at is not None
@@ -179,14 +190,14 @@ def test_a_pause_of_minutes_ends_at_once(
     assert "killed" in str(task.error)
 
 
-def test_before_anything_was_sent(make_task: Callable[..., SimulatedTask], emulator: Emulator) -> None:
-    task = make_task()
+def test_before_anything_was_sent(make_task: Callable[..., SimulatedTask], emulator: Emulator, kind: Kind) -> None:
+    task = make_task(kind=kind)
     process = Sigterm(task, "before the note")
     task.run_try(process)
     assert isinstance(task.error, TrifactaTaskKilled)
-    assert emulator.calls("runJobGroup") == []
+    assert emulator.calls(kind.submit) == []
     task.run_to_the_end()
-    assert (task.state, len(emulator.job_groups)) == ("success", 1)
+    assert (task.state, len(kind.ids(emulator))) == ("success", 1)
 
 
 def test_while_the_token_cannot_be_read(
@@ -221,57 +232,80 @@ def test_while_a_refused_token_is_looked_for_again(
 
 
 def test_what_is_found_after_a_lost_answer_is_canceled(
-    make_task: Callable[..., SimulatedTask], emulator: Emulator
+    make_task: Callable[..., SimulatedTask], emulator: Emulator, kind: Kind
 ) -> None:
-    order(emulator, "lost")
-    task = make_task()
-    task.run_try(Sigterm(task, SUBMIT))
-    assert statuses(emulator) == ["Canceled"]
-    (row,) = emulator.job_groups
+    order(emulator, kind, "lost")
+    task = make_task(kind=kind)
+    task.run_try(Sigterm(task, kind.before_submit))
+    assert statuses(emulator, kind) == ["Canceled"]
+    (run_id,) = kind.ids(emulator)
     assert isinstance(task.error, TrifactaTaskKilled)
-    assert str(row["id"]) in str(task.error)
+    assert str(run_id) in str(task.error)
     task.run_to_the_end()
-    assert (task.state, len(emulator.job_groups)) == ("success", 2)
+    assert (task.state, len(kind.ids(emulator))) == ("success", 2)
 
 
 @pytest.mark.parametrize("status", ["Complete", "Failed", "InProgress"])
 def test_while_it_is_asked_how_an_earlier_one_ended(
-    make_task: Callable[..., SimulatedTask], emulator: Emulator, status: str
+    make_task: Callable[..., SimulatedTask], emulator: Emulator, kind: Kind, status: str
 ) -> None:
-    task = make_task()
+    task = make_task(kind=kind)
     task.run_try(Process(kill_waiting=True))
-    (row,) = emulator.job_groups
+    (run_id,) = kind.ids(emulator)
     if status != "InProgress":
-        row["status"] = status
-    task.run_try(Sigterm(task, f"before GET /v4/jobGroups/{row['id']}/status"))
-    assert len(emulator.calls("runJobGroup")) == 1
-    assert statuses(emulator) == ["Canceled" if status == "InProgress" else status]
+        kind.end(emulator, status)
+    task.run_try(Sigterm(task, f"before GET {kind.poll_path.format(run_id)}"))
+    assert len(emulator.calls(kind.submit)) == 1
+    assert statuses(emulator, kind) == ["Canceled" if status == "InProgress" else status]
     assert task.state == "up_for_retry"
 
 
-def test_one_of_an_earlier_try_that_the_kill_canceled_is_not_replaced(emulator: Emulator) -> None:
-    task = SimulatedTask(emulator, deferrable=False)
+def test_one_of_an_earlier_try_that_the_kill_canceled_is_not_replaced(emulator: Emulator, kind: Kind) -> None:
+    task = SimulatedTask(emulator, kind=kind, deferrable=False)
     task.run_try(Process(kill_waiting=True))
     process = Sigterm(task, 6, sleeping=True)
     task.run_try(process)
-    assert len(emulator.calls("runJobGroup")) == 1
-    assert isinstance(task.error, TrifactaJobGroupCanceled)
+    assert len(emulator.calls(kind.submit)) == 1
+    assert isinstance(task.error, TrifactaRunCanceled)
 
 
-def test_a_job_that_is_left_alone_is_waited_for(emulator: Emulator) -> None:
-    task = SimulatedTask(emulator, deferrable=False, cancel_on_kill=False)
-    task.run_try(Sigterm(task, SUBMIT))
-    assert (task.state, [row["status"] for row in emulator.job_groups]) == ("success", ["Complete"])
+def test_a_job_that_is_left_alone_is_waited_for(emulator: Emulator, kind: Kind) -> None:
+    task = SimulatedTask(emulator, kind=kind, deferrable=False, cancel_on_kill=False)
+    task.run_try(Sigterm(task, kind.before_submit))
+    assert (task.state, kind.statuses(emulator)) == ("success", ["Complete"])
 
 
-def test_nobody_waits_and_the_task_is_killed(emulator: Emulator) -> None:
-    for point in (SUBMIT, "before the XCom job_group_id", "before GET /v4/apiAccessTokens"):
+def test_nobody_waits_and_the_task_is_killed(emulator: Emulator, kind: Kind) -> None:
+    for point in (kind.before_submit, f"before the XCom {kind.xcom}", "before GET /v4/apiAccessTokens"):
         empty(emulator)
-        task = SimulatedTask(emulator, deferrable=False, wait_for_completion=False)
+        task = SimulatedTask(emulator, kind=kind, deferrable=False, wait_for_completion=False)
         task.run_try(Sigterm(task, point))
-        assert statuses(emulator) == ["Canceled"], point
+        assert statuses(emulator, kind) == ["Canceled"], point
         assert task.state == "up_for_retry", point
-        assert len(emulator.calls("cancelJobGroup")) == 1
+        assert len(emulator.calls(kind.cancel_call)) == (2 if kind is FLOW_RUNS else 1)
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named-by-the-start", "adopted"])
+def test_a_kill_cancels_every_job_group_of_a_flow_run(emulator: Emulator, named: bool) -> None:
+    if not named:
+        order(emulator, FLOW_RUNS, "lost")
+    task = SimulatedTask(emulator, kind=FLOW_RUNS, deferrable=False)
+    during: list[str] = []
+
+    class Watched(Sigterm):
+        def _kill(self) -> None:
+            before = len(emulator.journal)
+            super()._kill()
+            during.extend(entry.operation for entry in emulator.journal[before:])
+
+    began = time.monotonic()
+    emulator.order("cancelJobGroup", "delay", seconds=0.4, call=None)
+    task.run_try(Watched(task, 6, sleeping=True))
+    assert time.monotonic() - began < 3
+    assert ("getFlowRunJobGroups" in during) is not named
+    assert during.count("cancelJobGroup") == 2
+    assert {row["status"] for row in emulator.job_groups} == {"Canceled"}
+    assert isinstance(task.error, TrifactaRunCanceled)
 
 
 _PROCESS = """

@@ -9,19 +9,27 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.jobs.triggerer_job_runner import TriggerRunner
 from airflow.triggers.base import BaseTrigger
-from support import Answer, ScriptedServer, drain
+from kinds import KINDS, Kind
+from simulated_airflow import SimulatedTask
+from support import Answer, ScriptedServer, copy_of, drain
 
 from airflow_provider_trifacta.airflow_support import task_state
 from airflow_provider_trifacta.airflow_support.task_state import is_still_deferred
 from airflow_provider_trifacta.emulator import Emulator
+from airflow_provider_trifacta.emulator.clock import Clock
+from airflow_provider_trifacta.exceptions import TrifactaApiError, TrifactaRunTimeout, TrifactaWaitFailed
 from airflow_provider_trifacta.triggers import run as run_trigger
+from airflow_provider_trifacta.triggers.flow import TrifactaFlowRunTrigger
 from airflow_provider_trifacta.triggers.job_group import TrifactaJobGroupTrigger
+from airflow_provider_trifacta.triggers.plan import TrifactaPlanRunTrigger
+from airflow_provider_trifacta.triggers.run import RunEvent, RunTrigger
 
 Connect = Callable[..., None]
 
@@ -42,9 +50,29 @@ def _deferred(answer: bool) -> Any:
     return is_still_deferred
 
 
-def test_arguments_survive_serialization() -> None:
+@pytest.mark.parametrize(
+    ("trigger", "path", "run"),
+    [
+        (
+            TrifactaJobGroupTrigger,
+            "airflow_provider_trifacta.triggers.job_group.TrifactaJobGroupTrigger",
+            {"job_group_id": 90210},
+        ),
+        (
+            TrifactaFlowRunTrigger,
+            "airflow_provider_trifacta.triggers.flow.TrifactaFlowRunTrigger",
+            {"flow_run_id": 90210, "flow_id": "302", "job_group_ids": [90211, 90212]},
+        ),
+        (
+            TrifactaPlanRunTrigger,
+            "airflow_provider_trifacta.triggers.plan.TrifactaPlanRunTrigger",
+            {"plan_snapshot_run_id": "run-1", "plan_id": "89"},
+        ),
+    ],
+)
+def test_arguments_survive_serialization(trigger: type[RunTrigger], path: str, run: dict[str, Any]) -> None:
     arguments = {
-        "job_group_id": 90210,
+        **run,
         "trifacta_conn_id": "mine",
         "poll_interval": 7.5,
         "unknown_status_timeout": 60.0,
@@ -54,9 +82,10 @@ def test_arguments_survive_serialization() -> None:
         "cancel_at_deadline": True,
         "began": 1_600_000_000.0,
     }
-    path, serialized = TrifactaJobGroupTrigger(**arguments).serialize()
-    assert path == "airflow_provider_trifacta.triggers.job_group.TrifactaJobGroupTrigger"
-    assert serialized == arguments
+    assert trigger(**arguments).serialize() == (path, arguments)
+    assert copy_of(trigger(**arguments)).serialize() == (path, arguments)
+    assert trigger(**run, invented_later=True).serialize()[1]["cancel_on_kill"] is False
+    assert trigger().serialize()[0] == path  # each argument has a default: an older version may not have stored it
 
 
 def test_what_version_0_1_0_stored_still_loads() -> None:
@@ -204,6 +233,140 @@ def test_many_waits_do_not_hold_up_the_loop(emulator: Emulator, connect: Connect
 
     # Airflow logs a trigger that blocks for 0.2 s. Two cores are shared with the server here, hence the margin.
     assert asyncio.run(measure()) < 1.0
+
+
+# ---------------------------------------------------------------------------------------- of every kind of run
+
+
+@pytest.fixture(params=KINDS, ids=str)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    kind: Kind = request.param
+    return kind
+
+
+@pytest.fixture
+def timed(connect: Connect) -> Iterator[Emulator]:
+    """A server whose time is passed in."""
+    with Emulator(enforce_quotas=False, clock=Clock(lambda: 1.8e9)) as running:
+        running.change_settings(pace="seconds=100")
+        connect(running)
+        yield running
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "403": {"kind": "status", "status": 403},
+    "500": {"kind": "status", "status": 500},
+    "429": {"kind": "rate_limit", "seconds": 40},
+    "reset": {"kind": "reset"},
+    "html": {"kind": "html", "status": 200},
+}
+
+
+def test_a_typed_error_survives_the_deferral(timed: Emulator, kind: Kind) -> None:
+    for fault in FAULTS.values():
+        causes = []
+        for deferrable in (False, True):
+            timed.clear_faults()
+            for operation in (kind.poll, "listPlans"):
+                timed.order(operation, call=None, **fault)
+            task = SimulatedTask(timed, kind=kind, deferrable=deferrable, retry_budget=0)
+            task.run_try()
+            assert isinstance(task.error, TrifactaWaitFailed), fault
+            cause = task.error.__cause__
+            assert isinstance(cause, TrifactaApiError), fault
+            causes.append(cause)
+        sync, deferred = causes
+        assert type(deferred) is type(sync)
+        assert (deferred.status, deferred.name, deferred.method) == (sync.status, sync.name, sync.method)
+        assert (deferred.retry_after is None) is (sync.retry_after is None)
+        assert deferred.retry_after == pytest.approx(sync.retry_after, abs=2)
+        assert str(deferred).split(" [")[0].split("/v4")[0] == str(sync).split(" [")[0].split("/v4")[0]
+        if fault["kind"] == "rate_limit":
+            assert deferred.retry_after
+
+
+def test_an_event_with_odd_details_can_be_encoded() -> None:
+    msgspec = pytest.importorskip("msgspec")
+    details = {"number": 10**30, "text": "\ud800", "list": [None, 1.5]}
+    error = TrifactaApiError(method="GET", path="/v4/flowRuns/5/status", status=409, details=details)
+    event = msgspec.msgpack.decode(msgspec.msgpack.encode(RunEvent.failed(5, error).plain("flow_run")))
+    cause = RunEvent.read(event, "flow_run").cause()
+    assert cause is not None
+    assert (cause.status, cause.details) == (409, details)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [{}, {"type": "Exception"}, {"type": "TrifactaTransportError"}, {"type": "TrifactaGone", "status": "x"}, []],
+)
+def test_an_event_with_an_error_that_cannot_be_read(error: Any) -> None:
+    event = {"flow_run_id": 5, "outcome": "error", "message": "why", "error": error}
+    read = RunEvent.read(event, "flow_run")
+    assert (read.message, read.outcome) == ("why", "error")
+    assert read.cause() is None or isinstance(read.cause(), TrifactaApiError)
+
+
+def test_a_deferred_task_waits_on_after_an_event_of_another_run(timed: Emulator, kind: Kind) -> None:
+    foreign = kind.start(timed)
+
+    class Confused(SimulatedTask):
+        events = 0
+
+        def _event_of(self, trigger: RunTrigger) -> Any:
+            self.events += 1
+            if self.events == 1:
+                return {kind.xcom: foreign, "outcome": "final", "status": "Complete"}
+            return super()._event_of(trigger)
+
+    task = Confused(timed, kind=kind, deferrable=True)
+    task.run_try()
+    assert (task.state, task.events) == ("success", 2), task.error
+    assert task.returned == kind.ids(timed)[1]
+
+
+@pytest.mark.parametrize(
+    "event", [None, {}, "Complete", {"outcome": "final"}, {"outcome": "final", "status": None}]
+)
+def test_an_event_that_says_nothing_is_no_success(timed: Emulator, kind: Kind, event: Any) -> None:
+    class Empty(SimulatedTask):
+        def _event_of(self, trigger: RunTrigger) -> Any:
+            return event
+
+    task = Empty(timed, kind=kind, deferrable=True)
+    task.run_try()
+    assert isinstance(task.error, TrifactaWaitFailed)
+
+
+def test_the_deadline_cancels_in_the_triggerer(timed: Emulator, kind: Kind) -> None:
+    kind.behave(timed, "endless")
+
+    class Late(SimulatedTask):
+        def _event_of(self, trigger: RunTrigger) -> Any:
+            self.clock.sleep(60)
+            return super()._event_of(trigger)
+
+    task = Late(timed, kind=kind, deferrable=True, execution_timeout=timedelta(seconds=50))
+    task.run_try()
+    timed.clock.advance(20)
+    assert kind.statuses(timed) == ["Canceled"]
+    assert isinstance(task.error, TrifactaRunTimeout)
+    assert "it was canceled" in str(task.error)
+
+
+def test_a_user_who_ends_a_deferred_task_cancels_all_of_its_run(
+    timed: Emulator, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_trigger, "is_still_deferred", _deferred(False))
+
+    class Ended(SimulatedTask):
+        def _event_of(self, trigger: RunTrigger) -> Any:
+            asyncio.run(copy_of(trigger).on_kill())
+            raise RuntimeError("ended")
+
+    Ended(timed, kind=kind, deferrable=True).run_try()
+    timed.clock.advance(20)
+    assert kind.statuses(timed) == ["Canceled"]
+    assert {row["status"] for row in timed.job_groups} == {"Canceled"}
 
 
 # ------------------------------------------------------------------------- killed, as Airflow's own runner does it

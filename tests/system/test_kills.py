@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+from importlib.metadata import version
 from typing import Any
 
 import pytest
 from airflow_instance import IS_AIRFLOW_3, AirflowInstance, wait_for
+from packaging.version import Version
 
 from airflow_provider_trifacta.api.client import TrifactaClient
 from airflow_provider_trifacta.api.settings import ClientSettings
@@ -14,7 +16,9 @@ from airflow_provider_trifacta.emulator import Emulator
 
 pytestmark = pytest.mark.system
 
-POINTS = ["before_submit", "before_note", "after_note", "mid_poll", "after_last_poll"]
+#: Airflow 3.0 to 3.2 has no place for notes.
+HAS_NOTES = not IS_AIRFLOW_3 or Version(version("apache-airflow")).release >= (3, 3)
+POINTS = ["before_submit", "before_note", *(["after_note"] if HAS_NOTES else []), "mid_poll", "after_last_poll"]
 # On Airflow 2 with SQLite tasks run one after another, each for many seconds.
 DAGS = (
     [
@@ -63,6 +67,8 @@ def test_a_worker_that_is_killed_anywhere(airflow: AirflowInstance, emulator: Em
         (row,) = [row for row in emulator.job_groups if row["wrangledDataset"]["id"] == recipe]
         assert row["status"] == "Complete"
         assert airflow.xcoms(dag_id, "kill")["run", "return_value"] == row["id"]
+    if not HAS_NOTES:
+        return
     table, column = ("task_state_store", "key") if IS_AIRFLOW_3 else ("log", "event")
     noted = airflow.rows(f"select distinct dag_id from {table} where {column} = 'trifacta_job_group'")
     assert {dag_id for (dag_id,) in noted} >= set(DAGS)

@@ -35,10 +35,14 @@ def _ids(emulator: Emulator) -> set[int]:
         ("trifacta_run_then_sense", 1),
         ("trifacta_parameters", 1),
         ("trifacta_map_recipes", 2),
+        ("trifacta_run_flow", 2),
+        ("trifacta_run_plan", 2),
+        ("trifacta_copy_run_delete_flow", 2),
     ],
 )
 def test_the_example_dags(airflow: AirflowInstance, emulator: Emulator, dag_id: str, job_groups: int) -> None:
     known = _ids(emulator)
+    flows = [row["id"] for row in emulator.state.rows("flows")]
     if dag_id == "trifacta_parameters":
         emulator.order("getJobGroupStatus", "status", status=503)
     _start(airflow, dag_id)
@@ -52,6 +56,18 @@ def test_the_example_dags(airflow: AirflowInstance, emulator: Emulator, dag_id: 
         xcoms = airflow.xcoms(dag_id, "test")
         assert xcoms["run_recipe", "return_value"] == started[0]["id"]
         assert xcoms["run_recipe", "_link_TrifactaJobGroupLink"] == f"{emulator.url}/jobs/{started[0]['id']}"
+    if dag_id == "trifacta_run_flow":
+        xcoms = airflow.xcoms(dag_id, "test")
+        assert xcoms["run_flow", "return_value"] == started[0]["flowrun"]["id"]
+        assert xcoms["run_flow", "_link_TrifactaFlowLink"] == f"{emulator.url}/flows/302"
+    if dag_id == "trifacta_run_plan":
+        xcoms = airflow.xcoms(dag_id, "test")
+        (run,) = emulator.state.rows("planSnapshotRuns")
+        assert xcoms["run_plan", "return_value"] == run["id"]
+        assert xcoms["run_plan", "_link_TrifactaPlanLink"] == f"{emulator.url}/plans/89"
+    assert [row["id"] for row in emulator.state.rows("flows")] == flows
+    if dag_id == "trifacta_copy_run_delete_flow":
+        assert len(emulator.calls("copyFlow")) == len(emulator.calls("deleteFlow")) == 1
 
 
 def test_a_failure_says_why_in_the_task_log(airflow: AirflowInstance) -> None:

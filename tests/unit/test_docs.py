@@ -58,6 +58,34 @@ def test_snippets_have_all_that_they_name(snippet: str, tmp_path: Path) -> None:
             assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
 
 
+def test_the_tree_is_the_tree() -> None:
+    """Contributors are shown every module of every room, except that only some of the emulator's are named."""
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    text = page.partition("## The tree")[2].split("```")[1].strip()
+    shown: set[Path] = set()
+    folders: list[str] = []
+    for line in text.splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        name = line.split()[0].rstrip(",")
+        if name.endswith("/"):
+            folders[depth:] = [name]
+        shown |= {Path(*folders[:depth], module) for module in re.findall(r"\w+\.py\b", line)}
+    package = ROOT / "airflow_provider_trifacta"
+    there = {file.relative_to(ROOT) for file in package.rglob("*.py") if not file.name.startswith("__")}
+    emulator = {file for file in there if "emulator" in file.parts}
+    assert shown - there == set()
+    assert there - emulator - shown == set()
+
+
+def test_every_example_dag_is_shown_and_run() -> None:
+    """Those that rotate a token need connections of their own: another test runs their operator."""
+    shown = (ROOT / "docs" / "examples.md").read_text()
+    system_tests = (ROOT / "tests" / "system" / "test_real_airflow.py").read_text()
+    for file in (ROOT / "example_dags").glob("*.py"):
+        assert f"../example_dags/{file.name}" in shown
+        assert "rotate_token" in file.stem or f'"{file.stem}"' in system_tests
+
+
 def test_every_setting_is_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
     assert [name for name in EXTRA_FIELDS if f"`{name}`" not in text] == []

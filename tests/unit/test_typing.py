@@ -17,8 +17,16 @@ import airflow_provider_trifacta
 from airflow_provider_trifacta.api import answers, operations
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 from airflow_provider_trifacta.operators.access_token import TrifactaRotateApiAccessTokenOperator
+from airflow_provider_trifacta.operators.flow import (
+    TrifactaCopyFlowOperator,
+    TrifactaDeleteFlowOperator,
+    TrifactaRunFlowOperator,
+)
 from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
+from airflow_provider_trifacta.operators.plan import TrifactaRunPlanOperator
+from airflow_provider_trifacta.sensors.flow import TrifactaFlowRunSensor
 from airflow_provider_trifacta.sensors.job_group import TrifactaJobGroupSensor
+from airflow_provider_trifacta.sensors.plan import TrifactaPlanRunSensor
 
 DAG = """
     from __future__ import annotations
@@ -29,8 +37,16 @@ DAG = """
     from airflow_provider_trifacta.api.statuses import RunStatus
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
     from airflow_provider_trifacta.operators.access_token import TrifactaRotateApiAccessTokenOperator
+    from airflow_provider_trifacta.operators.flow import (
+        TrifactaCopyFlowOperator,
+        TrifactaDeleteFlowOperator,
+        TrifactaRunFlowOperator,
+    )
     from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
+    from airflow_provider_trifacta.operators.plan import TrifactaRunPlanOperator
+    from airflow_provider_trifacta.sensors.flow import TrifactaFlowRunSensor
     from airflow_provider_trifacta.sensors.job_group import TrifactaJobGroupSensor
+    from airflow_provider_trifacta.sensors.plan import TrifactaPlanRunSensor
 
 
     def report() -> list[str]:
@@ -53,18 +69,38 @@ DAG = """
             task_id="rotate", lifetime_seconds=86400, keep_previous_for=timedelta(hours=6)
         )
         start >> wait >> rotate
+        copy = TrifactaCopyFlowOperator(task_id="copy", flow_id=301, name="copy {{ run_id }}", description="mine")
+        run = TrifactaRunFlowOperator(
+            task_id="run",
+            flow_id="{{ ti.xcom_pull('copy') }}",
+            wrangled_dataset_ids=[7, "8"],
+            run_parameters={"region": "emea", "limit": 5},
+            overrides={"Orders clean": {"profiler": True}},
+            outputs_json_path="/data/outputs.json",
+            wait_for_completion=True,
+        )
+        ran = TrifactaFlowRunSensor(task_id="ran", flow_run_id="{{ ti.xcom_pull('run') }}", mode="reschedule")
+        delete = TrifactaDeleteFlowOperator(task_id="delete", flow_id="{{ ti.xcom_pull('copy') }}")
+        copy >> run >> ran >> delete
+        plan = TrifactaRunPlanOperator(
+            task_id="plan", plan_id=88, run_parameters={"flow-1": {"limit": 5, "full": True}}, deferrable=True
+        )
+        planned = TrifactaPlanRunSensor(task_id="planned", plan_snapshot_run_id="{{ ti.xcom_pull('plan') }}")
+        plan >> planned
         many = TrifactaRunJobGroupOperator.partial(task_id="many").expand(wrangled_dataset_id=[7, 8])
 """
 
 MISTAKES = """
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
     from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
+    from airflow_provider_trifacta.operators.plan import TrifactaRunPlanOperator
 
     hook = TrifactaHook()
     number: int = hook.get_job_group_status(90210)
     hook.list_job_library(ranfrom="api", filter_type="exakt")
     hook.get_job_group_outputs(90210)["filez"]
     TrifactaRunJobGroupOperator(task_id="task", wrangled_dataset_id=7, deferrable="yes")
+    TrifactaRunPlanOperator(task_id="plan", plan_id=88, run_parameters={"region": "emea"})
 """
 
 
@@ -103,13 +139,25 @@ def test_mistakes_are_found(tmp_path: Path) -> None:
         "filter_type",
         '"filez" is not a valid TypedDict key',
         "deferrable",
+        'Dict entry 0 has incompatible type "str": "str"',
     ):
         assert said in found
 
 
 @pytest.mark.parametrize(
     "cls",
-    [TrifactaRunJobGroupOperator, TrifactaJobGroupSensor, TrifactaRotateApiAccessTokenOperator, TrifactaHook],
+    [
+        TrifactaRunJobGroupOperator,
+        TrifactaJobGroupSensor,
+        TrifactaRunFlowOperator,
+        TrifactaFlowRunSensor,
+        TrifactaCopyFlowOperator,
+        TrifactaDeleteFlowOperator,
+        TrifactaRunPlanOperator,
+        TrifactaPlanRunSensor,
+        TrifactaRotateApiAccessTokenOperator,
+        TrifactaHook,
+    ],
 )
 def test_every_argument_has_a_type_and_is_explained(cls: Any) -> None:
     parameters = inspect.signature(cls.__init__).parameters
@@ -135,6 +183,12 @@ def test_operations_explain_themselves_as_methods_too() -> None:
         (answers.JobGroup, "JobGroup"),
         (answers.StartedJobGroup, "RunJobResult"),
         (answers.CanceledJobGroup, "JobGroupCancelInformation"),
+        (answers.StartedFlowRun, "RunFlowResult"),
+        (answers.FlowRun, "FlowRun"),
+        (answers.Flow, "Flow"),
+        (answers.StartedPlanRun, "RunPlanResponse"),
+        (answers.PlanSnapshotRun, "PlanSnapshotRun"),
+        (answers.Plan, "Plan"),
         (answers.OutputFile, "OutputFile"),
         (answers.Table, "IoTable"),
         (answers.JobGroupOutputs, "JobGroupOutputs"),

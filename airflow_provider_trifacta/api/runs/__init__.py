@@ -1,1 +1,1 @@
-"""What a run is to the API: job groups today; every kind has the same life."""
+"""What a run is to the API: a job group, a flow run or a plan run. All have the same life."""

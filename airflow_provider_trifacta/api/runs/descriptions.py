@@ -1,4 +1,4 @@
-"""What a job group is, in the names that people gave."""
+"""What a job group is, in the names that users gave."""
 
 from __future__ import annotations
 

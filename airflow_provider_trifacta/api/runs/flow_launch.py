@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from airflow_provider_trifacta.api.answers import StartedFlowRun
 from airflow_provider_trifacta.api.arguments import check_id
-from airflow_provider_trifacta.api.error_answers import says_gone
+from airflow_provider_trifacta.api.error_answers import is_permanent_refusal, says_no_such_route
 from airflow_provider_trifacta.api.errors import TrifactaApiError
 from airflow_provider_trifacta.api.ids import id_of, same_id
 from airflow_provider_trifacta.api.messages import Id, JsonObject, Operation
@@ -20,20 +19,23 @@ from airflow_provider_trifacta.api.run_request import parameters_by_name
 from airflow_provider_trifacta.api.runs.flow_run import FLOW_RUNS
 from airflow_provider_trifacta.api.runs.job_group_rows import JobGroupRow, read_row, reference_of
 from airflow_provider_trifacta.api.runs.kind import FoundRun, RefusalHints, RunRef
+from airflow_provider_trifacta.api.runs.sources import (
+    OTHER_SOURCES,
+    as_written,
+    not_from_the_api,
+    server_says_api,
+)
 
-#: Pages of a hundred job groups of this user, started since then, after which the search is given up.
-_MOST_PAGES = 50
 #: Flow runs that are read one by one, since the lists do not specify their flow.
 _MOST_LOOKED_UP = 50
-#: Values for the source that are documented, or were seen, to mean that somebody else started a job group.
-_OTHER_SOURCES = frozenset({"ui", "schedule", "cli"})
 
 
 class FlowLaunch:
     """The start of a flow (``runFlow``), and the search for it (``listJobLibrary``, ``getFlowRun``).
 
     No route lists flow runs: they are found by the job groups that belong to them, and each is asked which flow it
-    ran. One whose flow cannot be read is given with a *doubt*.
+    ran. One whose flow cannot be read is given with a *doubt*; so is one with another source than the API, unless
+    the server shows a flow run of this user that it calls ``api``: until then, it may call all of them so.
 
     :raises TrifactaConfigurationError: names the argument that cannot be used.
     """
@@ -100,12 +102,14 @@ class FlowLaunch:
         :raises TrifactaApiError: a call failed, or too many flow runs would have to be read one by one.
         """
         listing = list_job_library(run_by="currentUser", date_filter={"createdAt": {"gte": int(since * 1000)}})
-        rows = [read_row(item) for item in (yield from read_all(replace(listing, row=Any, max_pages=_MOST_PAGES)))]
-        ids = dict.fromkeys(
-            row.flow_run_id
-            for row in rows
-            if row is not None and row.flow_run_id is not None and _may_be(row, since, person_id)
-        )
+        read = [read_row(item) for item in (yield from read_all(as_written(listing)))]
+        listed = [row for row in read if row is not None]
+        rows = [row for row in listed if _may_be(row, since, person_id)]
+        if any(map(_names_somebody_else, rows)) and (
+            yield from server_says_api(listed, person_id, of_flow_runs=True)
+        ):
+            rows = [row for row in rows if not _names_somebody_else(row)]
+        ids = {row.flow_run_id: row for row in rows if row.flow_run_id is not None}
         new = [flow_run_id for flow_run_id in ids if flow_run_id not in self._flow_of]
         if len(self._flow_of) + len(new) > _MOST_LOOKED_UP:
             raise TrifactaApiError(
@@ -116,16 +120,26 @@ class FlowLaunch:
         for flow_run_id in new:
             self._flow_of[flow_run_id] = yield from _flow_of(flow_run_id)
         return [
-            FoundRun(flow_run_id, None, None if same else "which flow it ran cannot be read")
-            for flow_run_id in ids
+            FoundRun(flow_run_id, None, _doubt(row, same))
+            for flow_run_id, row in ids.items()
             if (same := same_id(self._flow_of[flow_run_id], self.flow_id)) is not False
         ]
 
 
+def _doubt(row: JobGroupRow, same_flow: bool | None) -> str | None:
+    if same_flow is None:
+        return "which flow it ran cannot be read"
+    return not_from_the_api(row.source) if _names_somebody_else(row) else None
+
+
+def _names_somebody_else(row: JobGroupRow) -> bool:
+    return row.source is not None and row.source.lower() in OTHER_SOURCES
+
+
 def _may_be(row: JobGroupRow, since: float, person_id: str | None) -> bool:
-    if same_id(row.creator_id, person_id) is False:
+    if row.flow_run_id is None or same_id(row.creator_id, person_id) is False:
         return False
-    if row.source is not None and row.source.lower() in _OTHER_SOURCES:
+    if row.ran_for is not None and row.ran_for.lower() == "plan":
         return False
     return row.created_at is None or row.created_at.timestamp() >= since
 
@@ -136,7 +150,7 @@ def _flow_of(flow_run_id: int) -> Procedure[str | None]:
         # Not as a typed flow run: a flow that is written in another way would be left out.
         flow_run: JsonObject = yield get_resource("flowRuns", flow_run_id)
     except TrifactaApiError as error:
-        if says_gone(error):
+        if is_permanent_refusal(error) or says_no_such_route(error):
             return None
         raise
     return reference_of(flow_run, ("flow", "flowid"))

@@ -41,8 +41,8 @@ from airflow_provider_trifacta.api.timestamps import timestamp_of
 #: Job groups whose failed jobs are looked up.
 _MOST_DIAGNOSED = 20
 _NOTHING_STARTED = (
-    "It started no job group: nothing in the flow has an output that could be run. Starting it again will not "
-    "help: add an output to a recipe of the flow, or check wrangled_dataset_ids."
+    "It started no job group, since no recipe of the flow has an output that could be run. Starting it again "
+    "will not help: add an output to a recipe of the flow, or check wrangled_dataset_ids."
 )
 #: Pages of a hundred job groups, after which a list is taken for one that never ends.
 _MOST_PAGES = 200

@@ -80,7 +80,7 @@ class _JobGroups:
 
 
 def within(operation: Operation[T], budget: float | None) -> Operation[T]:
-    """Return an operation that is repeated for at most so many seconds; None takes the client's budget."""
+    """Return an operation with a retry budget in seconds; None takes the client's."""
     return operation if budget is None else operation.within(budget)
 
 

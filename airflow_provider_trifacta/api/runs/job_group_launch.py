@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,39 +13,36 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaAnswerNotUnderstood,
     TrifactaApiError,
     TrifactaConfigurationError,
-    TrifactaForbidden,
 )
 from airflow_provider_trifacta.api.ids import id_of, same_id
 from airflow_provider_trifacta.api.messages import Id, Operation
 from airflow_provider_trifacta.api.operations import get_resource, list_job_library, run_job_group
-from airflow_provider_trifacta.api.paging import Listing, read_all
+from airflow_provider_trifacta.api.paging import read_all
 from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.run_request import parameters_by_name
 from airflow_provider_trifacta.api.runs.job_group import JOB_GROUPS
 from airflow_provider_trifacta.api.runs.job_group_rows import JobGroupRow, read_row
 from airflow_provider_trifacta.api.runs.kind import FoundRun, RefusalHints, RunRef
+from airflow_provider_trifacta.api.runs.sources import (
+    OTHER_SOURCES,
+    as_written,
+    not_from_the_api,
+    server_says_api,
+)
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
-#: How many job groups a launch looks up one by one, where lists do not say which recipe they ran.
+#: How many job groups a launch looks up one by one, where lists do not specify which recipe they ran.
 _MOST_LOOKED_UP = 50
-#: Pages of a hundred job groups of this user, started since then, after which the search is given up.
-_MOST_PAGES = 50
-#: Words for the source that are documented, or were seen, to mean that somebody else started a job group.
-_OTHER_SOURCES = frozenset({"ui", "schedule", "cli"})
-#: Job groups that are asked for to learn what the server calls those that the API started.
-_EXAMPLES = 10
 #: Seconds by which a reference date may come back changed: some releases may not write milliseconds.
 _REFERENCE_DATE_MARGIN = 1.0
-#: How much of a word that nobody knows is quoted.
-_EXCERPT = 40
 
 
 class JobGroupLaunch:
     """The start of a recipe (``runJobGroup``), and the search for it (``listJobLibrary``).
 
-    Recipe, user, moment and reference date of a row have to agree, as far as the row says them, and it must not be
-    part of a flow run. Where the recipe cannot be found out, or the source is another word than ``api``, the row
-    is given with a *doubt*: it may be the one that was started, so nothing may be started beside it.
+    Recipe, user, moment and reference date of a row have to agree, as far as the row specifies them, and it must
+    not be part of a flow run. Where the recipe cannot be found out, or the source is another value than ``api``,
+    the row is given with a *doubt*: it may be the one that was started, so nothing may be started beside it.
 
     Words that are documented to mean another source (``ui``, ``schedule``) are an exception only where the server
     shows a job group of this user that it calls ``api``. Until then, it may label with them what the API started;
@@ -125,14 +121,14 @@ class JobGroupLaunch:
 
         :raises TrifactaApiError: a call failed, or too many job groups would have to be looked up one by one.
         """
-        listing = _as_written(
+        listing = as_written(
             list_job_library(run_by="currentUser", date_filter={"createdAt": {"gte": int(since * 1000)}})
         )
         read = [read_row(row) for row in (yield from read_all(listing))]
         listed = [row for row in read if row is not None]
         rows = yield from self._completed([row for row in listed if self._may_be(row, since, person_id)])
         rows = [row for row in rows if self._may_be(row, since, person_id)]
-        if any(map(self._names_somebody_else, rows)) and (yield from _server_says_api(listed, person_id)):
+        if any(map(self._names_somebody_else, rows)) and (yield from server_says_api(listed, person_id)):
             rows = [row for row in rows if not self._names_somebody_else(row)]
         if not rows and len(listed) < len(read):
             raise TrifactaAnswerNotUnderstood(
@@ -158,13 +154,13 @@ class JobGroupLaunch:
         return row.source is None or row.source.lower() in self._sources
 
     def _names_somebody_else(self, row: JobGroupRow) -> bool:
-        return not self._names_our_source(row) and str(row.source).lower() in _OTHER_SOURCES
+        return not self._names_our_source(row) and str(row.source).lower() in OTHER_SOURCES
 
     def _doubt(self, row: JobGroupRow) -> str | None:
         if same_id(row.recipe_id, self.wrangled_dataset_id) is None:
             return "which recipe it ran cannot be read"
         if not self._names_our_source(row):
-            return f"the list says that {str(row.source)[:_EXCERPT]!r} started it, not the API"
+            return not_from_the_api(row.source)
         return None
 
     # ---------------------------------------------------------------------------------------- rows that say little
@@ -196,32 +192,7 @@ class JobGroupLaunch:
         except TrifactaApiError as error:
             if says_gone(error):
                 return None
-            if is_permanent_refusal(error) or says_no_such_route(error) or isinstance(error, TrifactaForbidden):
+            if is_permanent_refusal(error) or says_no_such_route(error):
                 return row
             raise
         return read_row({**job_group, "id": row.id})
-
-
-def _as_written(listing: Listing[Any]) -> Listing[Any]:
-    """Return a list whose rows are given as the server writes them: :func:`read_row` reads every spelling."""
-    return replace(listing, row=Any, max_pages=_MOST_PAGES)
-
-
-def _server_says_api(listed: Iterable[JobGroupRow], person_id: str | None) -> Procedure[bool]:
-    """Return whether the server calls the source of a job group that this user started by the API ``api``.
-
-    :param listed: the job groups of this user that are known; when none of them shows it, earlier ones are read.
-    """
-
-    def shows_it(row: JobGroupRow) -> bool:
-        # What is part of a flow run may be labeled by another rule.
-        by_itself = row.flow_run_id is None and same_id(row.creator_id, person_id) is not False
-        return by_itself and row.source is not None and row.source.lower() == "api"
-
-    if any(map(shows_it, listed)):
-        return True
-    listing = list_job_library(
-        ranfrom="api", run_by="currentUser", sort="-createdAt", limit=_EXAMPLES, page_size=_EXAMPLES
-    )
-    examples = yield from read_all(_as_written(listing))
-    return any(shows_it(row) for row in map(read_row, examples) if row is not None)

@@ -32,6 +32,7 @@ class JobGroupRow:
     :param creator_id: the user who started it, an id as text.
     :param created_at: when it was started.
     :param flow_run_id: the flow run that it is part of.
+    :param ran_for: what it was started for: ``recipe``, or ``plan`` for a task of a plan.
     :param reference_date: what "now" means in its date-time parameters.
     """
 
@@ -42,6 +43,7 @@ class JobGroupRow:
     creator_id: str | None = None
     created_at: datetime | None = None
     flow_run_id: int | None = None
+    ran_for: str | None = None
     reference_date: datetime | None = None
 
     def completed_by(self, other: JobGroupRow) -> JobGroupRow:
@@ -71,6 +73,7 @@ def read_row(row: Any) -> JobGroupRow | None:
         created_at=_first(timestamp_of, spelled, ("createdat",)),
         # Documented as a number. Another text, such as "null" or "", is not taken for a flow run.
         flow_run_id=_first(lambda value: id_of(_reference(value)), spelled, ("flowrun", "flowrunid")),
+        ran_for=_first(_text, spelled, ("ranfor",)),
         reference_date=_first(timestamp_of, spelled, ("runparameterreferencedate",)),
     )
 

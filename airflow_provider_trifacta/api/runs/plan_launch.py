@@ -38,7 +38,7 @@ class PlanLaunch:
     kind = PLAN_RUNS
     refusal_hints = RefusalHints(
         missing="Check plan_id: it is the number after /plans/ in its URL, in the workspace of the token.",
-        invalid="Check the arguments of the task, and the plan.",
+        invalid="Check the arguments of the task, and in the application that the plan can be run.",
     )
 
     def __init__(

@@ -226,10 +226,13 @@ def _failed_in_library(plan_run: Any, plan: Any) -> Procedure[tuple[list[FailedJ
         node = nodes.get(str(description.flow_id))
         if node is None:
             continue
-        remarks.append(f'Node "{node}" failed.')
         place = f'Node "{node}", job group {row["id"]}'
+        found: list[FailedJob] = []
         with contextlib.suppress(TrifactaApiError):
-            jobs += [replace(job, of=place) for job in (yield from explain_failure(row["id"]))]
+            found = yield from explain_failure(row["id"])
+        jobs += [replace(job, of=place) for job in found]
+        if not found:
+            remarks.append(f'Node "{node}" failed: the API does not say why.')
     return jobs, remarks
 
 
