@@ -40,8 +40,8 @@ up: $(VENV)/installed  ## Airflow with its UI and the emulator, until Ctrl-C
 	$(BIN)/python demo/up.py
 
 test: test-takes $(VENV)/installed $(VENV)/google  ## all tests; those in a real Airflow mostly wait, beside the others
-	@mkdir -p build
-	@$(MAKE) --no-print-directory test-system > build/test-system.log 2>&1 & system=$$!; \
+	@mkdir -p build; \
+	$(MAKE) --no-print-directory test-system > build/test-system.log 2>&1 & system=$$!; \
 	trap 'kill $$system' INT TERM; \
 	$(MAKE) --no-print-directory test-unit; unit=$$?; \
 	wait $$system; system=$$?; \

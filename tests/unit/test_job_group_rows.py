@@ -9,7 +9,7 @@ from airflow_provider_trifacta.api.runs.job_group_rows import JobGroupRow, read_
 
 MOMENT = "2024-03-01T06:00:01.120Z"
 READ = datetime(2024, 3, 1, 6, 0, 1, 120000, UTC)
-FULL = JobGroupRow(90210, "Failed", "api", "4711", "17", READ, 3301, READ)
+FULL = JobGroupRow(90210, "Failed", "api", "4711", "17", READ, 3301, reference_date=READ)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,9 @@ def test_what_cannot_be_read_is_not_said(odd: Any) -> None:
 
 def test_a_row_is_completed_but_keeps_what_it_says() -> None:
     row = JobGroupRow(90210, "Complete", None, None, "18")
-    assert row.completed_by(FULL) == JobGroupRow(90210, "Complete", "api", "4711", "18", READ, 3301, READ)
+    assert row.completed_by(FULL) == JobGroupRow(
+        90210, "Complete", "api", "4711", "18", READ, 3301, reference_date=READ
+    )
     assert JobGroupRow(90210).completed_by(FULL).status is None
 
 

@@ -226,10 +226,10 @@ def _failed_in_library(plan_run: Any, plan: Any) -> Procedure[tuple[list[FailedJ
         node = nodes.get(str(description.flow_id))
         if node is None:
             continue
-        place = f'Node "{node}", job group {row["id"]}'
         found: list[FailedJob] = []
         with contextlib.suppress(TrifactaApiError):
             found = yield from explain_failure(row["id"])
+        place = f'Node "{node}", job group {row["id"]}'
         jobs += [replace(job, of=place) for job in found]
         if not found:
             remarks.append(f'Node "{node}" failed: the API does not say why.')
