@@ -158,7 +158,8 @@ def _mapping(name: str, value: Any) -> Mapping[Any, Any]:
 def _recipe_ids(value: Any) -> list[Id]:
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
         raise TrifactaConfigurationError(
-            f"wrangled_dataset_ids: expected a list of ids of recipes, got {type(value).__name__}"
+            f"wrangled_dataset_ids: expected a list of ids of recipes, got {type(value).__name__}. A template "
+            "gives a list only in a DAG with render_template_as_native_obj=True"
         )
     if not value:
         raise TrifactaConfigurationError(

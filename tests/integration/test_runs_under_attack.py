@@ -470,6 +470,14 @@ def test_a_parameter_that_python_does_not_write(scripted: Start, connect: Connec
             run()
 
 
+def test_ids_that_a_template_has_made_a_string(scripted: Start, connect: Connect) -> None:
+    server = scripted(Routes())
+    connect(server.url)
+    with pytest.raises(TrifactaConfigurationError, match="render_template_as_native_obj"):
+        _run_flow(False, wrangled_dataset_ids="[21, 22]")
+    assert server.requests == []
+
+
 # ------------------------------------------------------------------------------------------------- copy and delete
 
 LOST = (502, {"content-type": "text/html"}, b"<h1>Bad gateway</h1>")
