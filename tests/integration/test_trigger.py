@@ -231,7 +231,7 @@ def test_many_waits_do_not_hold_up_the_loop(emulator: Emulator, connect: Connect
         await asyncio.gather(*tasks, return_exceptions=True)
         return worst
 
-    # Airflow logs a trigger that blocks for 0.2 s. Two cores are shared with the server and other tests here, hence
+    # Airflow logs a trigger that blocks for 0.2 s. Two cores are shared with the server and other tests, hence
     # the margin, and further tries: what blocks does so in each.
     assert any(asyncio.run(measure()) < 1.0 for _ in range(3))
 

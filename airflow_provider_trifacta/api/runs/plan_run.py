@@ -157,14 +157,15 @@ def _plan_id(plan_run: Mapping[str, Any]) -> Id | None:
 
 
 def _status_of(answer: PlanSnapshotRun, run: RunRef) -> str:
-    """Return the status value of a plan run, after making sure that it is of this one."""
-    plan_id = _plan_id(answer)
-    foreign = str(answer["id"]) != str(run.id)
-    if foreign or (None not in (plan_id, run.subject_id) and str(plan_id) != str(run.subject_id)):
+    """Return the status value of a plan run, after making sure that it is of this one.
+
+    Its plan is not compared: a run refers to a snapshot rather than to the plan (api/README.md, section 5).
+    """
+    if str(answer["id"]) != str(run.id):
         raise TrifactaAnswerNotUnderstood(
             method="GET",
             path=f"/v4/planSnapshotRuns/{run.id}",
-            message=line(f"expected plan run {run.id}, got plan run {answer['id']} of plan {plan_id}", 300),
+            message=line(f"expected plan run {run.id}, got plan run {answer['id']}", 300),
         )
     return status_word(answer.get("status"))
 
