@@ -1,4 +1,4 @@
-"""Makes every operation a method of whatever sends it, with its own signature and docstring."""
+"""Exposes every operation as a method of the clients and the hook, with its own signature and docstring."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Sends(Protocol):
         ...
 
     def iterate(self, listing: Listing[T]) -> Iterator[T]:
-        """Give every object of a list."""
+        """Yield every object of a list."""
         ...
 
 
@@ -36,7 +36,7 @@ class SendsAsync(Protocol):
         ...
 
     def iterate(self, listing: Listing[T]) -> AsyncIterator[T]:
-        """Give every object of a list."""
+        """Yield every object of a list."""
         ...
 
 
@@ -63,7 +63,7 @@ class _Method(Generic[P, T]):
 
 
 class _ListMethod(Generic[P, T]):
-    """A list as a method: calling it gives an iterator over all its objects."""
+    """A list as a method: calling it returns an iterator over all its objects."""
 
     def __init__(self, listing: Callable[P, Listing[T]]) -> None:
         def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Any:
@@ -85,7 +85,7 @@ class _ListMethod(Generic[P, T]):
 
 
 def _described(call: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what calls a function as a method, with its name, docstring and parameters."""
+    """Give a method the name, docstring and parameters of the function it wraps."""
     functools.update_wrapper(call, function)
     signature = inspect.signature(function)
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
@@ -96,8 +96,8 @@ def _described(call: Callable[..., Any], function: Callable[..., Any]) -> Callab
 class BoundOperations:
     """The operations of :mod:`airflow_provider_trifacta.api.operations` as methods.
 
-    On what sends synchronously they give the result, lists give an iterator; on what sends asynchronously they
-    give an awaitable, lists an asynchronous iterator.
+    On a synchronous sender they return the result, and lists an iterator; on an asynchronous sender they return
+    an awaitable, and lists an asynchronous iterator.
     """
 
     run_job_group = _Method(operations.run_job_group)

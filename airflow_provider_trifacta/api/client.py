@@ -26,7 +26,7 @@ from airflow_provider_trifacta.api.settings import ClientSettings
 
 T = TypeVar("T")
 
-#: Accepted, and no content: the server has no result yet.
+#: Accepted and No Content: the server has no result yet.
 _NOT_READY = (202, 204)
 
 
@@ -34,11 +34,11 @@ class TrifactaClient(BoundOperations):
     """Talks to one server with one credential, synchronously. Not to be shared between threads.
 
     :param settings: the server and how to talk to it.
-    :param credential: gives the token; a string is taken as one that never changes.
-    :param clock: time; tests pass their own.
-    :param random_number: gives numbers in [0, 1), for jitter.
-    :param interrupt: is called before whatever the client does, and at least once a second while it pauses; what
-        it raises ends the call.
+    :param credential: provides the token; a string is a token that never changes.
+    :param clock: the clock; tests pass their own.
+    :param random_number: returns numbers in [0, 1), for jitter.
+    :param interrupt: called before every step, and at least once a second during a pause; an exception from it
+        ends the call.
     """
 
     def __init__(
@@ -75,19 +75,19 @@ class TrifactaClient(BoundOperations):
         self._transport.close()
 
     def with_token(self, token: str) -> TrifactaClient:
-        """Return a client of its own connections that sends another token. It quotes neither of the two."""
+        """Return a client with its own connections that sends another token. Both tokens are redacted."""
         client = TrifactaClient(self.settings, token, clock=self._clock, random_number=self._random)
         client._redactor.add(self._credential.token())
         self._redactor.add(token)
         return client
 
     def detached(self, *, budget: float, timeout: float) -> TrifactaClient:
-        """Return a client of its own connections that keeps the present token, and that nothing interrupts.
+        """Return an uninterruptible client with its own connections that keeps the current token.
 
         For signal handlers: they must not call back into Airflow, and may interrupt this client in the middle of a
         request.
 
-        :param budget: seconds to repeat calls for.
+        :param budget: maximum seconds to repeat calls for.
         :param timeout: connect and read timeout in seconds.
         """
         settings = replace(
@@ -99,28 +99,28 @@ class TrifactaClient(BoundOperations):
         return TrifactaClient(settings, self._credential.token(), clock=self._clock, random_number=self._random)
 
     def send(self, operation: Operation[T]) -> T:
-        """Send an operation and return its result; repeat it as the retry policy says.
+        """Send an operation and return its result, repeating it according to the retry policy.
 
-        :raises TrifactaApiError: the last error, as itself.
+        :raises TrifactaApiError: the last error, unwrapped.
         """
         return drive(self._exchanger.send(operation), self._take)
 
     def iterate(self, listing: Listing[T]) -> Iterator[T]:
-        """Give every object of a list, page by page."""
+        """Yield every object of a list, page by page."""
         reader = PageReader(listing)
         while (operation := reader.next_page()) is not None:
             yield from reader.take(self.send(operation))
 
     def run(self, procedure: Procedure[T]) -> T:
-        """Carry out a procedure and return its result."""
+        """Run a procedure and return its result."""
         return drive(procedure, self._take)
 
     def get_job_group_pdf_results(self, job_group_id: Id, path: str | os.PathLike[str]) -> Path:
         """Stream the profile of a job group as PDF to a file (``getJobGroupPdfResults``).
 
-        A job group that ran without profiling answers 400.
+        A job group that ran without profiling is answered with 400.
 
-        :param path: where to put the file; its folder must exist.
+        :param path: where to save the file; its folder must exist.
         :return: the path of the file.
         """
         return self.download(get_job_group_pdf_results(job_group_id), path, content=PDF)
@@ -128,19 +128,19 @@ class TrifactaClient(BoundOperations):
     def download(
         self, operation: Operation[Any], path: str | os.PathLike[str], *, content: Content | None = None
     ) -> Path:
-        """Stream the answer to an operation to a file. The file appears when it is complete, never in part.
+        """Stream the answer to an operation to a file. The file appears only when it is complete.
 
-        A result that is not ready, or is something else than was asked for, is asked for again like one that was
-        lost, within the retry budget.
+        A result that is not ready, or not what was requested, is requested again like a lost one, within the
+        retry budget.
 
-        :param path: where to put the file; its folder must exist.
-        :param content: what the file has to hold; None takes everything but a page of HTML.
+        :param path: where to save the file; its folder must exist.
+        :param content: the expected content; None accepts anything but a page of HTML.
         :return: the path of the file.
-        :raises TrifactaAnswerNotUnderstood: the answer stayed something else, or was not ready in time.
+        :raises TrifactaAnswerNotUnderstood: the answer was not as expected, or was not ready in time.
         :raises OSError: the file could not be written.
         """
         target = Path(path)
-        # Not one of tempfile: those may be read by their owner only.
+        # Not from tempfile: its files can be read by their owner only.
         part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         try:
             with part.open("xb") as file:
@@ -180,7 +180,7 @@ class _NotWritten(TrifactaError):
 
 
 def _says_its_length(answer: Answer) -> bool:
-    """Return whether an answer that was cut short would have been noticed."""
+    """Return whether a truncated answer would have been noticed."""
     return "content-length" in answer.headers or "chunked" in answer.headers.get("transfer-encoding", "").lower()
 
 
@@ -193,7 +193,7 @@ class _Saving:
         self._content = content
 
     def start(self) -> Callable[[bytes], None]:
-        """Begin again: an earlier attempt may have left a part."""
+        """Start over: an earlier attempt may have written part of the file."""
         self._file.seek(0)
         self._file.truncate()
         return self._write
@@ -205,7 +205,7 @@ class _Saving:
             raise _NotWritten(error) from None
 
     def check(self, answer: Answer) -> None:
-        """Make sure that the answer was saved, and is what was asked for."""
+        """Check that the answer was saved and is what was requested."""
         if answer.status in _NOT_READY:
             not_ready = answer.unusable("the result is not ready")
             not_ready.hint = "The server is still at it: try again later, or raise the retry budget."

@@ -1,4 +1,4 @@
-"""Time, passed in: so that tests of hours of waiting take milliseconds."""
+"""An injectable clock: tests that wait for hours take milliseconds."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-#: Asks whether to go on; what it raises ends what is going on.
+#: Called to check whether to go on; an exception from it ends the current call.
 Interrupt = Callable[[], None]
-#: Seconds after which whoever sleeps asks again.
+#: Maximum seconds between two such checks during a sleep.
 _LONGEST_SLEEP = 1.0
 
 
 class Clock(Protocol):
-    """What the clients need of time. All values are seconds."""
+    """The clock that the clients use. All values are seconds."""
 
     def time(self) -> float:
         """Return the seconds since the epoch (UTC)."""
@@ -57,9 +57,9 @@ SYSTEM_CLOCK = SystemClock()
 
 
 def sleep_unless(interrupt: Interrupt | None, clock: Clock, seconds: float) -> None:
-    """Block for a while, and ask at least once a second whether to go on: a signal handler does not end a sleep.
+    """Block for a while, checking at least once a second whether to go on: a signal handler does not end a sleep.
 
-    :param interrupt: None never ends it.
+    :param interrupt: the check; None sleeps to the end.
     """
     if interrupt is None:
         clock.sleep(seconds)

@@ -1,4 +1,4 @@
-"""What a file that comes from the server should hold."""
+"""The expected content of a file downloaded from the server."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-#: The signature of a PDF is within its first bytes, not always at their beginning.
+#: The signature of a PDF is within its first bytes, not always at the very beginning.
 _HEAD = 1024
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a file should hold.
+    """The expected content of a file.
 
     :param name: for users, e.g. ``a PDF``.
-    :param is_in: whether a file holds it.
-    :param is_whole: whether what it holds has its end, as far as that can be told.
+    :param is_in: whether a file has this content.
+    :param is_whole: whether the content is complete, as far as can be determined.
     """
 
     name: str
@@ -43,7 +43,7 @@ def _is_json_object(file: Path) -> bool:
 
 
 def kind_of(file: Path) -> str:
-    """Return what a file holds, in words; nothing of it is quoted."""
+    """Describe the content of a file without quoting it."""
     head = _head(file).lstrip()
     if not head:
         return "an empty answer"

@@ -1,7 +1,7 @@
-"""What a client authenticates with.
+"""Credentials: the source of a client's token.
 
-A client never keeps a token: it asks its credential, and asks it to read it again when the server refuses. A
-credential may be one constant text, or something that is replaced while the client lives.
+A client never keeps a token: it gets it from its credential, and makes the credential reread it when the server
+refuses it. A credential may be a constant string, or a token that is replaced during the client's lifetime.
 """
 
 from __future__ import annotations
@@ -11,32 +11,32 @@ from typing import Protocol
 
 
 class Credential(Protocol):
-    """Gives the token of a synchronous client."""
+    """Provides the token of a synchronous client."""
 
     def token(self) -> str:
         """Return the token to send."""
         ...
 
     def reread(self) -> str:
-        """Return the token after reading it again from where it is kept."""
+        """Read the token again from where it is kept, and return it."""
         ...
 
 
 class AsyncCredential(Protocol):
-    """Gives the token of an asynchronous client."""
+    """Provides the token of an asynchronous client."""
 
     async def token(self) -> str:
         """Return the token to send."""
         ...
 
     async def reread(self) -> str:
-        """Return the token after reading it again from where it is kept."""
+        """Read the token again from where it is kept, and return it."""
         ...
 
 
 @dataclass(frozen=True)
 class StaticToken:
-    """A token that is what it is."""
+    """A token that never changes."""
 
     value: str = field(repr=False)
 
@@ -51,7 +51,7 @@ class StaticToken:
 
 @dataclass(frozen=True)
 class AsyncStaticToken:
-    """A token that is what it is, for the asynchronous client."""
+    """A token that never changes, for the asynchronous client."""
 
     value: str = field(repr=False)
 

@@ -1,4 +1,4 @@
-"""What only informs users, and must not decide anything."""
+"""For code that only informs users: its errors must not affect the outcome."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from airflow_provider_trifacta.api.text import line
 
 @contextmanager
 def decoration(missing: str, log: Log) -> Iterator[None]:
-    """Go on after whatever goes wrong in the block, with one line in the log.
+    """Log any exception in the block as one line and go on.
 
-    What ends a task on purpose is no ``Exception`` and passes: a timeout of Airflow, a cancel, a kill.
+    Whatever ends a task on purpose is not an ``Exception`` and passes: an Airflow timeout, a cancel, a kill.
 
-    :param missing: what is not there then, with the verb: ``The progress of job group 5 could not be read``.
+    :param missing: the consequence, as a clause: ``The progress of job group 5 could not be read``.
     """
     try:
         yield

@@ -5,19 +5,19 @@
     TrifactaError
     ├── TrifactaConfigurationError      the connection or an argument cannot be used (also a ValueError)
     ├── TrifactaSubmitOutcomeUnknown    a run may or may not have been started
-    ├── TrifactaTaskKilled              the task was killed in the middle of a start, which was given up
-    └── TrifactaApiError                a call went wrong; carries method, path, status, request id, ...
+    ├── TrifactaTaskKilled              the task was killed during a start, which was abandoned
+    └── TrifactaApiError                a call failed; carries method, path, status, request id, ...
         ├── TrifactaBadRequest          400
         ├── TrifactaUnauthorized        401
         ├── TrifactaForbidden           403
         ├── TrifactaNotFound            404
-        │   └── TrifactaFeatureDisabled 404, the feature behind the route is switched off
+        │   └── TrifactaFeatureDisabled 404, the feature behind the route is disabled
         ├── TrifactaGone                410
         ├── TrifactaUnsupportedMediaType 415
         ├── TrifactaRateLimited         429
         ├── TrifactaServerError         5xx
         ├── TrifactaDuplicateExecution  304, the x-execution-id already started something
-        ├── TrifactaAnswerNotUnderstood HTML from a proxy, cut JSON, a redirect to somewhere else
+        ├── TrifactaAnswerNotUnderstood HTML from a proxy, truncated JSON, a redirect to another server
         └── TrifactaTransportError      no answer at all
 """
 
@@ -36,15 +36,15 @@ from airflow_provider_trifacta.api.text import sentences_of
 
 
 class TrifactaError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
-    #: Whether the log has it already.
+    #: Whether it has already been logged.
     logged = False
 
     def log_once(self, log: Log, sentences: Sequence[str] | None = None) -> None:
-        """Log what the error says in lines that fit on a screen, unless the log has it.
+        """Log the error in lines that fit on a screen, unless it has already been logged.
 
-        :param sentences: what it says; None splits its text.
+        :param sentences: the lines; None splits the error's text into sentences.
         """
         if not self.logged:
             self.logged = True
@@ -57,22 +57,22 @@ class TrifactaConfigurationError(TrifactaError, ValueError):
 
 
 class TrifactaTaskKilled(TrifactaError):
-    """The task was killed before it had a run to wait for: nothing more was started.
+    """The task was killed before it had a run to wait for: nothing else was started.
 
-    Not final: a machine that shuts down kills its tasks too, and their retries start what these did not.
+    Retriable: a machine that shuts down also kills its tasks, and their retries then start the run.
     """
 
 
 class TrifactaSubmitOutcomeUnknown(TrifactaError):
-    """A run may or may not have been started, and nothing more was.
+    """A run may or may not have been started; nothing else was.
 
     The next try of the task searches again, with the same execution id.
 
-    :param what: what was to run, e.g. ``recipe 4711``.
+    :param what: what was to be run, e.g. ``recipe 4711``.
     :param execution_id: the ``x-execution-id`` it was submitted with.
-    :param since: when it was submitted at the earliest.
+    :param since: the earliest time at which it was submitted.
     :param reason: what happened.
-    :param candidates: ids of the runs that it could be.
+    :param candidates: ids of the runs that may be it.
     """
 
     def __init__(
@@ -107,19 +107,19 @@ class TrifactaSubmitOutcomeUnknown(TrifactaError):
 
 
 class TrifactaApiError(TrifactaError):
-    """A call to the API went wrong.
+    """A call to the API failed.
 
     :param method: HTTP method.
     :param path: path below the base URL, e.g. ``/v4/jobGroups``.
     :param status: HTTP status, None when there was no answer.
     :param name: the API's name for the error, e.g. ``ValidationFailed``.
-    :param message: the API's own message, or what we know instead.
-    :param details: the API's details; text in every sample, but any JSON value may come.
+    :param message: the API's own message, or ours if it gives none.
+    :param details: the API's details; a string in every sample, but any JSON value is possible.
     :param request_id: ``x-trifacta-request-id`` of the answer; support asks for it.
-    :param retry_after: seconds the server asks to wait, None when it does not say.
+    :param retry_after: seconds the server asks to wait, None when it does not specify any.
     """
 
-    #: What a user can do about it; the end of the message.
+    #: What a user can do about it; appended to the message.
     hint = ""
 
     def __init__(
@@ -148,7 +148,7 @@ class TrifactaApiError(TrifactaError):
         return self._said(self.hint)
 
     def without_hint(self) -> str:
-        """Return what went wrong, without what a user can do about it."""
+        """Return the message without the hint."""
         return self._said("")
 
     def _said(self, hint: str) -> str:
@@ -186,7 +186,7 @@ class TrifactaBadRequest(TrifactaApiError):
 
 
 class TrifactaUnauthorized(TrifactaApiError):
-    """401: the token is missing, expired, revoked or not known to this server."""
+    """401: the token is missing, expired, revoked or unknown to this server."""
 
     hint = (
         "The token was not accepted: check the password of the Airflow connection "
@@ -194,9 +194,9 @@ class TrifactaUnauthorized(TrifactaApiError):
     )
 
     def explain(self, token: str, kept_in: str | None) -> None:
-        """Say what is known of the token that was refused, in the hint. The token is not quoted.
+        """Add what is known about the refused token to the hint. The token itself is not quoted.
 
-        :param kept_in: where a user finds it; None is the password of the connection.
+        :param kept_in: where a user finds it; None means the password of the connection.
         """
         if kept_in is not None:
             self.hint = self.hint.replace("the password of the Airflow connection", kept_in)
@@ -219,7 +219,7 @@ def _is_jwt(token: str) -> bool:
 
 
 class TrifactaForbidden(TrifactaApiError):
-    """403: the user of the token may not do this."""
+    """403: the token's user is not allowed to do this."""
 
     hint = (
         "The user of the token may not do this: check the user's permissions, that the token is of the "
@@ -228,19 +228,19 @@ class TrifactaForbidden(TrifactaApiError):
 
 
 class TrifactaNotFound(TrifactaApiError):
-    """404: no such object, no such route."""
+    """404: no such object or no such route."""
 
     hint = "Check the id, and that the token is of the workspace that has it."
 
 
 class TrifactaFeatureDisabled(TrifactaNotFound):
-    """404 on a documented route: the feature behind it is switched off in this installation."""
+    """404 on a documented route: the feature behind it is disabled in this installation."""
 
     hint = "API access tokens are switched off in this installation: an administrator has to enable them."
 
 
 class TrifactaGone(TrifactaApiError):
-    """410: the object was deleted earlier."""
+    """410: the object has been deleted."""
 
     hint = "It was deleted in the application."
 
@@ -256,16 +256,16 @@ class TrifactaRateLimited(TrifactaApiError):
 
 
 class TrifactaServerError(TrifactaApiError):
-    """5xx: a fault on the server's side."""
+    """5xx: a server error."""
 
     hint = "A fault of the server, or of a gateway before it: try again later, and give support the request id."
 
 
 class TrifactaRunRefused(TrifactaApiError):
-    """A start that was answered with a success, and does not run all the same: a plan that is not valid.
+    """A start that was answered with a success but does not run: the plan is not valid.
 
     :param run_id: the run that the answer names nevertheless, None when it names none.
-    :param explain: gives a procedure that finds out why, in a sentence; None when nothing more can be known.
+    :param explain: returns a procedure that finds the reason, as a sentence; None if there is no way to find out.
     """
 
     def __init__(
@@ -277,11 +277,11 @@ class TrifactaRunRefused(TrifactaApiError):
 
 
 class TrifactaDuplicateExecution(TrifactaApiError):
-    """304: this ``x-execution-id`` already started something; the answer does not say what."""
+    """304: this ``x-execution-id`` already started something; the answer does not name it."""
 
 
 class TrifactaAnswerNotUnderstood(TrifactaApiError):
-    """The answer is not what the API documents: HTML from a proxy, cut JSON, a redirect elsewhere."""
+    """The answer is not what the API documents: HTML from a proxy, truncated JSON, a redirect elsewhere."""
 
     hint = (
         "The API does not answer like this: check the base URL of the Airflow connection, without /v4 at its end, "
@@ -290,7 +290,7 @@ class TrifactaAnswerNotUnderstood(TrifactaApiError):
 
 
 class TransportFailure(Enum):
-    """Why there was no answer; the value is for users."""
+    """Why there was no answer; the values are shown to users."""
 
     NO_SUCH_HOST = "the host name is not known"
     NOT_CONNECTED = "no connection"
@@ -330,10 +330,10 @@ class TrifactaTransportError(TrifactaApiError):
     """There was no answer.
 
     :param failure: why.
-    :param reason: what the HTTP library says.
+    :param reason: the HTTP library's message.
     :param sent: False when the request provably never reached the server (host not found, connection
         refused, no TLS handshake); True when it may have.
-    :param status: of the answer, when it began and did not arrive as a whole.
+    :param status: of the answer, if it began to arrive but did not arrive completely.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Ids in answers: which of the ways to write one are an id, and which are not."""
+"""Ids in answers: which values are an id, and which are not."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import re
 from typing import Annotated, Any
 
 _LARGEST = 2**63 - 1
-#: Nineteen digits hold the largest one; ``\d`` would also match digits that are not ASCII.
+#: The largest id has nineteen digits; ``\d`` would also match non-ASCII digits.
 _DIGITS = re.compile(r"[1-9][0-9]{0,18}")
-#: Marks the type of an id, for :mod:`airflow_provider_trifacta.api.shapes`.
+#: Marks a type as an id, for :mod:`airflow_provider_trifacta.api.shapes`.
 OBJECT_ID = "id of an object"
 ObjectId = Annotated[int, OBJECT_ID]
 
 
 def id_of(value: Any) -> int | None:
-    """Return an id as an integer, None when the value is none.
+    """Return an id as an integer, None when the value is not an id.
 
-    An id is an integer from 1 to 2^63-1, or a string of its ASCII digits. Not ``True``, ``7.9``, ``0``, ``-1``,
-    ``"1_000"``, ``" 7"``, ``"007"``: what is not written like an id is not guessed at.
+    An id is an integer from 1 to 2^63-1, or a string of its ASCII digits. ``True``, ``7.9``, ``0``, ``-1``,
+    ``"1_000"``, ``" 7"`` and ``"007"`` are not: nothing is guessed.
     """
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         value = int(value)
@@ -27,9 +27,9 @@ def id_of(value: Any) -> int | None:
 
 
 def same_id(one: str | None, other: str | None) -> bool | None:
-    """Return whether two ids are the same one; None when that cannot be told.
+    """Return whether two ids are the same; None when they cannot be compared.
 
-    A number cannot be compared with an id of another kind, such as an e-mail address instead of a user's number.
+    A number cannot be compared with an id of another form, such as an e-mail address instead of a user's number.
     """
     if one is None or other is None or (id_of(one) is None) is not (id_of(other) is None):
         return None

@@ -1,4 +1,4 @@
-"""Requests and answers as plain values: what goes over the wire, without sending it."""
+"""Requests and answers as plain values, independent of how they are sent."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ JsonObject = dict[str, Any]
 Id = int | str
 
 IDEMPOTENT_METHODS = frozenset({"GET", "DELETE"})
-#: Bytes of an answer that is kept in memory, decompressed. A page of a hundred job groups has some 100,000.
+#: Maximum size in bytes of an answer kept in memory, decompressed. A page of 100 job groups has some 100,000.
 MAX_ANSWER = 16 * 1024 * 1024
-#: Bytes of an answer that is saved to a file.
+#: Maximum size in bytes of an answer saved to a file.
 MAX_DOWNLOAD = 4 * 1024 * 1024 * 1024
-#: How much of an answer that is not JSON goes into an error.
+#: Maximum number of characters of an answer that an error quotes.
 _EXCERPT = 300
 _DEEPEST = 64
-#: Values in an answer: each takes a hundred bytes of memory, however small it is on the wire.
+#: Maximum number of values in an answer: each takes a hundred bytes of memory, however small it is on the wire.
 _MOST_VALUES = 500_000
 _NO_JSON = object()
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
@@ -44,15 +44,15 @@ class Request:
 
     :param method: HTTP method.
     :param path: route below the base URL, its parameters percent-encoded.
-    :param query: names and values; None values are left out, booleans become ``true`` and ``false``.
+    :param query: names and values; None values are omitted, booleans become ``true`` and ``false``.
     :param body: the JSON body.
     :param headers: further headers.
-    :param accept: media type asked for.
-    :param repeatable: whether sending it twice has the effect of sending it once; decided by the method
-        when None.
-    :param max_bytes: how large its answer may be, decompressed, where that is kept in memory.
-    :param confidential: whether its answer may hold a secret that is not known yet; it is never quoted.
-    :raises TrifactaConfigurationError: something in it cannot be sent; names it.
+    :param accept: requested media type.
+    :param repeatable: whether sending it twice has the same effect as sending it once; None decides by the
+        method.
+    :param max_bytes: maximum size of an answer that is kept in memory, decompressed.
+    :param confidential: whether the answer may contain a secret that is not known yet; it is never quoted.
+    :raises TrifactaConfigurationError: names the part that cannot be sent.
     """
 
     method: str
@@ -79,17 +79,17 @@ class Request:
 
     @property
     def idempotent(self) -> bool:
-        """Whether the request may be sent again when its answer was lost."""
+        """Whether the request may be sent again if its answer was lost."""
         return self.method in IDEMPOTENT_METHODS if self.repeatable is None else self.repeatable
 
     def url(self, base_url: str) -> str:
-        """Return the whole URL. A path prefix of the base URL is kept."""
+        """Return the full URL. A path prefix of the base URL is kept."""
         return f"{base_url}{self.path}{self._query_string}"
 
     def all_headers(self, token: str, user_agent: str) -> dict[str, str]:
         """Return the headers to send.
 
-        :raises TrifactaConfigurationError: the token cannot be sent in one.
+        :raises TrifactaConfigurationError: the token cannot be sent in a header.
         """
         check_header("token", token)
         headers = {
@@ -105,7 +105,7 @@ class Request:
 
 
 def check_header(name: str, value: object) -> None:
-    """Make sure that a value can stand in a header. It is never quoted: it may be a secret.
+    """Check that a value can be sent in a header. It is never quoted: it may be a secret.
 
     :raises TrifactaConfigurationError: it is not a string of printable ASCII characters.
     """
@@ -128,7 +128,7 @@ def _encoded(body: Mapping[str, Any]) -> bytes:
 
 
 def _unsendable(value: Any, path: str = "", depth: int = 0) -> str | None:
-    """Return where in a body something is that JSON does not know, e.g. ``overrides/writesettings/path``."""
+    """Return the path of the first value that JSON cannot represent, e.g. ``overrides/writesettings/path``."""
     if depth > _DEEPEST:
         return path
     items = value.items() if isinstance(value, Mapping) else enumerate(value) if _is_array(value) else None
@@ -167,10 +167,10 @@ def _query_value(name: str, value: Any) -> str:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back.
+    """The answer to a request.
 
     :param headers: names in lower case.
-    :param redactor: knows the secrets that no text of the answer may quote.
+    :param redactor: knows the secrets that must not be quoted from the answer.
     """
 
     request: Request
@@ -186,9 +186,9 @@ class Answer:
         return None if value is None else self.line(value, 200)
 
     def json(self) -> Any:
-        """Return the decoded body. Strings in it can be encoded as UTF-8 and quote no token, numbers are finite.
+        """Return the decoded body. Strings in it are valid UTF-8 without tokens, and numbers are finite.
 
-        :raises TrifactaAnswerNotUnderstood: it is not JSON, or nested too deeply.
+        :raises TrifactaAnswerNotUnderstood: it is not JSON, or is nested too deeply.
         """
         value = self._json()
         if value is _NO_JSON:
@@ -196,7 +196,7 @@ class Answer:
         return value
 
     def _json(self) -> Any:
-        # Errors are not raised from here: the one of the decoder carries the whole body with it.
+        # Errors are not raised from here: the decoder's own carries the whole body.
         body = self.body
         if len(body) > _MOST_VALUES and sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
             return _NO_JSON
@@ -206,7 +206,7 @@ class Answer:
             return _NO_JSON
 
     def line(self, text: str, limit: int | None = None) -> str:
-        """Return a string of the answer as a line for users: without secrets, and of bounded length."""
+        """Return a string from the answer as a line for users, without secrets and of bounded length."""
         return line(self.redactor.redact(text), *(() if limit is None else (limit,)))
 
     def excerpt(self) -> str:
@@ -219,7 +219,7 @@ class Answer:
         return self.line(json.dumps(self.redactor.redact_value(value)), _EXCERPT)
 
     def not_understood(self, expected: str) -> TrifactaAnswerNotUnderstood:
-        """Return the error for an answer that is not what is documented."""
+        """Return the error for an answer that is not as documented."""
         kind = self.line(self.headers.get("content-type", "no content type"), 100)
         return self.unusable(f"{expected}, got {len(self.body)} bytes of {kind}: {self.excerpt()!r}")
 
@@ -235,7 +235,7 @@ class Answer:
 
 
 def answer_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers of an answer, names in lower case, values that can be encoded as UTF-8."""
+    """Return the headers of an answer, with lower-case names and values that can be encoded as UTF-8."""
     return {clean(name).lower(): clean(value) for name, value in headers.items()}
 
 
@@ -270,14 +270,14 @@ _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant, st
 
 @dataclass(frozen=True)
 class Operation(Generic[T]):
-    """One call and the meaning of its answer; a client sends it.
+    """One call and how to decode its answer; a client sends it.
 
-    :param request: what to send.
+    :param request: the request to send.
     :param decode: turns a successful answer into the result.
-    :param fallback: gives the operation to send when this one fails like this, None when nothing else helps.
-    :param budget: seconds to repeat it for at most, where its answer is not worth the client's whole retry
+    :param fallback: returns the operation to send after this error, or None.
+    :param budget: maximum seconds to repeat it for, if its answer is not worth the client's whole retry
         budget.
-    :param secret_of: gives the secret in a result, which no text may quote from then on.
+    :param secret_of: returns the secret in a result, which is redacted from then on.
     """
 
     request: Request
@@ -289,6 +289,6 @@ class Operation(Generic[T]):
     def within(self, budget: float) -> Operation[T]:
         """Return the same operation with a retry budget.
 
-        :param budget: seconds to repeat it for at most.
+        :param budget: maximum seconds to repeat it for.
         """
         return replace(self, budget=budget)

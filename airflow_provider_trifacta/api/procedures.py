@@ -1,7 +1,7 @@
 """Sequences of calls that both clients can run: what to send and when to pause.
 
-A procedure is a generator. It yields an :class:`~airflow_provider_trifacta.api.messages.Operation` and is given
-its result (or its error is thrown in), or a :class:`Pause`. The ``run`` of a client drives it.
+A procedure is a generator. It yields an :class:`~airflow_provider_trifacta.api.messages.Operation` and receives
+its result (or its error is thrown in), or yields a :class:`Pause`. A client's ``run`` drives it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 class Pause:
     """Wait before going on.
 
-    :param seconds: for how long.
+    :param seconds: how long.
     """
 
     seconds: float
@@ -31,7 +31,7 @@ Procedure = Generator[Operation[Any] | Pause, Any, T]
 def drive(procedure: Generator[Any, Any, T], take: Callable[[Any], Any]) -> T:
     """Run a procedure and return its result.
 
-    :param take: does one step and returns its result. What it raises is raised in the procedure.
+    :param take: does one step and returns its result. An exception from it is raised inside the procedure.
     """
     try:
         step = next(procedure)
@@ -48,7 +48,7 @@ def drive(procedure: Generator[Any, Any, T], take: Callable[[Any], Any]) -> T:
 
 
 async def drive_async(procedure: Generator[Any, Any, T], take: Callable[[Any], Awaitable[Any]]) -> T:
-    """Run a procedure and return its result, for steps that are awaited."""
+    """Run a procedure with awaitable steps and return its result."""
     try:
         step = next(procedure)
         while True:

@@ -1,4 +1,4 @@
-"""Where the server is and how to talk to it, checked before the first request."""
+"""The server's address and how to talk to it, checked before the first request."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from airflow_provider_trifacta.api.retries import RetryPolicy
 from airflow_provider_trifacta.api.tls import check_ca_bundle
 from airflow_provider_trifacta.api.urls import base_url_from, check_proxy
 
-#: Seconds that a timeout of one call can have at most.
+#: Maximum timeout of one call, in seconds.
 _LONGEST_TIMEOUT = 86400.0
 
 
 def default_user_agent() -> str:
-    """Name this package and the Python it runs on."""
+    """Return a ``User-Agent`` that names this package and the Python version."""
     return f"airflow-provider-trifacta/{__version__} python/{platform.python_version()}"
 
 
@@ -33,14 +33,14 @@ class ClientSettings:
 
     :param base_url: scheme, host, port and path prefix; the routes are appended to it.
     :param connect_timeout: seconds to wait for a connection.
-    :param read_timeout: seconds in which an answer must be complete; of one that is saved to a file, in which each
-        piece of it must arrive.
+    :param read_timeout: seconds in which an answer must be complete; when an answer is saved to a file, seconds in
+        which each piece must arrive.
     :param retries: how long and how often to repeat calls that may be repeated.
-    :param verify: check the server's TLS certificate; a path names the file of authorities to check it with.
+    :param verify: whether to verify the server's TLS certificate; a path is that of a CA bundle.
     :param proxy: URL of a proxy for http and https; None uses the proxy variables of the environment.
     :param user_agent: the ``User-Agent`` header.
-    :param application_url: base URL of the web application that links lead to; None is where it usually is.
-    :param token_kept_in: where a user finds the token, for errors; None is the password of the connection.
+    :param application_url: base URL of the web application, for links; None derives it from ``base_url``.
+    :param token_kept_in: where a user finds the token, for errors; None means the password of the connection.
     """
 
     base_url: str
@@ -68,13 +68,13 @@ class ClientSettings:
         """The web application, for links."""
         return Application(self.application_url) if self.application_url else Application.beside(self.base_url)
 
-    # The clients ask these once and trust the environment for nothing else: looked up at every request, it
-    # costs more than the request, and a .netrc in it would replace the token.
+    # The clients call these once and ignore the environment otherwise: evaluating it for every request costs more
+    # than the request, and a .netrc would replace the token.
 
     def proxy_to_use(self) -> str | None:
         """Return the URL of the proxy for this server, from the settings or the environment.
 
-        :raises TrifactaConfigurationError: the environment names one that cannot be used.
+        :raises TrifactaConfigurationError: the one from the environment cannot be used.
         """
         if self.proxy:
             return self.proxy
@@ -86,9 +86,9 @@ class ClientSettings:
         return check_proxy(variable, proxy if "://" in proxy else f"http://{proxy}")
 
     def verify_to_use(self) -> bool | str:
-        """Return what to check certificates with; the environment may name another file of authorities.
+        """Return how to verify certificates; the environment may specify a CA bundle.
 
-        :raises TrifactaConfigurationError: the environment names one that cannot be used.
+        :raises TrifactaConfigurationError: the bundle from the environment cannot be used.
         """
         if self.verify is not True:
             return self.verify
@@ -98,10 +98,10 @@ class ClientSettings:
         return True
 
     def redactor(self) -> Redactor:
-        """Return what keeps the password of the proxy out of texts."""
+        """Return a redactor for the password of the proxy."""
         url = urlsplit(self.proxy_to_use() or "")
         if not url.password:
             return Redactor()
         user, password = unquote(url.username or ""), unquote(url.password)
-        # The last one is what a proxy is sent.
+        # The last one is the form sent to a proxy.
         return Redactor(password, url.password, b64encode(f"{user}:{password}".encode()).decode())

@@ -1,19 +1,19 @@
-"""Starting a run exactly once: what to do with every way in which a submit can end.
+"""Starting a run exactly once: how to handle every possible outcome of a submit.
 
-The API's run routes take an ``x-execution-id``: a second submit with the same one is answered 304, without saying
-what the first one started (api/README.md, section 4). So a submit whose answer was lost is settled like this::
+The API's run routes take an ``x-execution-id``: a second submit with the same one is answered 304, which does not
+name the run that the first one started (api/README.md, section 4). So a lost answer is handled like this::
 
-    lost answer ──> search for the run ──> exactly one: that is it ("adopted")
-         ^                          ├──> several that could be it, or one with a doubt: stop
+    lost answer ──> search for the run ──> exactly one match: adopt it ("adopted")
+         ^                          ├──> several matches, or one with a doubt: stop
          │                          └──> none: submit again, with the same execution id
-         │                                  ├──> 201: that is it ("started"); without an id, like 304
+         │                                  ├──> 201: done ("started"); without an id, like 304
          │                                  ├──> 304: it exists: search until a list shows it, or stop;
-         │                                  │         one with a doubt is it, when there is no other in the end
+         │                                  │         a match with a doubt is adopted if it is the only one left
          └──────────────────────────────────┴──> lost again
 
-Searching comes before submitting again because older releases ignore the header. That is also why a run with a
-doubt stops a submit: lists may write what nobody has documented. What a 304 is taken to mean, and how long lists
-may lag, is decided here and nowhere else.
+We search before submitting again because older releases ignore the header. That is also why a match with a doubt
+stops a submit: lists may contain undocumented values. The meaning of a 304, and how long lists may lag, are
+decided only here.
 """
 
 from __future__ import annotations
@@ -42,13 +42,14 @@ from airflow_provider_trifacta.api.text import sentence
 
 #: Seconds to search for a run that provably exists: lists may lag.
 _PATIENCE_FOR_EXISTING = 120.0
-#: The status of an answer to a start.
+#: The status of a successful answer to a start.
 _CREATED = 201
 #: Seconds to search for a run that may exist, before it is submitted again.
 _PATIENCE_FOR_LOST = 3.0
-#: Seconds for which a killed task searches for what it may have started: two polls. Airflow 3 allows five in all.
+#: Seconds for which a killed task searches for the run it may have started: two polls. Airflow 3 allows five
+#: seconds in all.
 _PATIENCE_OF_THE_KILLED = 1.0
-#: Seconds between the first two polls of the lists, and how that grows.
+#: Seconds between the first two polls of the lists, and how that interval grows.
 _FIRST_PAUSE = 1.0
 _GROWTH = 1.5
 _LONGEST_PAUSE = 15.0
@@ -65,7 +66,7 @@ class Submission:
     :param run_id: its id.
     :param execution_id: the ``x-execution-id`` it was submitted with.
     :param outcome: ``started``, or ``adopted``: an earlier submit with the same execution id had started it.
-    :param parts: the job groups that the answer to the start of a flow named.
+    :param parts: the job groups named in the answer to the start of a flow.
     """
 
     run_id: Id
@@ -75,7 +76,7 @@ class Submission:
 
 
 def nobody() -> Collection[str]:
-    """Exclude no run."""
+    """Exclude no runs."""
     return ()
 
 
@@ -93,13 +94,13 @@ def submit_once(
 ) -> Procedure[Submission]:
     """Start a run, or find the one that an earlier submit with the same execution id started.
 
-    :param since: when it may have been submitted first, seconds since the epoch.
-    :param sent_before: whether an earlier submit may have been carried out; then it is searched for first.
-    :param not_ours: gives the ids of runs that are known to be somebody else's, or an earlier attempt's.
-    :param retries: how long a submit whose answer is lost is continued.
-    :raises TrifactaSubmitOutcomeUnknown: it cannot be told whether it was started; nothing more was.
+    :param since: earliest time of the first submit, seconds since the epoch.
+    :param sent_before: whether an earlier submit may have succeeded; if so, we search for its run first.
+    :param not_ours: returns the ids of runs that are known to belong to someone else or to an earlier attempt.
+    :param retries: how long to keep trying after an answer was lost.
+    :raises TrifactaSubmitOutcomeUnknown: it is not known whether the run was started; nothing else was.
     :raises TrifactaTaskKilled: the client was interrupted before anything was started.
-    :raises TrifactaApiError: it was refused; nothing was started.
+    :raises TrifactaApiError: the submit was refused; nothing was started.
     """
     search = _Search(launch, execution_id, since, sent_before, not_ours, clock, random_number)
     try:
@@ -120,9 +121,9 @@ def find_submitted(
     clock: Clock,
     random_number: Callable[[], float],
 ) -> Procedure[FoundRun | None]:
-    """Find what an interrupted :func:`submit_once` with the same arguments started, within seconds.
+    """Find the run that an interrupted :func:`submit_once` with the same arguments started, within seconds.
 
-    :raises TrifactaSubmitOutcomeUnknown: as there.
+    :raises TrifactaSubmitOutcomeUnknown: as for :func:`submit_once`.
     """
     search = _Search(launch, execution_id, since, sent_before, not_ours, clock, random_number)
     return (yield from search.run("the task was killed meanwhile", _PATIENCE_OF_THE_KILLED))
@@ -175,7 +176,7 @@ def _submit(
         search.may_exist = True
         reason = failure.without_hint()
         log.warning("The answer to the start of %s is lost; looking for it. Reason: %s", launch.subject, reason)
-        # The status alone says that it was started, whatever became of the rest: nothing may be started beside it.
+        # A 201 means that it was started, even if the rest of the answer is unusable: start no second run.
         started = failure.status == _CREATED
         run = yield from search.run(str(failure), patience if started else _PATIENCE_FOR_LOST, exists=started)
         if run is not None:
@@ -218,27 +219,27 @@ def _without_id(operation: Operation[JsonObject], answer: JsonObject) -> Trifact
 
 
 def without_doubt(runs: Iterable[FoundRun]) -> list[FoundRun]:
-    """Return the runs that nothing speaks against, or all when there are none."""
+    """Return the runs without a doubt, or all runs if every one has a doubt."""
     runs = list(runs)
     return [run for run in runs if run.doubt is None] or runs
 
 
 def why_undecided(candidates: Sequence[FoundRun]) -> str:
-    """Return why none of the runs that could be it is taken for it."""
+    """Return why none of the candidates is adopted."""
     if len(candidates) > 1:
         return "Several could be it"
     return f"One could be it, but {candidates[0].doubt or 'it was shown once and not again'}"
 
 
 class _Sightings:
-    """The runs that the polls of one search have shown."""
+    """The runs found by the polls of one search."""
 
     def __init__(self) -> None:
         self._runs: dict[Id, FoundRun] = {}
         self._looks: dict[Id, int] = {}
 
     def add(self, found: Collection[FoundRun], not_ours: Collection[str]) -> None:
-        """Add what one poll has shown, and forget what has turned out to be somebody else's."""
+        """Add the runs found by one poll, and drop those that have turned out not to be ours."""
         for run in found:
             self._runs[run.id] = run
             self._looks[run.id] = self._looks.get(run.id, 0) + 1
@@ -251,19 +252,19 @@ class _Sightings:
 
     @property
     def only(self) -> FoundRun | None:
-        """The run that could be it, when there is just one."""
+        """The only run that could be it, None when there are none or several."""
         candidates = self.candidates
         return candidates[0] if len(candidates) == 1 else None
 
     def confirmed(self, run: FoundRun) -> bool:
-        """Return whether more than one poll has shown a run."""
+        """Return whether more than one poll has found a run."""
         return self._looks[run.id] > 1
 
 
 class _Search:
-    """Looks for the run that a submit may have started.
+    """Searches for the run that a submit may have started.
 
-    :param sent_before: whether an earlier try may have submitted it; this one may find out that it exists.
+    :param sent_before: whether an earlier try may have submitted it.
     """
 
     def __init__(
@@ -287,17 +288,17 @@ class _Search:
         self._me: Me | None = None
 
     def run(self, reason: str, patience: float, *, exists: bool = False) -> Procedure[FoundRun | None]:
-        """Return the run when two polls show it and none shows another; None when none appears.
+        """Return the run if two polls find it and none finds another; None if none appears.
 
-        Two, since a list that lags may show somebody else's run before it shows ours. What one poll has shown is
-        not forgotten when the next does not show it: several machines may answer for one list.
+        Two polls are required because a lagging list may show someone else's run before ours. A run that one poll
+        finds and the next does not is kept: several machines may serve the same list.
 
-        :param reason: why it is searched for; quoted when it cannot be told.
+        :param reason: why we search; quoted in the error.
         :param patience: seconds to go on searching.
-        :param exists: whether the server says that it exists. Then the only one that could be it is it, with a
-            doubt too, if none without a doubt has appeared in the end.
-        :raises TrifactaSubmitOutcomeUnknown: several could be it, or one with a doubt, or the lists cannot be
-            read.
+        :param exists: whether the server reports that it exists. Then a single candidate is adopted at the end of
+            the search even if it has a doubt.
+        :raises TrifactaSubmitOutcomeUnknown: several runs could be it, the only one has a doubt, or the lists
+            cannot be read.
         """
         until = self._clock.monotonic() + patience
         pause = _FIRST_PAUSE
@@ -322,7 +323,7 @@ class _Search:
             pause = min(pause * _GROWTH, _LONGEST_PAUSE)
 
     def _look(self, shown: _Sightings) -> Procedure[list[FoundRun]]:
-        """Poll once, and return what this poll has shown."""
+        """Poll once, and return the runs that this poll found."""
         if self._me is None:
             self._me = yield from who_am_i(self._clock)
         found = yield from self._launch.find(self._me.earliest(self._since - self._margin), self._me.id)
@@ -330,7 +331,7 @@ class _Search:
         return found
 
     def unknown(self, reason: str, candidates: Collection[FoundRun] = ()) -> TrifactaSubmitOutcomeUnknown:
-        """Return the error that says what is known."""
+        """Return the error that reports what is known."""
         return TrifactaSubmitOutcomeUnknown(
             what=self._launch.subject,
             execution_id=self.execution_id,
@@ -341,6 +342,6 @@ class _Search:
 
 
 def find_runs(launch: Launch, since: float, clock: Clock) -> Procedure[list[FoundRun]]:
-    """Find the runs of this user that could be a launch of ``since`` (seconds since the epoch) or later."""
+    """Find this user's runs that could match a launch at ``since`` (seconds since the epoch) or later."""
     me = yield from who_am_i(clock)
     return (yield from launch.find(me.earliest(since - _CLOCK_MARGIN_OF_ANOTHER_MACHINE), me.id))

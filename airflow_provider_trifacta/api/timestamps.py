@@ -1,4 +1,4 @@
-"""Moments and durations: how the API, HTTP headers and users write them."""
+"""Timestamps and durations in the formats of the API, of HTTP headers and of users."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-#: Years that a timestamp may be of. Beyond them, arithmetic with time zones overflows.
+#: The valid years of a timestamp. Outside them, arithmetic with time zones overflows.
 _YEARS = range(1970, 9999)
 
 
 def timestamp_of(value: Any) -> datetime | None:
-    """Return a timestamp of the API, None when it is none. One without a zone is taken as UTC."""
+    """Parse a timestamp of the API; None when it is not one. Without a time zone, it is UTC."""
     try:
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):
@@ -22,14 +22,14 @@ def timestamp_of(value: Any) -> datetime | None:
 
 
 def epoch_milliseconds(value: datetime | int) -> int:
-    """Return a moment the way date filters want it. A datetime without a zone is taken as UTC."""
+    """Return a moment in the format of date filters. A datetime without a time zone is UTC."""
     if isinstance(value, datetime):
         return int((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp() * 1000)
     return value
 
 
 def http_date(text: str | None) -> float | None:
-    """Return the date in a header as seconds since the epoch, None when it is none."""
+    """Return the date in a header as seconds since the epoch, None when it is not a date."""
     try:
         moment = parsedate_to_datetime(text) if text else None
     except (TypeError, ValueError, OverflowError, IndexError):

@@ -1,4 +1,4 @@
-"""Which certificate authorities are trusted: the same in both clients."""
+"""TLS: both clients trust the same certificate authorities."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import ssl
 
 from airflow_provider_trifacta.api.errors import TransportFailure, TrifactaConfigurationError
 
-#: What OpenSSL calls an answer to a handshake that is no TLS, depending on its version.
+#: OpenSSL's reasons, by version, for an answer to a handshake that is not TLS.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
 
 
-@functools.cache  # reading a bundle takes tens of milliseconds, in which the triggerer's loop would stand still
+@functools.cache  # reading a bundle would block the triggerer's event loop for tens of milliseconds
 def tls_context(verify: bool | str) -> ssl.SSLContext | bool:
-    """Return what checks certificates: False checks none, True trusts the authorities that requests trusts.
+    """Return the context that verifies certificates: False verifies none, True trusts the same CAs as requests.
 
-    :raises OSError: the bundle cannot be read, or holds no certificate.
+    :raises OSError: the bundle cannot be read, or contains no certificate.
     """
     if verify is False:
         return False
-    from requests.utils import DEFAULT_CA_BUNDLE_PATH  # takes long, and DAG files import this module
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH  # slow to import, and DAG files import this module
 
     return ssl.create_default_context(cafile=DEFAULT_CA_BUNDLE_PATH if verify is True else verify)
 
 
 def handshake_failure(error: BaseException) -> TransportFailure:
-    """Return what an error in a TLS handshake means."""
+    """Return the cause of an error in a TLS handshake."""
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return TransportFailure.NOT_CONNECTED
     reason = str(getattr(error, "reason", None) or "").upper().replace(" ", "_")
@@ -33,10 +33,10 @@ def handshake_failure(error: BaseException) -> TransportFailure:
 
 
 def check_ca_bundle(name: str, path: object) -> str:
-    """Return the path of a file with certificate authorities.
+    """Return the path of a CA bundle after checking it.
 
-    :param name: what the user calls it; named in the error.
-    :raises TrifactaConfigurationError: there is no such file on this machine, or it holds no certificate.
+    :param name: the user's name for the setting, for the error.
+    :raises TrifactaConfigurationError: there is no such file on this machine, or it contains no certificate.
     """
     if not isinstance(path, str):
         raise TrifactaConfigurationError(f"{name}: {path!r} is not the path of a file")
