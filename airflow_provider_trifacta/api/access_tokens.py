@@ -1,7 +1,7 @@
-"""Which of the user's API access tokens is the one a client uses, and when it expires.
+"""Finds out which of the user's API access tokens a client uses, and when it expires.
 
-The API lists tokens by id, without their values, and does not say which one a call was made with. Its value is
-opaque; where it happens to name an id that is in the list, that settles it.
+The API lists tokens by id, without their values, and does not report which one a call used. A token's value is
+opaque, but if it contains an id from the list, that identifies it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from airflow_provider_trifacta.api.timestamps import timestamp_of
 #: How many times we check which tokens were just used, and the seconds between checks.
 _ROUNDS = 3
 _BETWEEN_ROUNDS = 1.0
-#: Characters of an id that is taken for one.
+#: Maximum length of a valid id, in characters.
 _LONGEST_ID = 200
 
 
 @dataclass(frozen=True)
 class AccessToken:
-    """What the API tells of a token.
+    """A token as the API describes it.
 
     :param expires_at: None when it never expires.
     """
@@ -53,10 +53,10 @@ class AccessToken:
 
 @dataclass(frozen=True)
 class CurrentToken:
-    """The token of the calls.
+    """The token that the client uses.
 
-    :param known_by: how it was found: its value names it, it is the ``only`` one, or it was ``used`` whenever we
-        used ours. The last is probable, not certain.
+    :param known_by: how it was identified: its value contains its id (``name``), it is the ``only`` one, or it was
+        used whenever we used ours (``use``). The last is probable, not certain.
     """
 
     token: AccessToken
@@ -66,7 +66,7 @@ class CurrentToken:
 def list_tokens(*, budget: float | None = None) -> Procedure[list[AccessToken]]:
     """List the tokens of the user (``listApiAccessTokens``).
 
-    :param budget: seconds to repeat the call for at most; None takes the client's.
+    :param budget: maximum seconds to repeat the call for; None uses the client's.
     """
     operation = list_api_access_tokens()
     infos: list[JsonObject] = yield operation if budget is None else operation.within(budget)
@@ -74,7 +74,7 @@ def list_tokens(*, budget: float | None = None) -> Procedure[list[AccessToken]]:
 
 
 def current_of(value: str, tokens: Sequence[AccessToken]) -> CurrentToken | None:
-    """Return which of the user's tokens a value is, None when it does not tell."""
+    """Return which of the user's tokens has this value, None when unknown."""
     by_id = {token.id: token for token in tokens}
     named = _texts_in(value) & by_id.keys()
     if len(named) == 1:
@@ -83,9 +83,9 @@ def current_of(value: str, tokens: Sequence[AccessToken]) -> CurrentToken | None
 
 
 def find_current_token(value: str) -> Procedure[CurrentToken | None]:
-    """Find the token of a value that the client uses (``listApiAccessTokens``, ``getCurrentPerson``).
+    """Find the token whose value the client uses (``listApiAccessTokens``, ``getCurrentPerson``).
 
-    Where nothing else tells, it is watched for a few seconds which tokens are used.
+    If nothing else identifies it, we observe for a few seconds which tokens are used.
     """
     tokens = yield from list_tokens()
     current = current_of(value, tokens)
@@ -110,7 +110,7 @@ def _used_since(before: dict[str, AccessToken], now: Collection[AccessToken]) ->
 
 
 def _texts_in(value: str) -> set[str]:
-    """Return the texts in a value that is base64 of JSON, or a JWT; nothing when it is neither."""
+    """Return the strings in a value that is base64-encoded JSON or a JWT; none when it is neither."""
     texts: set[str] = set()
     for part in value.split("."):
         padded = part + "=" * (-len(part) % 4)

@@ -26,11 +26,11 @@ class AsyncTrifactaClient(BoundOperations):
     Use it as an asynchronous context manager, within one event loop.
 
     :param settings: the server and how to talk to it.
-    :param credential: gives the token; a string is taken as one that never changes.
-    :param clock: time; tests pass their own.
-    :param random_number: gives numbers in [0, 1), for jitter.
-    :param reached: whether the API is known to have answered there before: then what is no answer of the API is
-        outlived, and not taken for a wrong base URL.
+    :param credential: provides the token; a string is a token that never changes.
+    :param clock: the clock; tests pass their own.
+    :param random_number: returns numbers in [0, 1), for jitter.
+    :param reached: whether the API is known to have answered at this URL before. If so, an answer that is not from
+        the API is retried instead of being blamed on a wrong base URL.
     """
 
     def __init__(
@@ -63,25 +63,25 @@ class AsyncTrifactaClient(BoundOperations):
             self._transport = None
 
     async def send(self, operation: Operation[T]) -> T:
-        """Send an operation and return its result; repeat it as the retry policy says.
+        """Send an operation and return its result, repeating it according to the retry policy.
 
-        :raises TrifactaApiError: the last error, as itself.
+        :raises TrifactaApiError: the last error, unwrapped.
         """
         return await drive_async(self._exchanger.send(operation), self._take)
 
     async def iterate(self, listing: Listing[T]) -> AsyncIterator[T]:
-        """Give every object of a list, page by page."""
+        """Yield every object of a list, page by page."""
         reader = PageReader(listing)
         while (operation := reader.next_page()) is not None:
             for item in reader.take(await self.send(operation)):
                 yield item
 
     async def run(self, procedure: Procedure[T]) -> T:
-        """Carry out a procedure and return its result."""
+        """Run a procedure and return its result."""
         return await drive_async(procedure, self._take)
 
     def _take(self, step: Any) -> Awaitable[Any]:
-        """Return what does one step of a procedure."""
+        """Return an awaitable that does one step of a procedure."""
         if isinstance(step, Transfer):
             if self._transport is None:
                 raise RuntimeError("use the client as an asynchronous context manager: async with client: ...")

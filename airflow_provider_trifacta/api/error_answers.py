@@ -1,4 +1,4 @@
-"""What answers that are not a success mean, and calls that had no answer."""
+"""The errors for answers that are not a success, and for calls without an answer."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ _BY_STATUS: dict[int, type[TrifactaApiError]] = {
     429: TrifactaRateLimited,
 }
 _REDIRECTS = (301, 302, 303, 307, 308)
-#: What a URL may hold, percent signs included: anything else is encoded before it is followed.
+#: Characters allowed in a URL, including percent signs: all others are encoded before a redirect is followed.
 _URL_CHARACTERS = ":/?#[]@!$&'()*+,;=%~"
 
 
 def error_class(status: int, *, name: str | None, path: str) -> type[TrifactaApiError]:
     """Return the error class for an answer that is not a success."""
-    # The routes of access tokens are documented. Where they "do not exist", an administrator has not
-    # enabled them (api/README.md, section 1).
+    # The routes of access tokens are documented. If they "do not exist", an administrator has not enabled them
+    # (api/README.md, section 1).
     if status == 404 and name == "RouteNotFoundException" and path.startswith("/v4/apiAccessTokens"):
         return TrifactaFeatureDisabled
     if status >= 500:
@@ -56,7 +56,7 @@ def error_class(status: int, *, name: str | None, path: str) -> type[TrifactaApi
 
 
 def is_permanent_refusal(error: TrifactaApiError) -> bool:
-    """Return whether the same request would be refused again, whenever it is sent."""
+    """Return whether the same request would always be refused."""
     refused = isinstance(
         error,
         (
@@ -72,14 +72,14 @@ def is_permanent_refusal(error: TrifactaApiError) -> bool:
 
 
 def says_no_such_route(error: TrifactaApiError) -> bool:
-    """Return whether an answer says nothing about an object: what answers has no such route, or is not the API."""
+    """Return whether the route does not exist, or the API did not answer: this says nothing about an object."""
     return error.status in (404, 405) and error.name in (None, "RouteNotFoundException")
 
 
 def says_gone(error: TrifactaApiError) -> bool:
-    """Return whether an answer says that the object asked for does not exist (any more).
+    """Return whether an answer reports that the requested object does not exist (any more).
 
-    A 404 or 410 of a proxy, or for a missing route, says nothing about the object. What does not exist is also
+    A 404 or 410 from a proxy, or for a missing route, says nothing about the object. A missing object may also be
     reported as 400 (api/README.md, section 7).
     """
     if error.name is None or says_no_such_route(error):
@@ -89,9 +89,9 @@ def says_gone(error: TrifactaApiError) -> bool:
 
 
 def says_not_profiled(error: BaseException | None) -> bool:
-    """Return whether an answer says that a job group has no profile because it ran without profiling.
+    """Return whether an answer reports that a job group has no profile because it ran without profiling.
 
-    That is a 400 with this name (observed), not a 404 (api/README.md, section 7).
+    This is a 400 with this name (observed), not a 404 (api/README.md, section 7).
     """
     return isinstance(error, TrifactaBadRequest) and "ProfilingDataNotFound" in (error.name or "")
 
@@ -99,7 +99,7 @@ def says_not_profiled(error: BaseException | None) -> bool:
 def raise_for_status(answer: Answer, *, now: float) -> None:
     """Raise the typed error unless the answer is a success.
 
-    :param now: seconds since the epoch, to read dates in headers with.
+    :param now: seconds since the epoch, for the dates in headers.
     """
     if 200 <= answer.status < 300:
         return
@@ -120,20 +120,20 @@ def raise_for_status(answer: Answer, *, now: float) -> None:
 
 
 def redirect_of(answer: Answer, url: str) -> str | None:
-    """Return the URL to read instead, None when the answer is no redirect.
+    """Return the URL to read instead, None when the answer is not a redirect.
 
-    Only a GET follows, and only within the same origin: a redirect never takes the token to another host,
+    Only a GET is redirected, and only within the same origin: a redirect never sends the token to another host,
     and never turns a POST into a GET.
 
-    :param url: the URL that was asked.
-    :raises TrifactaAnswerNotUnderstood: the redirect leads elsewhere, or is no URL.
+    :param url: the requested URL.
+    :raises TrifactaAnswerNotUnderstood: the redirect leads elsewhere, or its target is not a URL.
     """
     if answer.status not in _REDIRECTS:
         return None
     location = answer.headers.get("location", "").strip()
     try:
         target = quote(urljoin(url, location), safe=_URL_CHARACTERS)
-        # A user name and password in it would be sent in place of the token.
+        # A user name and password in the target would be sent in place of the token.
         same_origin = _origin(target) == _origin(url) and "@" not in urlsplit(target).netloc
     except ValueError:
         target, same_origin = "", False
@@ -155,10 +155,10 @@ def no_answer(
     redactor: Redactor,
     status: int | None = None,
 ) -> TrifactaTransportError:
-    """Return the error for a call that had no answer.
+    """Return the error for a call without an answer.
 
-    :param reason: what the HTTP library says.
-    :param status: of the answer, when it began and did not arrive as a whole.
+    :param reason: the HTTP library's message.
+    :param status: of the answer, if it began to arrive but did not arrive completely.
     """
     return TrifactaTransportError(
         method=request.method,
@@ -171,9 +171,9 @@ def no_answer(
 
 
 def without_body(answer: Answer, problem: BodyError | TrifactaTransportError) -> Answer:
-    """Return an answer whose body cannot be used: its status says enough, unless that is a success.
+    """Return an answer whose body cannot be used: its status is enough, unless it is a success.
 
-    :raises TrifactaApiError: it is a success.
+    :raises TrifactaApiError: the status is a success.
     """
     if answer.status >= 300:
         return answer
@@ -192,7 +192,7 @@ def _envelope(answer: Answer) -> tuple[str | None, str | None, Any]:
     if isinstance(exception, dict):
         name, message, details = exception.get("name"), exception.get("message"), exception.get("details")
     else:
-        # The "/svc-*" services and the token endpoint speak differently (api/README.md, section 1).
+        # The "/svc-*" services and the token endpoint use another format (api/README.md, section 1).
         name, message = (
             value.get("kind") or value.get("error"),
             value.get("message") or value.get("error_description"),
@@ -209,7 +209,7 @@ def _line(answer: Answer, value: Any, limit: int = MAX_LINE) -> str | None:
 
 
 def _details(answer: Answer, value: Any) -> Any:
-    """Return details as they came, or as the beginning of their text when that is long."""
+    """Return the details unchanged, or the beginning of their text when they are long."""
     if isinstance(value, str) or answer.request.confidential:
         return _line(answer, value)
     value = answer.redactor.redact_value(value)

@@ -1,12 +1,12 @@
-"""The operations of the API, one function each: what to send, and what the answer means.
+"""The operations of the API, one function each: the request to send, and how to decode the answer.
 
-A client sends an operation: ``client.send(get_job_group_status(90210))``, and the synchronous, the
-asynchronous client and the hook also have each as a method: ``client.get_job_group_status(90210)``.
-Names are the API's operation ids in snake_case. All raise
+A client sends an operation: ``client.send(get_job_group_status(90210))``. The synchronous client, the asynchronous
+client and the hook also have each operation as a method: ``client.get_job_group_status(90210)``.
+The names are the API's operation ids in snake_case. All raise
 :class:`~airflow_provider_trifacta.api.errors.TrifactaConfigurationError` for arguments that cannot be sent, and
-the other errors of that module for what comes back.
+the other errors of that module for failed calls.
 
-For a resource without functions of its own there are :func:`create_resource`, :func:`get_resource`,
+For resources without functions of their own, use :func:`create_resource`, :func:`get_resource`,
 :func:`list_resource`, :func:`update_resource`, :func:`delete_resource` and :func:`run_action`, which take the
 API's plural name of the resource (``flows``, ``outputObjects``).
 """
@@ -50,17 +50,17 @@ from airflow_provider_trifacta.api.timestamps import epoch_milliseconds
 
 Names = str | Sequence[str] | None
 DateFilter = Mapping[str, Mapping[str, datetime | int]] | None
-#: Bytes of an answer to a poll: a triggerer may wait for thousands at a time.
+#: Maximum size in bytes of an answer to a poll: a triggerer may wait for thousands at a time.
 _MAX_STATUS = 1024 * 1024
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 FilterType = Literal["fuzzy", "contains", "exact", "exactIgnoreCase"] | None
 
 
-# --------------------------------------------------------------------------------------------- meaning of answers
+# ---------------------------------------------------------------------------------------------- decoding answers
 
 
 def _object(shape: Any = JsonObject) -> Callable[[Answer], Any]:
-    """Return what reads an object of a type."""
+    """Return a decoder for an object of a type."""
 
     def decode(answer: Answer) -> Any:
         value = shapes.read(answer.json(), shape)
@@ -72,7 +72,7 @@ def _object(shape: Any = JsonObject) -> Callable[[Answer], Any]:
 
 
 def _rows(shape: Any) -> Callable[[Answer], list[Any]]:
-    """Return what reads ``{"data": [...]}``, objects of a type."""
+    """Return a decoder for ``{"data": [...]}``, a list of objects of a type."""
 
     def decode(answer: Answer) -> list[Any]:
         value = answer.json()
@@ -98,7 +98,7 @@ def _nothing(answer: Answer) -> None:
 
 
 def _nothing_or_json(answer: Answer) -> None:
-    """Read an answer that says nothing. A page, e.g. one to log in, is not an answer of the API."""
+    """Read an answer without content. A page, such as a login page, is not an answer of the API."""
     if answer.body:
         answer.json()
 
@@ -111,7 +111,7 @@ def _count(answer: Answer) -> int:
 def _status(answer: Answer) -> str:
     """Read a status value: a bare JSON string, or an object with ``status``.
 
-    What is neither, or could not be shown as it is, survives as its JSON text: an unknown value.
+    Anything else, or a string that cannot be shown unchanged, becomes its JSON text: an unknown value.
     """
     value = answer.json()
     if isinstance(value, dict):
@@ -129,7 +129,7 @@ def _new_token(answer: Answer) -> Any:
     return token
 
 
-# ------------------------------------------------------------------------------------------------ ways to select
+# ------------------------------------------------------------------------------------------------------ selection
 
 
 def _selection(
@@ -174,15 +174,15 @@ def run_job_group(
     request_body_extra: Mapping[str, Any] | None = None,
     execution_id: str | None = None,
 ) -> Operation[StartedJobGroup]:
-    """Run a recipe (``runJobGroup``). Gives the answer, whose ``id`` is the job group.
+    """Run a recipe (``runJobGroup``). Returns the answer, whose ``id`` is the job group.
 
-    Never sent twice unless the first one provably did nothing.
+    Never sent twice unless the first request provably did nothing.
 
     :param wrangled_dataset_id: the recipe.
     :param run_parameters: parameter names to values.
-    :param overrides: ``execution``, ``profiler``, ``writesettings``; passed through, the server does not check.
-    :param reference_date: what "now" means in date-time parameters.
-    :param request_body_extra: further members of the body, e.g. ``{"forceCacheUpdate": True}``.
+    :param overrides: ``execution``, ``profiler``, ``writesettings``; passed through, not checked by the server.
+    :param reference_date: the value of "now" in date-time parameters.
+    :param request_body_extra: additional members of the body, e.g. ``{"forceCacheUpdate": True}``.
     :param execution_id: ``x-execution-id``; a second request with the same one is answered 304, raised as
         :class:`~airflow_provider_trifacta.api.errors.TrifactaDuplicateExecution`.
     """
@@ -211,10 +211,10 @@ def list_job_groups(
     limit: int | None = None,
     page_size: int = 100,
 ) -> Listing[JobGroup]:
-    """List job groups (``listJobGroups``). The API prefers :func:`list_job_library`.
+    """List job groups (``listJobGroups``). The API recommends :func:`list_job_library`.
 
-    :param limit: how many to give at most; None gives all.
-    :param page_size: how many to ask for at a time.
+    :param limit: maximum number of objects; None returns all.
+    :param page_size: number of objects to request at a time.
     """
     query = _selection(
         embed=embed,
@@ -243,8 +243,8 @@ def get_job_group(
 def get_job_group_status(job_group_id: Id) -> Operation[str]:
     """Get the status value of a job group (``getJobGroupStatus``).
 
-    An unknown value is given as it came. Where the route does not exist (on-premises 6.0), the status is read
-    from the job group itself.
+    An unknown value is returned unchanged. If the route does not exist (on-premises 6.0), the status is read from
+    the job group itself.
     """
 
     def without_route(error: TrifactaApiError) -> Operation[str] | None:
@@ -262,20 +262,20 @@ def get_jobs_for_job_group(job_group_id: Id) -> Operation[list[Job]]:
 
 
 def get_job_group_inputs(job_group_id: Id) -> Operation[list[JobGroupInput]]:
-    """List the datasets a job group read (``getJobGroupInputs``). Some job groups answer 400."""
+    """List the datasets that a job group read (``getJobGroupInputs``). Some job groups are answered with 400."""
     return Operation(Request("GET", _job_group(job_group_id, "/inputs")), _rows(JobGroupInput))
 
 
 def get_job_group_outputs(job_group_id: Id) -> Operation[JobGroupOutputs]:
-    """Get what a job group wrote, ``{"files": [...], "tables": [...]}`` (``getJobGroupOutputs``)."""
+    """Get the outputs of a job group, ``{"files": [...], "tables": [...]}`` (``getJobGroupOutputs``)."""
     return Operation(Request("GET", _job_group(job_group_id, "/outputs")), _object(JobGroupOutputs))
 
 
 def get_profiling_information_for_job_group(job_group_id: Id) -> Operation[JsonObject]:
     """Get the profile, one or a map of several (``getProfilingInformationForJobGroup``).
 
-    Prefer :func:`get_profiling_information_for_job_group_consistent`. A job group that ran without profiling
-    answers 400.
+    Prefer :func:`get_profiling_information_for_job_group_consistent`. A job group that ran without profiling is
+    answered with 400.
     """
     return Operation(Request("GET", _job_group(job_group_id, "/profile")), _object())
 
@@ -283,7 +283,7 @@ def get_profiling_information_for_job_group(job_group_id: Id) -> Operation[JsonO
 def get_profiling_information_for_job_group_consistent(job_group_id: Id) -> Operation[JsonObject]:
     """Get the profiles, always as a map (``getProfilingInformationForJobGroupConsistent``).
 
-    A job group that ran without profiling answers 400.
+    A job group that ran without profiling is answered with 400.
     """
     return Operation(Request("GET", _job_group(job_group_id, "/profileResults")), _object())
 
@@ -292,7 +292,7 @@ def get_job_group_pdf_results(job_group_id: Id) -> Operation[bytes]:
     """Get the profile as PDF (``getJobGroupPdfResults``).
 
     The synchronous client and the hook stream it to a file with ``download``. A job group that ran without
-    profiling answers 400.
+    profiling is answered with 400.
     """
     request = Request("GET", _job_group(job_group_id, "/pdfResults"), accept="application/pdf")
     return Operation(request, lambda answer: answer.body)
@@ -304,9 +304,9 @@ def get_publications_for_job_group(job_group_id: Id) -> Operation[list[Publicati
 
 
 def cancel_job_group(job_group_id: Id) -> Operation[CanceledJobGroup]:
-    """Ask a job group to stop (``cancelJobGroup``). It stops later; read its status to know when.
+    """Cancel a job group (``cancelJobGroup``). It stops later; poll its status to know when.
 
-    Cancelling a finished job group does nothing, so this is repeated like a read when its answer is lost.
+    Canceling a finished job group does nothing, so if the answer is lost, the call is repeated like a read.
     """
     request = Request("POST", _job_group(job_group_id, "/cancel"), body={}, repeatable=True)
     return Operation(request, _any)
@@ -328,15 +328,15 @@ def run_flow(
     request_body_extra: Mapping[str, Any] | None = None,
     execution_id: str | None = None,
 ) -> Operation[StartedFlowRun]:
-    """Run the outputs of a flow, a job group each (``runFlow``). Gives the answer, with ``flowRunId``.
+    """Run the outputs of a flow, a job group each (``runFlow``). Returns the answer, with ``flowRunId``.
 
-    Never sent twice unless the first one provably did nothing.
+    Never sent twice unless the first request provably did nothing.
 
     :param flow_id: the flow.
-    :param wrangled_dataset_ids: the recipes whose outputs are run; None runs all.
+    :param wrangled_dataset_ids: the recipes whose outputs to run; None runs all.
     :param run_parameters: parameter names to values.
-    :param overrides: settings of outputs by the name of their recipe; passed through, the server does not check.
-    :param request_body_extra: further members of the body, e.g. ``{"ignoreRecipeErrors": True}``.
+    :param overrides: settings of outputs by the name of their recipe; passed through, not checked by the server.
+    :param request_body_extra: additional members of the body, e.g. ``{"ignoreRecipeErrors": True}``.
     :param execution_id: ``x-execution-id``; a second request with the same one is answered 304, raised as
         :class:`~airflow_provider_trifacta.api.errors.TrifactaDuplicateExecution`.
     """
@@ -359,7 +359,7 @@ def get_flow_run(flow_run_id: Id, *, embed: Names = None, fields: Names = None) 
 def get_flow_run_status(flow_run_id: Id) -> Operation[str]:
     """Get the status value of a flow run (``getFlowRunStatus``).
 
-    It does not tell whether every job group is ``Complete``: see :func:`get_flow_run_job_groups`.
+    It does not show whether every job group is ``Complete``: see :func:`get_flow_run_job_groups`.
     """
     return Operation(Request("GET", _flow_run(flow_run_id, "/status"), max_bytes=_MAX_STATUS), _status)
 
@@ -381,12 +381,12 @@ def get_flow(flow_id: Id, *, embed: Names = None, fields: Names = None) -> Opera
 def copy_flow(
     flow_id: Id, *, name: str | None = None, description: str | None = None, copy_datasources: bool = False
 ) -> Operation[Flow]:
-    """Copy a flow (``copyFlow``). Gives the copy.
+    """Copy a flow (``copyFlow``). Returns the copy.
 
-    Never sent twice unless the first one provably did nothing: there is no execution id for it.
+    Never sent twice unless the first request provably did nothing: it takes no execution id.
 
     :param name: of the copy; None leaves it to the server.
-    :param copy_datasources: whether its datasets are copied too.
+    :param copy_datasources: whether to copy its datasets too.
     """
     given = {"name": name, "description": description}
     body: JsonObject = {key: value for key, value in given.items() if value is not None}
@@ -413,13 +413,13 @@ def run_plan(
     request_body_extra: Mapping[str, Any] | None = None,
     execution_id: str | None = None,
 ) -> Operation[StartedPlanRun]:
-    """Run a plan (``runPlan``). Gives the answer, with ``validationStatus`` and ``planSnapshotRunId``.
+    """Run a plan (``runPlan``). Returns the answer, with ``validationStatus`` and ``planSnapshotRunId``.
 
-    Never sent twice unless the first one provably did nothing.
+    Never sent twice unless the first request provably did nothing.
 
     :param plan_id: the plan.
     :param run_parameters: parameter names to values, by the handle of the node of the plan.
-    :param request_body_extra: further members of the body.
+    :param request_body_extra: additional members of the body.
     :param execution_id: ``x-execution-id``; a second request with the same one is answered 304, raised as
         :class:`~airflow_provider_trifacta.api.errors.TrifactaDuplicateExecution`.
     """
@@ -429,7 +429,7 @@ def run_plan(
 
 
 def get_plan_snapshot_run(plan_snapshot_run_id: Id) -> Operation[PlanSnapshotRun]:
-    """Get a plan run (``getPlanSnapshotRun``). Users other than the one who started it may be refused."""
+    """Get a plan run (``getPlanSnapshotRun``). Other users than the one who started it may be refused."""
     return Operation(
         Request("GET", _plan_run(plan_snapshot_run_id), max_bytes=_MAX_STATUS), _object(PlanSnapshotRun)
     )
@@ -447,8 +447,8 @@ def list_plan_snapshot_runs(
     """List plan runs (``listPlanSnapshotRuns``).
 
     :param date_filter: as for :func:`list_job_library`.
-    :param limit: how many to give at most; None gives all.
-    :param page_size: how many to ask for at a time.
+    :param limit: maximum number of objects; None returns all.
+    :param page_size: number of objects to request at a time.
     """
     query = _selection(sort=sort, date_filter=date_filter) | {"status": status, "runBy": run_by}
     return Listing(Request("GET", "/v4/planSnapshotRuns", query), limit, page_size, PlanSnapshotRun)
@@ -463,10 +463,10 @@ def list_plans(
 ) -> Listing[Plan]:
     """List plans, each with its latest run (``listPlans``).
 
-    :param ownership_filter: whose; the server would only give the user's own.
+    :param ownership_filter: whose plans; the server's own default is only those of the user.
     :param filter: part of the name.
-    :param limit: how many to give at most; None gives all.
-    :param page_size: how many to ask for at a time.
+    :param limit: maximum number of objects; None returns all.
+    :param page_size: number of objects to request at a time.
     """
     query = _selection(filter=filter) | {"ownershipFilter": ownership_filter}
     return Listing(Request("GET", "/v4/plans", query), limit, page_size, Plan)
@@ -478,10 +478,10 @@ def read_full(plan_id: Id) -> Operation[Plan]:
 
 
 def cancel_plan_snapshot_run(plan_snapshot_run_id: Id) -> Operation[JsonObject]:
-    """Ask a plan run to stop (``cancelPlanSnapshotRun``). It stops later; read its status to know when.
+    """Cancel a plan run (``cancelPlanSnapshotRun``). It stops later; poll its status to know when.
 
-    Repeated like a read when its answer is lost. Part of the work goes on when the answer says
-    ``failedToCancelSomeJobs``.
+    Repeated like a read if the answer is lost. If the answer reports ``failedToCancelSomeJobs``, part of the work
+    goes on.
     """
     request = Request("POST", _plan_run(plan_snapshot_run_id, "/cancel"), body={}, repeatable=True)
     return Operation(request, _any)
@@ -544,8 +544,8 @@ def list_job_library(
     :param ranfor: what it was started for.
     :param date_filter: e.g. ``{"createdAt": {"gte": datetime(...)}}``; moments as datetime or epoch
         milliseconds.
-    :param limit: how many to give at most; None gives all.
-    :param page_size: how many to ask for at a time.
+    :param limit: maximum number of objects; None returns all.
+    :param page_size: number of objects to request at a time.
     """
     query = _library_query(
         status=status,
@@ -601,9 +601,9 @@ def get_job_status(job_id: Id) -> Operation[str]:
 def create_api_access_token(
     lifetime_seconds: int, *, description: str | None = None
 ) -> Operation[CreatedApiAccessToken]:
-    """Create an API access token (``createApiAccessToken``). Its value comes only in this answer.
+    """Create an API access token (``createApiAccessToken``). Only this answer contains its value.
 
-    :param lifetime_seconds: -1 asks for one that never expires, where the installation allows it.
+    :param lifetime_seconds: -1 requests a token that never expires, if the installation allows it.
     """
     if isinstance(lifetime_seconds, bool) or not isinstance(lifetime_seconds, int) or lifetime_seconds < -1:
         raise TrifactaConfigurationError(
@@ -635,7 +635,7 @@ def get_api_access_token(token_id: str) -> Operation[ApiAccessToken]:
 
 
 def delete_api_access_token(token_id: str) -> Operation[None]:
-    """Revoke an API access token for good (``deleteApiAccessToken``).
+    """Revoke an API access token permanently (``deleteApiAccessToken``).
 
     :param token_id: the id of the token, not its value.
     """
@@ -651,7 +651,7 @@ def get_current_person() -> Operation[Person]:
 
 
 def create_resource(resource: str, body: Mapping[str, Any]) -> Operation[JsonObject]:
-    """Create an object: ``POST /v4/{resource}``. Never sent twice unless the first one provably did nothing.
+    """Create an object: ``POST /v4/{resource}``. Never sent twice unless the first request provably did nothing.
 
     :param resource: the API's plural name, e.g. ``flows``.
     """
@@ -688,10 +688,10 @@ def list_resource(
 ) -> Listing[JsonObject]:
     """List objects: ``GET /v4/{resource}``, all pages.
 
-    :param query: further parameters, e.g. ``{"flowsFilter": "all"}``: lists of flows and plans may otherwise
-        show only what the user owns.
-    :param limit: how many to give at most; None gives all.
-    :param page_size: how many to ask for at a time.
+    :param query: additional parameters, e.g. ``{"flowsFilter": "all"}``: lists of flows and plans may otherwise
+        show only those that the user owns.
+    :param limit: maximum number of objects; None returns all.
+    :param page_size: number of objects to request at a time.
     """
     selection = _selection(
         embed=embed,
@@ -709,7 +709,7 @@ def list_resource(
 def update_resource(
     resource: str, resource_id: Id, body: Mapping[str, Any], *, method: Literal["PATCH", "PUT"] = "PATCH"
 ) -> Operation[Any]:
-    """Change an object: ``PATCH`` or ``PUT /v4/{resource}/{id}``. Most answer with little of it."""
+    """Change an object: ``PATCH`` or ``PUT /v4/{resource}/{id}``. Most answers contain only part of it."""
     return Operation(Request(method, _route(resource, resource_id), body=body), _any)
 
 

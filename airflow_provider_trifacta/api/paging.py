@@ -13,7 +13,7 @@ from airflow_provider_trifacta.api.shapes import read_rows
 
 T = TypeVar("T")
 
-#: Pages after which a list is taken for one that never ends: a million objects.
+#: Maximum number of pages, a million objects: a longer list is assumed never to end.
 MAX_PAGES = 10_000
 
 
@@ -22,10 +22,10 @@ class Listing(Generic[T]):
     """A list that is read page by page.
 
     :param request: the first page, without ``limit`` and ``offset``.
-    :param limit: how many objects to give at most; None gives all.
-    :param page_size: how many objects to ask for at a time (the API's ``limit``).
-    :param row: what an object must be; others are skipped.
-    :param max_pages: how many pages to read at most; more are an error.
+    :param limit: maximum number of objects; None returns all.
+    :param page_size: number of objects to request at a time (the API's ``limit``).
+    :param row: the type of the objects; others are skipped.
+    :param max_pages: maximum number of pages to read; more are an error.
     """
 
     request: Request
@@ -55,7 +55,7 @@ class Listing(Generic[T]):
         items = value.get("data") if isinstance(value, dict) else None
         if not isinstance(items, list):
             raise answer.not_understood('expected a list, {"data": [...]}')
-        # The largest limit is not documented, so a short page ends a list only where the count agrees.
+        # The maximum limit is not documented, so a short page ends a list only if the count agrees.
         count = _count(value.get("count"))
         seen = offset + len(items)
         short = len(items) < self.page_size
@@ -65,7 +65,7 @@ class Listing(Generic[T]):
 
 
 def _count(value: Any) -> int | None:
-    """Return how many objects a list has; None when the server does not say, or gives another number."""
+    """Return how many objects a list has; None when the server gives no usable count."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
@@ -78,7 +78,7 @@ class Page(Generic[T]):
     """One page of a list.
 
     :param items: the objects.
-    :param next_offset: where the next page begins, None on the last one.
+    :param next_offset: where the next page begins, None on the last page.
     """
 
     items: list[T]
@@ -86,10 +86,9 @@ class Page(Generic[T]):
 
 
 class PageReader(Generic[T]):
-    """Reads a list: says which page is next, and gives each object of a page once.
+    """Reads a list: determines the next page, and returns each object only once.
 
-    While pages are read, new objects push the others down: one that was on the last page is then on the next
-    one too.
+    New objects that appear during reading push the others down, so an object of one page may also be on the next.
     """
 
     def __init__(self, listing: Listing[T]) -> None:
@@ -102,7 +101,7 @@ class PageReader(Generic[T]):
         self._previous: list[T] = []
 
     def next_page(self) -> Operation[Page[T]] | None:
-        """Return the call that reads the next page, None when the list is read.
+        """Return the call that reads the next page, None at the end of the list.
 
         :raises TrifactaAnswerNotUnderstood: the list does not end.
         """
@@ -121,7 +120,7 @@ class PageReader(Generic[T]):
     def take(self, page: Page[T]) -> list[T]:
         """Return the objects of a page that have not been seen before, up to the limit."""
         items = list(self._unseen(page.items))
-        # A server that ignores the offset gives the same page for ever.
+        # A server that ignores the offset returns the same page forever.
         self._offset = page.next_offset if items and page.items != self._previous else None
         self._previous = page.items
         self._objects += len(items)
