@@ -1,9 +1,9 @@
-"""The objects in the API's answers: plain dicts, as they came.
+"""The objects in the API's answers: plain dicts, as received.
 
-Only what is required here can be relied on. Whatever else an object has depends on release, edition and what was
-asked to be embedded; what the vendor does not document has no key here, and is in the dict all the same. Answers
-are checked against these types where they are read (:mod:`airflow_provider_trifacta.api.shapes`): a member of
-another type than its key has here is left out, a row without what is required is skipped.
+Only required keys can be relied on. All others depend on the release, the edition and the requested embedding.
+Undocumented members have no key here, but are kept in the dict. Answers are checked against these types when they
+are read (:mod:`airflow_provider_trifacta.api.shapes`): a member of another type than declared here is left out,
+and a row without a required member is skipped.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, Literal, Required, TypedDict
 from airflow_provider_trifacta.api.ids import ObjectId
 from airflow_provider_trifacta.api.messages import Id
 
-#: Who or what starts job groups, and what for.
+#: What starts job groups, and for what purpose.
 RanFrom = Literal["ui", "schedule", "api"]
 RanFor = Literal["recipe", "sampling", "pendingDatasource", "plan", "extract", "profile", "publish", "refresh"]
 
 
 class Reference(TypedDict, total=False):
-    """Another object; more than its id when it was embedded."""
+    """Another object: only its id, unless it was embedded."""
 
     id: Required[Id]
 
@@ -69,7 +69,7 @@ class JobGroup(TypedDict, total=False):
 
 
 class StartedJobGroup(TypedDict, total=False):
-    """The answer to ``runJobGroup``; without ``id`` when it was only a test (``testMode``)."""
+    """The answer to ``runJobGroup``; without ``id`` for a mere test (``testMode``)."""
 
     id: ObjectId
     reason: str
@@ -86,7 +86,7 @@ class CanceledJobGroup(TypedDict, total=False):
 
 
 class StartedFlowRun(TypedDict, total=False):
-    """The answer to ``runFlow``: a job group for each output, later for some."""
+    """The answer to ``runFlow``: a job group for each output; some may appear only later."""
 
     flowRunId: ObjectId
     data: list[StartedJobGroup]
@@ -155,7 +155,7 @@ class OutputFile(TypedDict, total=False):
 
 
 class Table(TypedDict, total=False):
-    """A table that a job group read or wrote; with ``query``, ``relationalPath`` is empty."""
+    """A table that a job group read or wrote. If it has a ``query``, ``relationalPath`` is empty."""
 
     vendor: str
     databaseConnectString: str
@@ -166,14 +166,14 @@ class Table(TypedDict, total=False):
 
 
 class JobGroupOutputs(TypedDict):
-    """What a job group wrote (``getJobGroupOutputs``)."""
+    """The outputs of a job group (``getJobGroupOutputs``)."""
 
     files: list[OutputFile]
     tables: list[Table]
 
 
 class Count(TypedDict):
-    """How many there are (``countJobLibrary``)."""
+    """The number of objects (``countJobLibrary``)."""
 
     count: int
 
@@ -206,7 +206,7 @@ class ApiAccessToken(TypedDict, total=False):
 
 
 class CreatedApiAccessToken(TypedDict):
-    """A new token; this is the only answer that has its value (``createApiAccessToken``)."""
+    """A new token; only this answer contains its value (``createApiAccessToken``)."""
 
     tokenValue: str
     tokenInfo: ApiAccessToken

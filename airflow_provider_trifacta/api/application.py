@@ -1,4 +1,4 @@
-"""Pages of the web application: where users see what the API names."""
+"""Links to pages of the web application."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from airflow_provider_trifacta.api.redaction import redact_userinfo
 from airflow_provider_trifacta.api.text import MAX_LINE, is_line
 from airflow_provider_trifacta.api.urls import SCHEMES, is_host
 
-# Dataprep serves its API from a host of its own. The others have both on one host.
+# Dataprep serves its API from a separate host. Other editions use one host for both.
 _APPLICATION_OF = {"https://api.clouddataprep.com": "https://clouddataprep.com"}
 
 
 @dataclass(frozen=True)
 class Application:
-    """The web application beside an API.
+    """The web application of an installation.
 
-    :param url: its base URL. What follows a "?" is part of every link: Dataprep wants
+    :param url: its base URL. A query string is added to every link: Dataprep needs
         ``?projectId=my-project``.
     """
 
@@ -27,31 +27,31 @@ class Application:
 
     @classmethod
     def beside(cls, base_url: str) -> Application:
-        """Return the application that goes with the base URL of an API, as far as that can be known."""
+        """Return the likely application for the base URL of an API."""
         return cls(_APPLICATION_OF.get(base_url.removesuffix(":443"), base_url))
 
     def job_group_url(self, job_group_id: Id) -> str:
-        """Return the page of a job group."""
+        """Return the URL of a job group's page."""
         return self._page(f"jobs/{_segment(job_group_id)}")
 
     def flow_url(self, flow_id: Id) -> str:
-        """Return the page of a flow."""
+        """Return the URL of a flow's page."""
         return self._page(f"flows/{_segment(flow_id)}")
 
     def jobs_url(self) -> str:
-        """Return the page that lists job groups."""
+        """Return the URL of the page that lists job groups."""
         return self._page("jobs")
 
     def plans_url(self) -> str:
-        """Return the page that lists plans."""
+        """Return the URL of the page that lists plans."""
         return self._page("plans")
 
     def plan_url(self, plan_id: Id) -> str:
-        """Return the page of a plan."""
+        """Return the URL of a plan's page."""
         return self._page(f"plans/{_segment(plan_id)}")
 
     def recipe_url(self, flow_id: Id, recipe_id: Id) -> str:
-        """Return the page of a flow with one of its recipes selected."""
+        """Return the URL of a flow's page with one of its recipes selected."""
         return self._page(f"flows/{_segment(flow_id)}", f"recipe={_segment(recipe_id)}")
 
     def _page(self, path: str, query: str = "") -> str:
@@ -61,10 +61,10 @@ class Application:
 
 
 def check_application_url(name: str, value: object) -> str:
-    """Return the base URL of an application.
+    """Return the base URL of an application after checking it.
 
-    :param name: how the person who gave it calls it; named in the error.
-    :raises TrifactaConfigurationError: not an http(s) URL, or one with a password or a fragment in it.
+    :param name: the user's name for the setting, for the error.
+    :raises TrifactaConfigurationError: not an http(s) URL, or one with a user name, a password or a fragment.
     """
     url = value.strip() if isinstance(value, str) else ""
     try:

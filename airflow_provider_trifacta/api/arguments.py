@@ -1,4 +1,4 @@
-"""Arguments that users pass in, checked before anything is sent."""
+"""Checks the arguments that users pass in, before anything is sent."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class _Kind:
-    """What an id names.
+    """What kind of object an id refers to.
 
-    :param in_url: finds it in the URL of its page in the application.
-    :param form: what it looks like where it need not be a number.
+    :param in_url: finds the id in the URL of the object's page in the application.
+    :param form: the form of an id that need not be a number.
     """
 
     word: str
@@ -66,14 +66,14 @@ _KINDS = {
         re.compile(r"/jobs/([^/?#]*)"),
     ),
 }
-#: Ten years: what sleeps and timers can count.
+#: Ten years: sleeps and timers can still count that.
 _LONGEST = 10 * 365 * 86400.0
 
 
 def check_id(name: str, value: Any) -> Id:
-    """Return an id as it came, or the one in a URL that was copied from the application.
+    """Return an id unchanged, or the id in a URL that was copied from the application.
 
-    :param name: the argument, named in the error: ``wrangled_dataset_id``, ``job_group_id``, ``flow_id``, ...
+    :param name: the argument's name, for the error: ``wrangled_dataset_id``, ``job_group_id``, ``flow_id``, ...
     :raises TrifactaConfigurationError: empty, not a scalar, or not an id of this API.
     """
     if isinstance(value, bool) or not isinstance(value, (int, str)):
@@ -104,21 +104,21 @@ def check_id(name: str, value: Any) -> Id:
 def _text_of(name: str, value: int | str) -> str:
     try:
         return str(value).strip()
-    except ValueError:  # Python refuses to write numbers of thousands of digits
+    except ValueError:  # Python refuses to convert numbers with thousands of digits
         raise TrifactaConfigurationError(f"{name}: is a number with too many digits") from None
 
 
 def path_segment(value: Id, name: str = "id") -> str:
-    """Return an id as one percent-encoded segment of a path.
+    """Return an id as one percent-encoded path segment.
 
-    :raises TrifactaConfigurationError: not an id, or one that would name another route.
+    :raises TrifactaConfigurationError: not an id, or one that would lead to another route.
     """
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise TrifactaConfigurationError(f"{name}: {value!r} is neither an integer nor a string")
     text = _text_of(name, value)
     if isinstance(value, int):
         return text
-    # Dots cannot be protected by percent-encoding: HTTP libraries undo it and walk up the path.
+    # Percent-encoding does not protect dots: HTTP libraries undo it and walk up the path.
     if text in ("", ".", ".."):
         raise TrifactaConfigurationError(f"{name}: {value!r} is not an id")
     try:
@@ -130,7 +130,7 @@ def path_segment(value: Id, name: str = "id") -> str:
 def check_seconds(name: str, value: object, *, zero: bool = False, most: float = _LONGEST) -> float:
     """Return ``value`` as seconds.
 
-    :param name: how the person who gave the value calls it; named in the error.
+    :param name: the user's name for the value, for the error.
     :param zero: whether 0 is allowed.
     :param most: the largest number allowed.
     :raises TrifactaConfigurationError: not a finite number, not positive, or too large.

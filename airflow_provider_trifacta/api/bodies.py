@@ -1,29 +1,29 @@
-"""Reading the body of an answer: decompressed, whole, and no larger than allowed."""
+"""Reads the body of an answer: decompressed, complete, and no larger than allowed."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
 
-#: What we ask for, and all that is understood.
+#: The only encoding that we request and support.
 ACCEPT_ENCODING = "gzip"
-#: Bytes that are taken from the wire, and given away, at a time.
+#: Bytes that are read, and passed on, at a time.
 CHUNK = 64 * 1024
 _EITHER_HEADER = 32 + zlib.MAX_WBITS
 
 
 class BodyError(Exception):
-    """A body that cannot be used; says why."""
+    """The body cannot be used; the message gives the reason."""
 
 
 class BodyReader:
-    """Turns the pieces that arrive into the pieces of a body.
+    """Turns the data that arrives into the pieces of a body.
 
-    Nothing larger than a chunk is ever decompressed at once: a megabyte on the wire may be a gigabyte in memory.
+    No more than a chunk is decompressed at once: a megabyte on the wire may be a gigabyte in memory.
 
     :param headers: of the answer, names in lower case.
-    :param limit: bytes that the body may have, decompressed.
-    :raises BodyError: it is encoded in a way that was not asked for.
+    :param limit: maximum size of the decompressed body, in bytes.
+    :raises BodyError: it has an encoding that was not requested.
     """
 
     def __init__(self, headers: Mapping[str, str], limit: int) -> None:
@@ -37,7 +37,7 @@ class BodyReader:
         self._gzip = zlib.decompressobj(_EITHER_HEADER) if "gzip" in encoding else None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Give the pieces of the body in what has arrived.
+        """Yield the pieces of the body in the data that has arrived.
 
         :raises BodyError: it cannot be decompressed, or is larger than allowed.
         """
@@ -50,11 +50,11 @@ class BodyReader:
                 yield piece
 
     def finish(self) -> None:
-        """Make sure that all of it has arrived.
+        """Check that the whole body has arrived.
 
-        :raises BodyError: it has not.
+        :raises BodyError: it is incomplete.
         """
-        # Neither older urllib3 nor a decompressor notices.
+        # Neither older urllib3 nor a decompressor notices this.
         cut = self._declared is not None and self._received < self._declared
         if cut or (self._gzip is not None and self._received and not self._gzip.eof):
             raise BodyError("the answer is cut short")

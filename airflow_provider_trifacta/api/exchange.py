@@ -1,6 +1,6 @@
-"""One call of the API from beginning to end: token, redirects, a token replaced meanwhile, repeats, fallback.
+"""One call of the API from beginning to end: token, redirects, token replacement, retries, fallback.
 
-Both clients drive the same procedure. It yields what it needs done and decides everything else.
+Both clients drive the same procedure. It yields the steps to be done and decides everything else.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ Save = Callable[[], Callable[[bytes], Any]]
 log = logging.getLogger(__name__)
 
 MAX_REDIRECTS = 5
-#: How often in a row a token may turn out to have been replaced while it was being used.
+#: Maximum number of times in a row that a token may be replaced during a call.
 MAX_TOKEN_CHANGES = 5
-#: Seconds that a call may take even when less is left of its budget.
+#: Seconds that an attempt may take even if less is left of the budget.
 _SHORTEST_ATTEMPT = 5.0
-#: Ten years: later moments cannot all be written as dates.
+#: Ten years: later moments may not be valid dates.
 _LONGEST_SAID = 10 * 365 * 86400.0
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """Send a request once and give its answer.
+    """Send a request once and return its answer.
 
-    :param seconds: in which the answer must be complete; of one that is saved, in which each piece must arrive.
-    :param redactor: knows what no error may quote.
-    :param save: is called when an answer begins that is to be saved, and gives what takes the pieces of its body.
-        Without it, the answer holds its body.
+    :param seconds: time in which the answer must be complete, or, if it is saved, in which each piece must arrive.
+    :param redactor: knows the secrets that no error may quote.
+    :param save: called when an answer that is to be saved begins; returns the function that takes the pieces of
+        its body. Without it, the answer holds its body.
     """
 
     request: Request
@@ -61,15 +61,15 @@ class Transfer:
 
 
 def is_saved(status: int, headers: Mapping[str, str]) -> bool:
-    """Return whether an answer is one that was asked for: the page of a proxy is not."""
+    """Return whether an answer is the requested result, to be saved: a proxy's page is not."""
     return status == 200 and "text/html" not in headers.get("content-type", "")
 
 
 @dataclass(frozen=True)
 class Token:
-    """Give the token to send.
+    """Return the token to send.
 
-    :param reread: whether to read it again from where it is kept, since the present one was refused.
+    :param reread: whether to read it again from where it is kept, because the current one was refused.
     """
 
     reread: bool
@@ -79,11 +79,11 @@ Exchange = Generator[Transfer | Token | Pause, Any, T]
 
 
 class Exchanger:
-    """Makes the exchanges of one client.
+    """Makes the calls of one client.
 
     :param settings: the server and how to talk to it.
     :param redactor: receives each token that is sent.
-    :param reached: whether the API is known to have answered there before.
+    :param reached: whether the API is known to have answered at this URL before.
     """
 
     def __init__(
@@ -102,9 +102,9 @@ class Exchanger:
         self._reached = reached
 
     def send(self, operation: Operation[T], save: Save | None = None) -> Exchange[T]:
-        """Send an operation and return its result; repeat it as the retry policy says.
+        """Send an operation and return its result, repeating it according to the retry policy.
 
-        :raises TrifactaApiError: the last error, as itself.
+        :raises TrifactaApiError: the last error, unwrapped.
         """
         started = self._clock.monotonic()
         seconds = self._settings.read_timeout
@@ -129,7 +129,7 @@ class Exchanger:
         started: float,
         save: Save | None,
     ) -> Exchange[T]:
-        """Go on after a failure. Only then is tenacity worth its cost, which is about that of a call."""
+        """Repeat after a failure. Only here is tenacity worth its cost, which is about that of a call."""
         policy = self._settings.retries.within(operation.budget)
         request = operation.request
         wait: float | None = None
@@ -149,7 +149,7 @@ class Exchanger:
             )
             return wait is not None
 
-        # The clients sleep, each in its own way: here it is only noted for how long.
+        # Each client sleeps in its own way: here we only record for how long.
         pauses: list[float] = []
         for attempt in Retrying(
             retry=may_repeat,
@@ -173,12 +173,12 @@ class Exchanger:
                 except (TrifactaNotFound, TrifactaGone) as error:
                     if request.method != "DELETE" or not says_gone(error):
                         raise
-                    # It was carried out before, and its answer lost.
+                    # An earlier attempt was carried out, and its answer was lost.
                     return operation.decode(Answer(request, 204, {}, b""))
         raise AssertionError("tenacity returns or raises")
 
     def _once(self, operation: Operation[T], seconds: float, save: Save | None) -> Exchange[T]:
-        """Send a request once, and again while the server refuses a token that has been replaced since."""
+        """Send a request once, and again if the server refuses a token that has been replaced meanwhile."""
         token: str = yield Token(reread=False)
         for _ in range(MAX_TOKEN_CHANGES):
             try:
@@ -193,7 +193,7 @@ class Exchanger:
         return self._decoded(operation, (yield from self._transfer(operation.request, token, seconds, save)))
 
     def _transfer(self, request: Request, token: str, seconds: float, save: Save | None) -> Exchange[Answer]:
-        """Send a request once with this token, and follow where its answer leads."""
+        """Send a request once with this token, and follow redirects."""
         self._redactor.add(token)
         url = request.url(self._settings.base_url)
         headers = request.all_headers(token, self._settings.user_agent)
@@ -201,7 +201,7 @@ class Exchanger:
         for _ in range(MAX_REDIRECTS + 1):
             answer: Answer = yield Transfer(request, url, headers, seconds, self._redactor, save)
             if answer.status < 200:
-                # What comes after it on this connection is not an answer to the next call: the clients close it.
+                # Data after it does not answer the next call, so the clients close the connection.
                 raise no_answer(
                     request,
                     TransportFailure.LOST,
@@ -222,7 +222,7 @@ class Exchanger:
         except TrifactaError:
             raise
         except Exception as error:
-            # Of whatever shape it is: an odd answer is one that was not understood.
+            # Any error in decoding means that the answer was not understood.
             problem = answer.not_understood(f"expected another shape ({type(error).__name__})")
         else:
             self._reached = True
@@ -234,9 +234,9 @@ class Exchanger:
     def _log_repeat(
         self, request: Request, wait: Callable[[], float], left: float
     ) -> Callable[[RetryCallState], None]:
-        """Return what logs a failure before it is repeated; says once what to do, and until when it goes on.
+        """Return a function that logs a failure before a retry; the first line includes the hint and the deadline.
 
-        :param left: seconds for which it is repeated.
+        :param left: seconds for which retries go on.
         """
 
         def write(state: RetryCallState) -> None:

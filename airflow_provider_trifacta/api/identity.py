@@ -1,4 +1,4 @@
-"""Who the token belongs to, and what time it is for the server."""
+"""The token's user and the server's clock."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from airflow_provider_trifacta.api.operations import get_current_person
 from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.timestamps import http_date
 
-#: Seconds by which the server's clock may differ from ours, where it does not say what time it is.
+#: Maximum difference in seconds between the server's clock and ours, if its answer has no ``Date``.
 _UNKNOWN_CLOCK_ERROR = 60.0
 
 
 @dataclass(frozen=True)
 class Me:
-    """Who asks, and when that is.
+    """The user of the token, and the offset of the server's clock.
 
-    :param id: the user of the token, None when the server does not say.
+    :param id: the user of the token, None when unknown.
     :param clock_offset: seconds by which the server's clock is ahead of ours.
-    :param clock_error: seconds by which it may be less.
+    :param clock_error: seconds by which the offset may be smaller.
     """
 
     id: str | None
@@ -29,14 +29,14 @@ class Me:
     clock_error: float
 
     def earliest(self, since: float) -> float:
-        """Return what the server's clock showed at the earliest when ours showed ``since``."""
+        """Return the earliest time on the server's clock that corresponds to ``since`` on ours."""
         return since + self.clock_offset - self.clock_error
 
 
 def who_am_i(clock: Clock) -> Procedure[Me]:
-    """Ask who the token belongs to (``getCurrentPerson``).
+    """Find out who the token belongs to (``getCurrentPerson``).
 
-    :raises TrifactaApiError: no answer. A user who may not ask is one without an id.
+    :raises TrifactaApiError: the call failed. If the user is not allowed to make it, the id is None instead.
     """
 
     def decode(answer: Answer) -> Me:
@@ -47,7 +47,7 @@ def who_am_i(clock: Clock) -> Procedure[Me]:
         me = str(identity) if known else None
         if shown is None:
             return Me(me, 0.0, _UNKNOWN_CLOCK_ERROR)
-        # Too small by up to a second, since the header has whole ones; never too large.
+        # Too small by up to a second, since the header has whole seconds; never too large.
         return Me(me, shown - clock.time(), 0.0)
 
     try:

@@ -1,7 +1,7 @@
-"""Sends single requests with requests, on one kept session.
+"""Sends single requests with the requests library, on one session.
 
-What requests leaves open is closed here: there is a time in which an answer must be complete, not only one between
-two bytes of it, and a size that it must not exceed.
+It adds two limits that requests lacks: a time in which the whole answer must arrive, not only the time between two
+bytes, and a maximum size.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from airflow_provider_trifacta.api.messages import MAX_DOWNLOAD, Answer, answer_
 from airflow_provider_trifacta.api.settings import ClientSettings
 from airflow_provider_trifacta.api.tls import handshake_failure
 
-#: Bytes of a file that have to arrive within the time in which another answer must be complete.
+#: Bytes of a file that must arrive within the read timeout.
 _PROGRESS = 16 * 1024
 
 
 class RequestsTransport:
     """Sends requests to one server. Not to be shared between threads.
 
-    :param settings: the server and how to talk to it. The environment is asked once, and trusted for nothing else:
-        looked up at every request it costs more than the request, and a .netrc in it would replace the token.
+    :param settings: the server and how to talk to it. The environment is read once and otherwise ignored:
+        evaluating it for every request costs more than the request, and a .netrc would replace the token.
     """
 
     def __init__(self, settings: ClientSettings) -> None:
@@ -51,7 +51,7 @@ class RequestsTransport:
         self._session = _Session()
         self._session.trust_env = False
         self._verify = settings.verify_to_use()
-        # The token says who calls. A cookie might say it is somebody else, or the previous token.
+        # The token identifies the caller. A cookie might identify another user, or the previous token.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.mount("https://", _Adapter())
         self._session.mount("http://", _Adapter())
@@ -65,8 +65,8 @@ class RequestsTransport:
     def transfer(self, step: Transfer) -> Answer:
         """Send a request once and return its answer.
 
-        :raises TrifactaTransportError: there was none in time.
-        :raises TrifactaAnswerNotUnderstood: there was one that cannot be read.
+        :raises TrifactaTransportError: no answer arrived in time.
+        :raises TrifactaAnswerNotUnderstood: the answer cannot be read.
         """
         with _deadline(step.seconds) as deadline:
             try:
@@ -75,13 +75,13 @@ class RequestsTransport:
                 raise
             except Exception as error:
                 failure = _failure_of(step, error)
-        raise failure  # not where it would carry the library's own words with it
+        raise failure  # outside the except block, so that it does not carry the library's error as its context
 
     def _transfer(self, step: Transfer, deadline: _Deadline) -> Answer:
         request = step.request
         prepared = requests.PreparedRequest()
         prepared.prepare(request.method, step.url, headers=step.headers, data=request.encoded_body)
-        # Not Session.request: merging what the session has into a request takes as long as the rest of it.
+        # Not Session.request: merging the session's settings takes as long as the rest of the call.
         with self._session.send(
             prepared,
             timeout=(self._connect_timeout, step.seconds),
@@ -93,7 +93,7 @@ class RequestsTransport:
         ) as response:
             status, headers = response.status_code, answer_headers(response.headers)
             if status < 200:
-                # The connection is back among the kept ones already.
+                # The connection has already been returned to the pool.
                 self._session.close()
                 return Answer(request, status, headers, b"", step.redactor)
             pieces: list[bytes] = []
@@ -138,14 +138,14 @@ def _no_answer(step: Transfer, error: Exception, status: int | None = None) -> T
 
 
 def _words(cause: BaseException) -> str:
-    """Return what the library says. Errors over odd answers quote them in parts: of those only the name."""
+    """Return the library's message; of errors that may quote parts of an invalid answer, only the class name."""
     name = type(cause).__name__
     spoken = (OSError, urllib3.exceptions.NewConnectionError, urllib3.exceptions.TimeoutError)
     return f"{name}: {cause}" if isinstance(cause, spoken) else name
 
 
 def _root_cause(error: BaseException) -> BaseException:
-    """Return what is at the bottom of requests' and urllib3's wrappers."""
+    """Return the innermost error inside the wrappers of requests and urllib3."""
     seen: set[int] = set()
     while id(error) not in seen:
         seen.add(id(error))
@@ -159,7 +159,7 @@ def _root_cause(error: BaseException) -> BaseException:
 
 
 def _never_sent(error: Exception, cause: BaseException) -> bool:
-    """Return whether the request provably never left: no name, no connection, no TLS, no tunnel."""
+    """Return whether the request was provably never sent: DNS, connection, TLS or proxy tunnel failed."""
     if _handshaking() or isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError)):
         return True
     return isinstance(
@@ -202,12 +202,12 @@ class _Deadline:
         self.renew()
 
     def renew(self) -> None:
-        """Begin again."""
+        """Restart the time."""
         self._until = time.monotonic() + self._seconds
         self._missing = _PROGRESS
 
     def count(self, size: int) -> None:
-        """Begin again each time that enough of a file has arrived for it to end some day."""
+        """Restart the time whenever enough of a file has arrived."""
         self._missing -= size
         if self._missing <= 0:
             self.renew()
@@ -215,7 +215,7 @@ class _Deadline:
     def left(self) -> float:
         """Return the seconds that are left.
 
-        :raises TimeoutError: none.
+        :raises TimeoutError: no time is left.
         """
         left = self._until - time.monotonic()
         if left <= 0:
@@ -223,13 +223,13 @@ class _Deadline:
         return left
 
 
-#: The deadline of the present transfer of each thread.
+#: The deadline of each thread's current transfer.
 _present = threading.local()
 
 
 @contextlib.contextmanager
 def _deadline(seconds: float) -> Iterator[_Deadline]:
-    """Bound the time of what this thread reads."""
+    """Limit the time of this thread's reads."""
     _present.deadline = _Deadline(seconds)
     _present.handshaking = False
     try:
@@ -239,12 +239,12 @@ def _deadline(seconds: float) -> Iterator[_Deadline]:
 
 
 def _handshaking() -> bool:
-    """Return whether the present transfer of this thread has not got past connecting with TLS."""
+    """Return whether this thread's current transfer is still connecting, including TLS."""
     return getattr(_present, "handshaking", False)
 
 
 def _is_of_others(record: logging.LogRecord) -> bool:
-    """Return whether a line of urllib3 is not about a transfer of ours: it quotes headers and URLs as they are."""
+    """Let through a log line of urllib3 only outside our transfers: it quotes headers and URLs unredacted."""
     return getattr(_present, "deadline", None) is None
 
 
@@ -253,7 +253,7 @@ for _name in ("urllib3.connection", "urllib3.connectionpool"):
 
 
 class _TimedReader(io.RawIOBase):
-    """Reads from a socket for no longer than the present transfer may take."""
+    """Reads from a socket until the deadline of the current transfer."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -274,7 +274,7 @@ class _TimedReader(io.RawIOBase):
 
 
 class _Socket:
-    """What ``http.client`` reads an answer from."""
+    """The socket that ``http.client`` reads an answer from."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -289,7 +289,7 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Named:
-    """Appears in error messages with host and port. Before urllib3 2.7, it would with its address in memory."""
+    """Appears in error messages with host and port; before urllib3 2.7, it would show a memory address."""
 
     host: str
     port: int
@@ -298,24 +298,24 @@ class _Named:
         return f"{type(self).__name__}(host={self.host!r}, port={self.port!r})"
 
 
-# By the names of those that they stand for: they appear in error messages, too.
+# Named like the classes that they replace: these names also appear in error messages.
 
 
 class HTTPConnection(_Named, urllib3.connection.HTTPConnection):
-    """A connection whose answers are read within the time of a transfer."""
+    """A connection whose answers are read within the deadline of a transfer."""
 
     response_class = _Response
 
 
 class HTTPSConnection(_Named, urllib3.connection.HTTPSConnection):
-    """The same with TLS."""
+    """The same, with TLS."""
 
     response_class = _Response
 
     def connect(self) -> None:
-        """Connect, and leave a note when that fails: nothing was sent then."""
+        """Connect, and record if that fails: then nothing was sent."""
         deadline: _Deadline | None = getattr(_present, "deadline", None)
-        # TLS within the TLS of a proxy times each piece of its handshake, not the whole.
+        # TLS inside a proxy's TLS applies the timeout to each piece of the handshake, not to the whole.
         watch = threading.Timer(deadline.left(), self._give_up) if deadline is not None else None
         _present.handshaking = True
         if watch is not None:
@@ -334,20 +334,20 @@ class HTTPSConnection(_Named, urllib3.connection.HTTPSConnection):
 
 
 class HTTPConnectionPool(urllib3.HTTPConnectionPool):
-    """Keeps such connections."""
+    """A pool of such connections."""
 
     ConnectionCls = HTTPConnection
 
 
 class HTTPSConnectionPool(urllib3.HTTPSConnectionPool):
-    """Keeps such connections with TLS."""
+    """A pool of such connections, with TLS."""
 
     ConnectionCls = HTTPSConnection
 
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Say nothing: where a redirect leads is decided elsewhere, and requests fails over odd ones."""
+        """Return None: redirects are handled elsewhere, and requests fails on malformed ones."""
 
 
 class _Adapter(HTTPAdapter):

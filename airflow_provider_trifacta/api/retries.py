@@ -1,4 +1,4 @@
-"""What may be repeated, and when: one pure decision for both clients."""
+"""Which requests may be repeated, and when: a pure function for both clients."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaTransportError,
 )
 
-#: Request Timeout and Too Early: a gateway gave up on the request, or wants it again.
+#: Request Timeout and Too Early: a gateway gave up on the request, or wants it to be sent again.
 _TOO_EARLY = (408, 425)
-#: Where the API has never answered, no repeat heals a certificate that is not trusted, or a server without TLS.
+#: If the API has never answered, a retry does not fix an untrusted certificate or a server without TLS.
 _WRONGLY_CONFIGURED = (TransportFailure.TLS, TransportFailure.PLAIN_HTTP)
 
 
@@ -25,11 +25,11 @@ _WRONGLY_CONFIGURED = (TransportFailure.TLS, TransportFailure.PLAIN_HTTP)
 class RetryPolicy:
     """How long calls are repeated. All values are seconds.
 
-    :param budget: wall-clock time from the first sending to the last; 0 never repeats.
+    :param budget: wall-clock time from the first attempt to the last; 0 never repeats.
     :param initial_wait: the exponential part of the first wait.
-    :param max_wait: where the exponential part stops growing.
-    :param max_server_wait: the longest wait that a server can ask for. Quotas are per minute, so a longer
-        one is a fault on its side (a reset time in another unit, a wrong clock).
+    :param max_wait: maximum of the exponential part.
+    :param max_server_wait: the longest wait that a server can request. Quotas are per minute, so a longer
+        one is a server error (a reset time in another unit, a wrong clock).
     """
 
     budget: float = 900.0
@@ -42,7 +42,7 @@ class RetryPolicy:
             raise ValueError("budget must be a non-negative number of seconds")
 
     def within(self, budget: float | None) -> RetryPolicy:
-        """Return the same policy with a budget that is not larger than this, in seconds."""
+        """Return the same policy with at most this budget, in seconds."""
         return self if budget is None or budget >= self.budget else replace(self, budget=budget)
 
     def wait(
@@ -55,12 +55,12 @@ class RetryPolicy:
         jitter: float,
         reached: bool = False,
     ) -> float | None:
-        """Return the seconds to wait before a request is sent again; None means never again.
+        """Return the seconds to wait before a request is sent again; None means not to repeat it.
 
-        :param idempotent: whether sending the request twice has the effect of sending it once.
-        :param error: how the attempt ended; holds status, headers' verdict and kind of failure.
-        :param attempt: how often the request was sent so far, from 1.
-        :param elapsed: seconds since it was sent first.
+        :param idempotent: whether sending the request twice has the same effect as sending it once.
+        :param error: the error of the attempt, with the status, the requested wait and the kind of failure.
+        :param attempt: how many times the request has been sent, from 1.
+        :param elapsed: seconds since the first attempt.
         :param jitter: a random number in [0, 1).
         :param reached: whether the API has answered before.
         """
@@ -68,8 +68,8 @@ class RetryPolicy:
             return None
         exponential = min(self.max_wait, self.initial_wait * 2 ** min(attempt - 1, 32))
         asked = getattr(error, "retry_after", None)
-        # Never earlier than asked, and on top of it a share of the whole exponential wait ("full
-        # jitter"), so that the many who were refused in the same second do not come back in one.
+        # Never earlier than requested, plus a random share of the exponential wait ("full jitter"), so that many
+        # clients refused in the same second do not all return in the same second.
         wait: float = jitter * exponential
         if asked is not None:
             wait += min(asked, self.max_server_wait)
@@ -79,12 +79,12 @@ class RetryPolicy:
 def may_repeat(*, idempotent: bool, error: BaseException, reached: bool = False) -> bool:
     """Return whether a request that ended like this may be sent again.
 
-    :param reached: whether the API has answered before. From then on, what is no answer of the API is that of
-        something in between, and passes; before, it is a wrong base URL.
+    :param reached: whether the API has answered before. If so, an answer that is not from the API comes from
+        something in between and is temporary; if not, the base URL is wrong.
 
-    A refusal by quota (429) did nothing, and a request that never reached the server did nothing either:
-    both may be repeated whatever they are. Everything else may have been carried out, so only requests
-    that do no harm when done twice are repeated: after a lost answer, and after a 304 that makes no sense.
+    A request refused by a quota (429) did nothing, and neither did one that never reached the server: both may
+    always be repeated. Any other request may have been carried out, so only idempotent ones are repeated: after a
+    lost answer, and after an unexpected 304.
     """
     if isinstance(error, TrifactaRateLimited):
         return True
@@ -104,15 +104,15 @@ def may_repeat(*, idempotent: bool, error: BaseException, reached: bool = False)
 
 
 def _is_of_something_in_between(error: TrifactaApiError) -> bool:
-    """Return whether a redirect or a refusal is not the API's: its refusals have a name."""
+    """Return whether a redirect or a refusal does not come from the API, whose refusals have a name."""
     return error.status is not None and error.status >= 300 and error.name is None
 
 
 def may_have_been_carried_out(error: TrifactaApiError) -> bool:
-    """Return whether a request that ended like this may have had its effect: its answer is lost, not its work."""
+    """Return whether a request that ended like this may have taken effect: only its answer may be lost."""
     if isinstance(error, TrifactaTransportError):
         return error.sent
     if isinstance(error, TrifactaAnswerNotUnderstood):
-        # A success that was cut short, or a proxy's page in its place. A redirect did nothing.
+        # A truncated success, or a proxy's page in its place. A redirect did nothing.
         return error.status is not None and 200 <= error.status < 300
     return isinstance(error, TrifactaServerError) or error.status in _TOO_EARLY
