@@ -1,4 +1,4 @@
-"""Sends single requests with aiohttp, on one kept session."""
+"""Sends single requests with aiohttp, on one session."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from airflow_provider_trifacta.api.tls import handshake_failure, tls_context
 class AiohttpTransport:
     """Sends requests to one server, within one event loop.
 
-    :param settings: the server and how to talk to it. The environment is asked once.
+    :param settings: the server and how to talk to it. The environment is read once.
     """
 
     def __init__(self, settings: ClientSettings) -> None:
@@ -43,12 +43,12 @@ class AiohttpTransport:
         session = aiohttp.ClientSession(
             connector=_Connector(ssl=self._tls),
             proxy=self._proxy,
-            # The token says who calls. A cookie might say it is somebody else, or the previous token.
+            # The token identifies the caller. A cookie might identify another user, or the previous token.
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
-        # aiohttp repeats reads and deletions by itself when a kept connection turns out dead. What is repeated
-        # is decided, counted and logged in one place here; there is no public switch.
+        # By itself, aiohttp repeats reads and deletions when a kept-alive connection turns out to be dead. Here,
+        # retries are decided, counted and logged in one place; there is no public switch.
         session._retry_connection = False
         return session
 
@@ -59,8 +59,8 @@ class AiohttpTransport:
     async def transfer(self, step: Transfer) -> Answer:
         """Send a request once and return its answer.
 
-        :raises TrifactaTransportError: there was none in time.
-        :raises TrifactaAnswerNotUnderstood: there was one that cannot be read.
+        :raises TrifactaTransportError: no answer arrived in time.
+        :raises TrifactaAnswerNotUnderstood: the answer cannot be read.
         """
         try:
             return await self._transfer(step)
@@ -68,7 +68,7 @@ class AiohttpTransport:
             raise
         except Exception as error:
             failure = _failure_of(step, error)
-        raise failure  # not where it would carry the library's own words with it
+        raise failure  # outside the except block, so that it does not carry the library's error as its context
 
     async def _transfer(self, step: Transfer) -> Answer:
         request = step.request
@@ -82,7 +82,7 @@ class AiohttpTransport:
         ) as response:
             status, headers = response.status, answer_headers(response.headers)
             if status < 200:
-                # The connection is back among the kept ones already.
+                # The connection has already been returned to the pool.
                 await self._session.close()
                 self._session = self._new_session()
                 return Answer(request, status, headers, b"", step.redactor)
@@ -103,9 +103,9 @@ class AiohttpTransport:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Keeps connections, and takes none of them again on which something has arrived that nobody asked for.
+    """Pools connections, but does not reuse one on which unsolicited data has arrived.
 
-    aiohttp would give it as the answer to the next call.
+    aiohttp would return that data as the answer to the next call.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -113,7 +113,7 @@ class _Connector(aiohttp.TCPConnector):
         self._polls: WeakKeyDictionary[Any, select.poll] = WeakKeyDictionary()
 
     async def connect(self, *args: Any, **kwargs: Any) -> Connection:
-        """Return a new connection, or one on which nothing has arrived since the previous answer."""
+        """Return a new connection, or a pooled one on which nothing has arrived since the previous answer."""
         while True:
             connection = await super().connect(*args, **kwargs)
             poll = self._polls.get(connection.protocol)
@@ -121,7 +121,7 @@ class _Connector(aiohttp.TCPConnector):
                 if connection.transport is not None:
                     self._polls[connection.protocol] = _poll_of(connection.transport)
                 return connection
-            # What the event loop has read, and what it has not read yet.
+            # Data that the event loop has read already, and data that it has not read yet.
             if connection.protocol is not None and not connection.protocol.should_close and not poll.poll(0):
                 return connection
             connection.close()
@@ -149,9 +149,9 @@ def _no_answer(step: Transfer, error: Exception, status: int | None = None) -> T
     return no_answer(
         step.request,
         _failure(error),
-        # Of what it makes of an odd answer only the name, since that quotes the answer in parts.
+        # Only the class name of errors about an invalid answer, since their messages quote parts of it.
         f"{name}: {error}" if isinstance(error, OSError) and str(error) else name,
-        # Name, connection, TLS and proxy tunnel come before the first byte of a request.
+        # DNS, connection, TLS and proxy tunnel come before the first byte of a request.
         sent=not isinstance(
             error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
         ),

@@ -1,4 +1,4 @@
-"""Where log lines go: Airflow's loggers are not all of the standard library."""
+"""The logger interface: not all of Airflow's loggers are from the standard library."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any, Protocol
 
 
 class Log(Protocol):
-    """What is needed of a logger."""
+    """The methods we need from a logger."""
 
     def info(self, event: str, /, *args: Any) -> Any:
-        """Log what a user wants to know."""
+        """Log information for users."""
         ...
 
     def warning(self, event: str, /, *args: Any) -> Any:
-        """Log what a user should look at."""
+        """Log something that users should check."""
         ...
 
     def error(self, event: str, /, *args: Any) -> Any:
-        """Log why something ended badly."""
+        """Log the reason for a failure."""
         ...

@@ -1,4 +1,4 @@
-"""How long the server asks to wait."""
+"""Reads how long the server asks to wait."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from airflow_provider_trifacta.api.timestamps import http_date
 
 
 def server_wait(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the seconds the server asks to wait, None when it does not say.
+    """Return the seconds the server asks to wait, None when it does not specify any.
 
-    ``x-retry-after`` is the documented header, the standard ``Retry-After`` (seconds or a date) what proxies
-    send. Else the reset times tell, which come in seconds or milliseconds whatever the text says.
+    ``x-retry-after`` is the documented header; proxies send the standard ``Retry-After`` (seconds or a date).
+    Without either, the reset times are used, which are in seconds or milliseconds whatever the documentation says.
 
     :param headers: the answer's headers, names in lower case.
-    :param now: seconds since the epoch; the answer's own ``Date`` wins, since clocks differ.
+    :param now: seconds since the epoch; the answer's own ``Date`` takes precedence, since clocks differ.
     """
     date = http_date(headers.get("date"))
     if date is not None:
@@ -40,7 +40,7 @@ def server_wait(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def epoch_seconds(value: float) -> float:
-    """Return an epoch as seconds. From 1e12 on it is milliseconds: as seconds that is the year 33658."""
+    """Return an epoch in seconds. From 1e12 on, it is in milliseconds: in seconds, that is the year 33658."""
     return value / 1000 if value >= 1e12 else value
 
 

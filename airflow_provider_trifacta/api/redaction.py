@@ -1,4 +1,4 @@
-"""Keeping secrets out of texts: whatever quotes a token or a password shows asterisks in its place."""
+"""Keeps secrets out of logs and errors: asterisks replace tokens and passwords."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 MASK = "***"
-# A shorter one is only replaced where it stands alone: as part of other words it would tear texts apart.
+# A shorter secret is replaced only as a whole word: inside other words, this would garble the text.
 _SHORT = 6
-# A token is at least this long. What is shorter may be an ordinary word in the data of an answer.
+# Minimum length of a token. A shorter string may be an ordinary word in the data of an answer.
 _TOKEN = 16
 _OPAQUE = re.compile(r"[A-Za-z0-9_\-+/=.~]{20,}")
 _USERINFO = re.compile(r"^(\s*[a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
 
 
 class Redactor:
-    """Replaces secrets in texts, also where they are percent-encoded, or escaped as in JSON or HTML."""
+    """Replaces secrets in strings, also if they are percent-encoded, or escaped as in JSON or HTML."""
 
     def __init__(self, *secrets: str | None) -> None:
         self._secrets: set[str] = set()
@@ -44,11 +44,11 @@ class Redactor:
         return self._pattern.sub(MASK, text) if self._pattern else text
 
     def redact_tokens(self, text: str) -> str:
-        """Return a string of an answer without tokens; it is data, in which a short password is only a word."""
+        """Return a string of an answer without tokens. Short secrets stay: in data, they may be ordinary words."""
         return self._token_pattern.sub(MASK, text) if self._token_pattern else text
 
     def redact_value(self, value: Any) -> Any:
-        """Return a JSON value without the secrets, in names and values alike."""
+        """Return a JSON value without the secrets, in both names and values."""
         if isinstance(value, str):
             return self.redact(value)
         if isinstance(value, dict):
@@ -59,12 +59,12 @@ class Redactor:
 
 
 def redact_opaque(text: str) -> str:
-    """Return a string without anything that could be a token that is not known yet."""
+    """Return a string without anything that could be a token we do not know yet."""
     return _OPAQUE.sub(MASK, text)
 
 
 def redact_userinfo(url: str) -> str:
-    """Return what should be a URL, without user name and password."""
+    """Return a URL, or what should be one, without user name and password."""
     return _USERINFO.sub(rf"\g<1>{MASK}@", url) if "@" in url else url
 
 

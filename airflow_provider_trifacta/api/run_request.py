@@ -1,4 +1,4 @@
-"""The bodies of the requests that start runs, from what a user specifies to what goes over the wire."""
+"""Builds the bodies of the requests that start runs from the user's arguments."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from airflow_provider_trifacta.api.messages import Id, JsonObject
 def run_parameters_body(run_parameters: Any, reference_date: Any) -> JsonObject | None:
     """Return ``runParameters`` for a plain mapping of parameter names to values.
 
-    :param run_parameters: names to scalars. Values go out as text, the only form in the API's samples.
-    :param reference_date: what "now" means in date-time parameters.
+    :param run_parameters: names to scalars. Values are sent as strings, the only form in the API's samples.
+    :param reference_date: the value of "now" in date-time parameters.
     :raises TrifactaConfigurationError: not a mapping of names to scalars; not a date.
     """
     body: JsonObject = {}
@@ -35,7 +35,7 @@ def run_parameters_body(run_parameters: Any, reference_date: Any) -> JsonObject 
 
 
 def parameters_by_name(run_parameters: Any) -> Any:
-    """Return ``runParameters`` as names to values; as they are when they have another form."""
+    """Return ``runParameters`` as names to values; unchanged if they have another form."""
     try:
         named = {item["key"]: item["value"] for item in run_parameters["overrides"]["data"]}
     except (KeyError, TypeError):
@@ -55,9 +55,9 @@ def run_job_group_body(
 
     :param wrangled_dataset_id: the recipe.
     :param run_parameters: parameter names to values.
-    :param overrides: settings of the output for this run, passed through as they are.
-    :param reference_date: what "now" means in date-time parameters; a datetime or an ISO 8601 string.
-    :param request_body_extra: further members of the body, passed through as they are.
+    :param overrides: settings of the output for this run, passed through unchanged.
+    :param reference_date: the value of "now" in date-time parameters; a datetime or an ISO 8601 string.
+    :param request_body_extra: additional members of the body, passed through unchanged.
     :raises TrifactaConfigurationError: names the argument that cannot be used.
     """
     body: JsonObject = {"wrangledDataset": {"id": check_id("wrangled_dataset_id", wrangled_dataset_id)}}
@@ -83,10 +83,10 @@ def run_flow_body(
 ) -> JsonObject:
     """Return the body of ``runFlow``.
 
-    :param wrangled_dataset_ids: the recipes whose outputs are run; None runs all.
+    :param wrangled_dataset_ids: the recipes whose outputs to run; None runs all.
     :param run_parameters: parameter names to values.
-    :param overrides: settings of outputs for this run by the **name** of their recipe, passed through as they are.
-    :param request_body_extra: further members of the body, passed through as they are.
+    :param overrides: settings of outputs for this run by the **name** of their recipe, passed through unchanged.
+    :param request_body_extra: additional members of the body, passed through unchanged.
     :raises TrifactaConfigurationError: names the argument that cannot be used.
     """
     body: JsonObject = {}
@@ -113,7 +113,7 @@ def run_plan_body(*, run_parameters: Any = None, request_body_extra: Any = None)
 
     :param run_parameters: parameter names to values, by the handle of the node of the plan:
         ``{"flow-1": {"region": "emea"}}``.
-    :param request_body_extra: further members of the body, passed through as they are.
+    :param request_body_extra: additional members of the body, passed through unchanged.
     :raises TrifactaConfigurationError: names the argument that cannot be used.
     """
     body: JsonObject = {}
@@ -134,9 +134,9 @@ def run_plan_body(*, run_parameters: Any = None, request_body_extra: Any = None)
 
 
 def _with_extra(body: JsonObject, extra: Any, given: Mapping[str, tuple[str, bool]]) -> JsonObject:
-    """Return a body with further members.
+    """Return a body with additional members.
 
-    :param given: the arguments that members of the body come from, and whether they were given.
+    :param given: for each member of the body, the argument that sets it and whether it was given.
     """
     for key in _mapping("request_body_extra", {} if extra is None else extra):
         if not isinstance(key, str):
@@ -186,7 +186,7 @@ def _scalar(key: str, value: Any) -> str:
     if isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
         try:
             return str(value)
-        except ValueError:  # Python refuses to write numbers of thousands of digits
+        except ValueError:  # Python refuses to convert numbers with thousands of digits
             raise TrifactaConfigurationError(
                 f"run_parameters: the value of {key!r} is a number with too many digits"
             ) from None

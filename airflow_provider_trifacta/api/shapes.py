@@ -1,9 +1,8 @@
-"""Reading decoded JSON as the types that :mod:`airflow_provider_trifacta.api.answers` documents.
+"""Reads decoded JSON as the types declared in :mod:`airflow_provider_trifacta.api.answers`.
 
-What a value must have decides: a member that is required and is missing or of another type makes the value
-unusable, one that is not required is dropped when it is of another type, an item of a list is skipped when it is
-unusable. So the rest of the code can rely on what it is given, and one odd member does not cost a whole answer.
-That is why this is not done by a validating decoder: those accept a value or refuse it.
+A value is unusable if a required member is missing or has another type. An optional member of another type is
+dropped, and an unusable item of a list is skipped. So the rest of the code can rely on the types, and one odd
+member does not cost a whole answer. A validating decoder would only accept or reject a value as a whole.
 """
 
 from __future__ import annotations
@@ -40,9 +39,9 @@ def read(value: Any, shape: type[T]) -> T | None:
 
 
 def read_rows(values: list[Any], shape: type[T], what: str) -> list[T]:
-    """Return the rows of a list that are usable. How many are not is logged.
+    """Return the usable rows of a list, and log how many are not.
 
-    :param what: what the list is, for the log.
+    :param what: the name of the list, for the log.
     """
     rows: list[T] = [row for value in values if (row := _read(value, shape)) is not _NOTHING]
     if len(rows) < len(values):
@@ -53,12 +52,12 @@ def read_rows(values: list[Any], shape: type[T], what: str) -> list[T]:
 
 
 def required(shape: Any) -> list[str]:
-    """Return the names of the members that a value must have."""
+    """Return the names of the required members."""
     return [name for name, _, is_required in _members(shape) if is_required]
 
 
 def _read(value: Any, hint: Any) -> Any:
-    """Return the value, or ``_NOTHING`` when it is not of the type."""
+    """Return the value, or ``_NOTHING`` if it does not have the type."""
     if hint is Any:
         return value
     if is_typeddict(hint):
@@ -114,7 +113,7 @@ def _read_members(value: Any, shape: Any) -> Any:
 
 @functools.cache
 def _members(shape: Any) -> list[tuple[str, Any, bool]]:
-    # Not __required_keys__: where annotations are postponed, it knows nothing of Required.
+    # Not __required_keys__: with postponed annotations, it ignores Required.
     hints = type_hints(shape, include_extras=True)
     return [
         (name, hint, get_origin(hint) is Required or (shape.__total__ and get_origin(hint) is not NotRequired))

@@ -1,4 +1,4 @@
-"""URLs that users pass in: of the server, and of a proxy."""
+"""URLs from users: the server's and a proxy's."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _UNFIT = re.compile(r"[\s\x00-\x1f\x7f\\]")
 def base_url_from(host: str | None, *, schema: str | None = None, port: int | None = None) -> str:
     """Return the base URL that the parts of a connection describe, without a trailing slash.
 
-    ``host`` may be a whole URL, port and path prefix included, or a bare name with ``schema`` and ``port``
-    in their own fields. The scheme is https when none is given. Port 0 means no port, since some
-    versions of the Airflow form store that.
+    ``host`` may be a complete URL, including port and path prefix, or a bare name with ``schema`` and ``port``
+    in their own fields. The scheme defaults to https. Port 0 means no port, since some versions of the Airflow
+    form store that.
 
     :raises TrifactaConfigurationError: no host, a scheme other than http and https, contradictions.
     """
@@ -66,9 +66,9 @@ def base_url_from(host: str | None, *, schema: str | None = None, port: int | No
 
 
 def check_proxy(name: str, value: object) -> str:
-    """Return the URL of a proxy. Its user name and password are never quoted.
+    """Return the URL of a proxy after checking it. Its user name and password are never quoted.
 
-    :param name: what the user calls it; named in the error.
+    :param name: the user's name for the setting, for the error.
     :raises TrifactaConfigurationError: not the http(s) URL of a proxy.
     """
     try:

@@ -1,1 +1,1 @@
-"""What a run is to the API: a job group, a flow run or a plan run. All have the same life."""
+"""Runs: job groups, flow runs and plan runs. All have the same lifecycle."""

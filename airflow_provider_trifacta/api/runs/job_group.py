@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class _JobGroups:
-    """What :class:`RunKind` asks, answered for job groups: the runs of one recipe."""
+    """Implements :class:`RunKind` for job groups: the runs of one recipe."""
 
     name: KindName = "job_group"
     noun = "job group"
@@ -48,7 +48,7 @@ class _JobGroups:
         return Diagnosis(tuple((yield from explain_failure(run.id))))
 
     def started_nothing(self, run: RunRef) -> Procedure[bool]:
-        """Return False: it is one thing that ran."""
+        """Return False: a job group always runs something."""
         return False
         yield
 
@@ -58,7 +58,7 @@ class _JobGroups:
         return None
 
     def cancel_side_by_side(self, run: RunRef, most: int) -> list[Procedure[str | None]]:
-        """Return one step: it has no parts that are canceled one by one."""
+        """Return one step: it has no parts to cancel individually."""
         return [self.cancel(run)]
 
     def describe(self, run: RunRef, *, budget: float) -> Procedure[RunDescription]:
@@ -75,12 +75,12 @@ class _JobGroups:
         return outputs
 
     def page(self, application: Application, run: RunRef) -> str:
-        """Return the page of a job group."""
+        """Return the URL of the job group's page."""
         return application.job_group_url(run.id)
 
 
 def within(operation: Operation[T], budget: float | None) -> Operation[T]:
-    """Return an operation with a retry budget in seconds; None takes the client's."""
+    """Return an operation with a retry budget in seconds; None keeps the client's."""
     return operation if budget is None else operation.within(budget)
 
 

@@ -1,4 +1,4 @@
-"""A job group as something that is started once: how to ask for it, and how to recognise it in a list."""
+"""The launch of a job group: how to request it, and how to recognize it in a list."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from airflow_provider_trifacta.api.runs.sources import (
 )
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
-#: How many job groups a launch looks up one by one, where lists do not specify which recipe they ran.
+#: Maximum number of job groups that a launch looks up individually because lists do not specify their recipe.
 _MOST_LOOKED_UP = 50
-#: Seconds by which a reference date may come back changed: some releases may not write milliseconds.
+#: Seconds by which a returned reference date may differ: some releases may omit milliseconds.
 _REFERENCE_DATE_MARGIN = 1.0
 
 
 class JobGroupLaunch:
     """The start of a recipe (``runJobGroup``), and the search for it (``listJobLibrary``).
 
-    Recipe, user, moment and reference date of a row have to agree, as far as the row specifies them, and it must
-    not be part of a flow run. Where the recipe cannot be found out, or the source is another value than ``api``,
-    the row is given with a *doubt*: it may be the one that was started, so nothing may be started beside it.
+    The recipe, user, time and reference date of a row have to match, as far as the row specifies them, and it must
+    not be part of a flow run. If the recipe is unknown, or the source is a value other than ``api``, the row is
+    returned with a *doubt*: it may be the run that was started, so no second one may be started.
 
-    Words that are documented to mean another source (``ui``, ``schedule``) are an exception only where the server
-    shows a job group of this user that it calls ``api``. Until then, it may label with them what the API started;
-    from then on, a schedule must not stop tasks for nothing.
+    Values documented for other sources (``ui``, ``schedule``) exclude a row, but only once the server has shown a
+    job group of this user with the source ``api``. Before that, the server may use them for runs that the API
+    started; after that, a scheduled run must not stop tasks needlessly.
 
     :raises TrifactaConfigurationError: names the argument that cannot be used.
     """
@@ -90,14 +90,14 @@ class JobGroupLaunch:
         self._reference_date = timestamp_of(
             parameters.get("referenceDate") if isinstance(parameters, Mapping) else None
         )
-        #: What the source of a job group of this launch may be called; the body may say another one.
+        #: The possible sources of a job group of this launch; the body may specify another one.
         self._sources = {"api", str(body.get("ranfrom", "api")).lower()}
-        #: What was looked up of job groups whose row does not say the recipe. It does not change.
+        #: The rows looked up for job groups whose list row lacks the recipe. They do not change.
         self._looked_up: dict[int, JobGroupRow | None] = {}
 
     @property
     def subject(self) -> str:
-        """What is run, for a user."""
+        """The object that is run, for users."""
         return f"recipe {self.wrangled_dataset_id}"
 
     def start(self, execution_id: str) -> Operation[StartedJobGroup]:
@@ -116,10 +116,10 @@ class JobGroupLaunch:
     def find(self, since: float, person_id: str | None) -> Procedure[list[FoundRun]]:
         """Find the job groups that could be it.
 
-        The server is asked for those of the user since then, and is not relied on to have filtered. It is not
-        asked for those of the API: a server that calls them something else would hide them.
+        We request those of the user since then, but do not rely on the server to filter. We do not filter by the
+        source ``api``: a server that uses another value for it would hide them.
 
-        :raises TrifactaApiError: a call failed, or too many job groups would have to be looked up one by one.
+        :raises TrifactaApiError: a call failed, or too many job groups would have to be looked up individually.
         """
         listing = as_written(
             list_job_library(run_by="currentUser", date_filter={"createdAt": {"gte": int(since * 1000)}})
@@ -139,7 +139,7 @@ class JobGroupLaunch:
         return [FoundRun(row.id, row.status, self._doubt(row)) for row in rows]
 
     def _may_be(self, row: JobGroupRow, since: float, person_id: str | None) -> bool:
-        """Return whether nothing that a row says speaks against it, its source apart."""
+        """Return whether nothing in a row contradicts the launch, apart from its source."""
         if row.flow_run_id is not None or same_id(row.recipe_id, self.wrangled_dataset_id) is False:
             return False
         if same_id(row.creator_id, person_id) is False:
@@ -163,10 +163,10 @@ class JobGroupLaunch:
             return not_from_the_api(row.source)
         return None
 
-    # ---------------------------------------------------------------------------------------- rows that say little
+    # --------------------------------------------------------------------------------------------- incomplete rows
 
     def _completed(self, rows: list[JobGroupRow]) -> Procedure[list[JobGroupRow]]:
-        """Look up what rows do not say, where they do not say the recipe; leave out those that are gone."""
+        """Complete the rows that lack the recipe by looking them up; drop those that no longer exist."""
         missing = [row for row in rows if same_id(row.recipe_id, self.wrangled_dataset_id) is None]
         new = [row for row in missing if row.id not in self._looked_up]
         if len(self._looked_up) + len(new) > _MOST_LOOKED_UP:
@@ -185,9 +185,9 @@ class JobGroupLaunch:
         return [row.completed_by(more) for row, more in completed if more is not None]
 
     def _look_up(self, row: JobGroupRow) -> Procedure[JobGroupRow | None]:
-        """Return what the job group itself says; None when it does not exist any more."""
+        """Read the row from the job group itself; None when it no longer exists."""
         try:
-            # Not as a typed job group: a recipe that is written in another way would be left out.
+            # Not as a typed job group, which would drop a recipe in another spelling.
             job_group = yield get_resource("jobGroups", row.id, embed="wrangledDataset")
         except TrifactaApiError as error:
             if says_gone(error):

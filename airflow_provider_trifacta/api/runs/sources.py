@@ -1,4 +1,4 @@
-"""What started a job group, as far as lists tell: the value of ``ranfrom``."""
+"""The source of a job group, as far as lists report it: the value of ``ranfrom``."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ from airflow_provider_trifacta.api.paging import Listing, read_all
 from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.runs.job_group_rows import JobGroupRow, read_row
 
-#: Values that are documented, or were seen, to mean that somebody else started a job group.
+#: Values documented or observed to mean that something other than the API started a job group.
 OTHER_SOURCES = frozenset({"ui", "schedule", "cli"})
-#: Pages of a hundred job groups of this user, started since then, after which a search is given up.
+#: Maximum number of pages, of a hundred job groups each, that a search reads before it gives up.
 _MOST_PAGES = 50
-#: Job groups that are read to learn what the server calls those that the API started.
+#: Number of job groups that are read to learn which source the server reports for the API.
 _EXAMPLES = 10
-#: Characters of a value that nobody knows.
+#: Maximum number of characters quoted from an unknown value.
 _EXCERPT = 40
 
 
 def as_written(listing: Listing[Any]) -> Listing[Any]:
-    """Return a list whose rows are given as the server writes them: ``read_row`` reads every spelling."""
+    """Return a list whose rows are left as the server writes them: ``read_row`` reads every spelling."""
     return replace(listing, row=Any, max_pages=_MOST_PAGES)
 
 
 def not_from_the_api(source: str | None) -> str:
-    """Return the doubt about a job group that is said to have another source."""
+    """Return the doubt about a job group for which the list reports another source."""
     return f"the list says that {str(source)[:_EXCERPT]!r} started it, not the API"
 
 
 def server_says_api(
     listed: Iterable[JobGroupRow], person_id: str | None, *, of_flow_runs: bool = False
 ) -> Procedure[bool]:
-    """Return whether the server calls the source of a job group that this user started by the API ``api``.
+    """Return whether the server reports the source ``api`` for a job group of this user.
 
-    :param listed: the job groups of this user that are known; when none of them shows it, earlier ones are read.
-    :param of_flow_runs: whether those that are part of a flow run are meant: another rule may label them.
+    :param listed: the known job groups of this user; if none of them shows it, earlier ones are read.
+    :param of_flow_runs: whether to consider only those that are part of a flow run, or only the others: their
+        sources may follow different rules.
     """
 
     def shows_it(row: JobGroupRow) -> bool:

@@ -1,4 +1,4 @@
-"""Stopping a run: cancel it, and see it end."""
+"""Stops a run: cancels it, and waits for it to end."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _LONGEST_PAUSE = 30.0
 def stop_run(kind: RunKind, run: RunRef, *, patience: float, clock: Clock) -> Procedure[str]:
     """Cancel a run and wait until it has ended. Return its last status, which may not be final.
 
-    :param patience: seconds to wait for it.
-    :raises TrifactaApiError: it could not be canceled, or its status not be read.
+    :param patience: maximum seconds to wait.
+    :raises TrifactaApiError: it could not be canceled, or its status could not be read.
     """
     yield from kind.cancel(run)
     until = clock.monotonic() + patience
