@@ -1,4 +1,4 @@
-"""What a job group is, in the names that users gave."""
+"""Describes a job group by the names that users gave to its recipe and flow."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from airflow_provider_trifacta.api.runs.kind import RunDescription
 from airflow_provider_trifacta.api.text import line
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
-#: Characters of the name of something.
+#: Maximum length of a name, in characters.
 _LONGEST_NAME = 200
 
 
 def describe_job_group(job_group_id: Id, *, budget: float) -> Procedure[RunDescription]:
     """Find out what a job group runs (``getJobGroup``).
 
-    :param budget: seconds to try for.
+    :param budget: maximum seconds to repeat a call for.
     :raises TrifactaApiError: it could not be read.
     """
-    # The first association is documented, the path through it is not; what is unknown is answered with 400.
+    # The first association is documented, but the path through it is not; unknown ones are answered with 400.
     for association in ("wrangledDataset.flow", "wrangledDataset"):
         try:
             job_group: JsonObject = yield get_job_group(job_group_id, embed=[association]).within(budget)
@@ -54,9 +54,9 @@ def _description(job_group: JsonObject) -> RunDescription:
 
 
 def named(what: str, identity: Id, name: Any) -> str:
-    """Return what something is called, for a user: ``recipe "Orders" (4711)``.
+    """Return the name of an object, for users: ``recipe "Orders" (4711)``.
 
-    :param name: its name as it came, None when unknown.
+    :param name: its name as received, None when unknown.
     """
     name = _text(name)
     return f"{what} {identity}" if name is None else f'{what} "{name}" ({identity})'

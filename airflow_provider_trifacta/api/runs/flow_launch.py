@@ -1,4 +1,4 @@
-"""A flow run as something that is started once: how to request it, and how to recognize it in a list."""
+"""The launch of a flow run: how to request it, and how to recognize it in a list."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from airflow_provider_trifacta.api.runs.sources import (
     server_says_api,
 )
 
-#: Flow runs that are read one by one, since the lists do not specify their flow.
+#: Maximum number of flow runs that are read individually because lists do not specify their flow.
 _MOST_LOOKED_UP = 50
 
 
 class FlowLaunch:
     """The start of a flow (``runFlow``), and the search for it (``listJobLibrary``, ``getFlowRun``).
 
-    No route lists flow runs: they are found by the job groups that belong to them, and each is asked which flow it
-    ran. One whose flow cannot be read is given with a *doubt*; so is one with another source than the API, unless
-    the server shows a flow run of this user that it calls ``api``: until then, it may call all of them so.
+    No route lists flow runs: they are found through their job groups, and each is read to find its flow. A flow
+    run whose flow cannot be read is returned with a *doubt*. So is one whose source is not the API, unless the
+    server has shown a flow run of this user with the source ``api``; before that, all of them may have another.
 
     :raises TrifactaConfigurationError: names the argument that cannot be used.
     """
@@ -70,12 +70,12 @@ class FlowLaunch:
         body = self._start().request.body or {}
         self.run_parameters = parameters_by_name(body.get("runParameters"))
         self.overrides = body.get("overrides")
-        #: The flow of each flow run that was read, None when it cannot be. It does not change.
+        #: The flow of each flow run that was read, None if it could not be read. It does not change.
         self._flow_of: dict[int, str | None] = {}
 
     @property
     def subject(self) -> str:
-        """What is run, for a user."""
+        """The object to run, for users."""
         return f"flow {self.flow_id}"
 
     def start(self, execution_id: str) -> Operation[StartedFlowRun]:
@@ -83,12 +83,12 @@ class FlowLaunch:
         return self._start(execution_id=execution_id)
 
     def started(self, answer: StartedFlowRun) -> RunRef | None:
-        """Return the flow run with the job groups that the answer names, None when it names no flow run."""
+        """Return the flow run with the job groups that the answer names, None if it names no flow run."""
         flow_run_id = id_of(answer.get("flowRunId"))
         if flow_run_id is None:
             return None
         rows = (read_row(item) for item in answer.get("data") or ())
-        # What is said to be part of another flow run must not be canceled with this one.
+        # Job groups that are part of another flow run must not be canceled with this one.
         ids = (row.id for row in rows if row is not None and row.flow_run_id in (None, flow_run_id))
         return RunRef(flow_run_id, tuple(dict.fromkeys(ids)), self.flow_id)
 
@@ -99,7 +99,7 @@ class FlowLaunch:
     def find(self, since: float, person_id: str | None) -> Procedure[list[FoundRun]]:
         """Find the flow runs that could be it.
 
-        :raises TrifactaApiError: a call failed, or too many flow runs would have to be read one by one.
+        :raises TrifactaApiError: a call failed, or too many flow runs would have to be read individually.
         """
         listing = list_job_library(run_by="currentUser", date_filter={"createdAt": {"gte": int(since * 1000)}})
         read = [read_row(item) for item in (yield from read_all(as_written(listing)))]
@@ -147,7 +147,7 @@ def _may_be(row: JobGroupRow, since: float, person_id: str | None) -> bool:
 def _flow_of(flow_run_id: int) -> Procedure[str | None]:
     """Return the flow of a flow run; None when it cannot be read."""
     try:
-        # Not as a typed flow run: a flow that is written in another way would be left out.
+        # Not as a typed flow run, which would drop a flow in another spelling.
         flow_run: JsonObject = yield get_resource("flowRuns", flow_run_id)
     except TrifactaApiError as error:
         if is_permanent_refusal(error) or says_no_such_route(error):

@@ -1,4 +1,4 @@
-"""Flow runs as a kind of run: several job groups, of which every single one counts."""
+"""Flow runs as a kind of run: several job groups, all of which must succeed."""
 
 from __future__ import annotations
 
@@ -38,36 +38,36 @@ from airflow_provider_trifacta.api.runs.reports import explain_failure
 from airflow_provider_trifacta.api.statuses import RunStatus, is_bad_end, is_canceled, is_final, is_success
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
-#: Job groups whose failed jobs are looked up.
+#: Maximum number of job groups whose failed jobs are looked up.
 _MOST_DIAGNOSED = 20
 _NOTHING_STARTED = (
     "It started no job group, since no recipe of the flow has an output that could be run. Starting it again "
     "will not help: add an output to a recipe of the flow, or check wrangled_dataset_ids."
 )
-#: Pages of a hundred job groups, after which a list is taken for one that never ends.
+#: Maximum number of pages, of a hundred job groups each: a longer list is assumed never to end.
 _MOST_PAGES = 200
-#: Ids in one sentence.
+#: Maximum number of ids in one sentence.
 _MOST_LISTED = 20
 
 
 class _FlowRuns:
-    """What :class:`RunKind` asks, answered for flow runs: the runs of several recipes of a flow.
+    """Implements :class:`RunKind` for flow runs: the runs of several recipes of a flow.
 
-    The list of job groups may be incomplete when a flow run begins, and how they combine into the status of the
-    flow run is not documented (api/README.md, section 9). So it is ``Complete`` only when its own status is, and
-    that of every job group that the list or the answer to its start names.
+    The list of job groups may be incomplete when a flow run begins, and how their statuses determine that of the
+    flow run is not documented (api/README.md, section 9). So a flow run counts as ``Complete`` only if its own
+    status is ``Complete``, and that of every job group named in the list or in the answer to its start.
     """
 
     name: KindName = "flow_run"
     noun = "flow run"
 
     def status(self, run: RunRef, *, budget: float | None = None) -> Procedure[str]:
-        """Read ``getFlowRunStatus``, and once that is final, ``getFlowRunJobGroups``."""
+        """Read ``getFlowRunStatus``, and once it is final, ``getFlowRunJobGroups``."""
         own: str | None = None
         try:
             own = yield within(get_flow_run_status(run.id), budget)
         except TrifactaApiError as error:
-            # What is no answer of the API, such as a page of a proxy, does not tell which routes there are.
+            # An answer that is not from the API, such as a proxy's page, does not show which routes exist.
             if error.name is None or not says_no_such_route(error):
                 raise
         if own is not None and not is_final(own):
@@ -123,12 +123,12 @@ class _FlowRuns:
         return not is_canceled((yield get_flow_run_status(run.id)))
 
     def cancel(self, run: RunRef, *, budget: float | None = None) -> Procedure[str | None]:
-        """Call ``cancelJobGroup`` for every job group that is still active: flow runs have no route for it."""
+        """Call ``cancelJobGroup`` for every active job group: there is no route to cancel a flow run."""
         left = [(yield from _cancel_all(run.parts, budget)), (yield from self._cancel_others(run, budget))]
         return "; ".join(filter(None, left)) or None
 
     def cancel_side_by_side(self, run: RunRef, most: int) -> list[Procedure[str | None]]:
-        """Return steps that cancel some of the known job groups each, and one for those that came later."""
+        """Return steps that each cancel some of the known job groups, and one for those that appeared later."""
         size = max(1, -(-len(run.parts) // most))
         chunks = [run.parts[start : start + size] for start in range(0, len(run.parts), size)]
         return [*(_cancel_all(chunk, None) for chunk in chunks), self._cancel_others(run, None)]
@@ -162,7 +162,7 @@ class _FlowRuns:
         return outputs
 
     def page(self, application: Application, run: RunRef) -> str:
-        """Return the page of its flow: flow runs have none of their own."""
+        """Return the URL of its flow's page: flow runs have no page of their own."""
         if run.subject_id is not None:
             return application.flow_url(run.subject_id)
         return application.job_group_url(run.parts[0]) if run.parts else application.jobs_url()
@@ -170,7 +170,7 @@ class _FlowRuns:
     # -------------------------------------------------------------------------------------------------- job groups
 
     def _rows(self, run: RunRef, budget: float | None, *, every: bool = False) -> Procedure[list[JobGroupRow]]:
-        """Read the list of job groups, without those that belong to another flow run."""
+        """Read the list of job groups, excluding those of other flow runs."""
         return [row for row, _ in (yield from self._read(run, budget, every=every))]
 
     def _read(
@@ -178,9 +178,9 @@ class _FlowRuns:
     ) -> Procedure[list[tuple[JobGroupRow, Any]]]:
         """Read the list of job groups.
 
-        :param every: whether a job group without a usable id is an error; else it is skipped.
+        :param every: whether a job group without a usable id is an error; otherwise it is skipped.
         """
-        # As the server writes them: what makes up a row is read by read_row, in every spelling.
+        # Rows are left as the server writes them: read_row reads every spelling.
         listing = replace(get_flow_run_job_groups(run.id, **selection), row=Any, max_pages=_MOST_PAGES)
         reader = PageReader(listing)
         found: list[tuple[JobGroupRow, Any]] = []
@@ -198,7 +198,7 @@ class _FlowRuns:
         return found
 
     def _cancel_others(self, run: RunRef, budget: float | None) -> Procedure[str | None]:
-        """Cancel the active job groups that the list names and the start did not."""
+        """Cancel the active job groups that are in the list but not in the answer to the start."""
         try:
             rows = yield from self._rows(run, budget)
         except TrifactaApiError as error:
@@ -211,9 +211,9 @@ class _FlowRuns:
         return (yield from _cancel_all([one for one in active if one not in run.parts], budget))
 
     def _statuses(self, run: RunRef, budget: float | None) -> Procedure[dict[int, str]]:
-        """Read the status of every job group: of those in the list, and of those that the start named.
+        """Read the status of every job group, both in the list and in the answer to the start.
 
-        :raises TrifactaAnswerNotUnderstood: the list has a job group that cannot be told from others.
+        :raises TrifactaAnswerNotUnderstood: the list has a job group that cannot be identified.
         """
         known: dict[int, str | None] = dict.fromkeys(run.parts)
         known.update({row.id: row.status for row in (yield from self._rows(run, budget, every=True))})
@@ -223,7 +223,7 @@ class _FlowRuns:
         return statuses
 
     def _recipes(self, run: RunRef) -> Procedure[dict[int, str]]:
-        """Read the names of the recipes of the job groups, for a user; those that the list gives."""
+        """Read the names of the job groups' recipes from the list, for users."""
         try:
             found = yield from self._read(run, 0, embed="wrangledDataset")
         except TrifactaApiError:
@@ -238,9 +238,9 @@ class _FlowRuns:
 
 
 def combined(own: str | None, job_groups: Iterable[str]) -> str:
-    """Return what the statuses of a flow run come to.
+    """Return the combined status of a flow run.
 
-    :param own: the flow run's own status value, which is final; None where the server has no route for it.
+    :param own: the flow run's own status value, which is final; None if the server has no route for it.
     :param job_groups: the status values of its job groups.
     """
     statuses = list(job_groups)
@@ -248,7 +248,7 @@ def combined(own: str | None, job_groups: Iterable[str]) -> str:
     if active:
         return active[0]
     if not statuses:
-        # Items may come late, until the flow run itself has ended.
+        # Job groups may still appear until the flow run itself has ended.
         if own is None:
             return RunStatus.IN_PROGRESS.value
         return own if is_bad_end(own) else RunStatus.FAILED.value
@@ -259,7 +259,7 @@ def combined(own: str | None, job_groups: Iterable[str]) -> str:
 
 
 def _cancel_all(job_group_ids: Iterable[int], budget: float | None) -> Procedure[str | None]:
-    """Cancel job groups; return which could not be."""
+    """Cancel job groups; return a description of those that could not be canceled, None if all were."""
     failures: dict[int, TrifactaApiError] = {}
     for job_group_id in job_group_ids:
         try:
@@ -274,7 +274,7 @@ def _cancel_all(job_group_ids: Iterable[int], budget: float | None) -> Procedure
 
 
 def _listed(ids: Collection[int]) -> str:
-    """Return ids for a text, not more than a user reads."""
+    """Return ids as text for users, shortened if there are many."""
     shown = ", ".join(map(str, [*ids][:_MOST_LISTED]))
     return shown if len(ids) <= _MOST_LISTED else f"{shown} and {len(ids) - _MOST_LISTED} more"
 

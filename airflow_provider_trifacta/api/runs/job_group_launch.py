@@ -97,7 +97,7 @@ class JobGroupLaunch:
 
     @property
     def subject(self) -> str:
-        """The object that is run, for users."""
+        """The object to run, for users."""
         return f"recipe {self.wrangled_dataset_id}"
 
     def start(self, execution_id: str) -> Operation[StartedJobGroup]:

@@ -1,8 +1,8 @@
-"""Job groups as lists write them.
+"""Reads job groups from lists.
 
-Releases spell fields differently (``flowrun``, ``flowRun``, ``flowRunId``), and write a reference as an object or
-as a bare id, one to nothing as ``null``, ``{"id": null}``, ``{}`` or not at all (api/README.md, section 7). It is
-read here and nowhere else.
+Releases spell fields differently (``flowrun``, ``flowRun``, ``flowRunId``). They write a reference as an object or
+as a bare id, and an empty one as ``null``, ``{"id": null}``, ``{}`` or not at all (api/README.md, section 7). Only
+this module handles these differences.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from airflow_provider_trifacta.api.timestamps import timestamp_of
 
 T = TypeVar("T")
 
-# Spelled without underscores and in lower case. "A recipe id is wrangledDataset.id and also flowNodeId."
+# In lower case, without underscores. "A recipe id is wrangledDataset.id and also flowNodeId."
 _RECIPE = ("wrangleddataset", "wrangleddatasetid", "flownode", "flownodeid")
 
 
 @dataclass(frozen=True)
 class JobGroupRow:
-    """What a list, or the job group itself, says of a job group. What it does not say is None.
+    """The fields of a job group from a list or from the job group itself. Missing ones are None.
 
-    :param status: its status word.
-    :param source: what started it: ``ui``, ``schedule``, ``api``, or another word (``ranfrom``).
-    :param recipe_id: the recipe, an id as text.
-    :param creator_id: the user who started it, an id as text.
+    :param status: its status value.
+    :param source: what started it: ``ui``, ``schedule``, ``api``, or another value (``ranfrom``).
+    :param recipe_id: the recipe, an id as a string.
+    :param creator_id: the user who started it, an id as a string.
     :param created_at: when it was started.
     :param flow_run_id: the flow run that it is part of.
-    :param reference_date: what "now" means in its date-time parameters.
+    :param reference_date: the value of "now" in its date-time parameters.
     :param ran_for: what it was started for: ``recipe``, or ``plan`` for a task of a plan.
     """
 
@@ -47,7 +47,7 @@ class JobGroupRow:
     ran_for: str | None = None
 
     def completed_by(self, other: JobGroupRow) -> JobGroupRow:
-        """Return the row with what only the other one says. The status, which changes, stays."""
+        """Fill in missing fields from another row, except the status, which changes over time."""
         missing = {
             field.name: getattr(other, field.name)
             for field in fields(self)
@@ -57,7 +57,7 @@ class JobGroupRow:
 
 
 def read_row(row: Any) -> JobGroupRow | None:
-    """Read a job group; None when it has no id, so that nothing could be done with it."""
+    """Read a job group; None if it has no id and is therefore unusable."""
     if not isinstance(row, Mapping):
         return None
     spelled = _without_spelling(row)
@@ -71,7 +71,7 @@ def read_row(row: Any) -> JobGroupRow | None:
         recipe_id=_first(_reference, spelled, _RECIPE),
         creator_id=_first(_reference, spelled, ("creator", "creatorid")),
         created_at=_first(timestamp_of, spelled, ("createdat",)),
-        # Documented as a number. Another text, such as "null" or "", is not taken for a flow run.
+        # Documented as a number. Other strings, such as "null" or "", are not the id of a flow run.
         flow_run_id=_first(lambda value: id_of(_reference(value)), spelled, ("flowrun", "flowrunid")),
         reference_date=_first(timestamp_of, spelled, ("runparameterreferencedate",)),
         ran_for=_first(_text, spelled, ("ranfor",)),
@@ -79,20 +79,20 @@ def read_row(row: Any) -> JobGroupRow | None:
 
 
 def reference_of(row: Mapping[str, Any], names: Iterable[str]) -> str | None:
-    """Return the id in a reference of a row, as a string; None when it refers to nothing.
+    """Return the id in a reference of a row, as a string; None if the reference is empty.
 
-    :param names: of the field, without underscores and in lower case.
+    :param names: of the field, in lower case without underscores.
     """
     return _first(_reference, _without_spelling(row), names)
 
 
 def recipe_of(job_group: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the recipe in a job group, as much of it as is embedded."""
+    """Return the recipe of a job group, as far as it is embedded."""
     return _first(_embedded, _without_spelling(job_group), _RECIPE) or {}
 
 
 def _without_spelling(row: Mapping[Any, Any]) -> dict[str, list[Any]]:
-    """Return the values of a row by the names of their fields, without case and underscores."""
+    """Return the values of a row by field name, in lower case without underscores."""
     values: dict[str, list[Any]] = {}
     for name, value in row.items():
         values.setdefault(str(name).replace("_", "").lower(), []).append(value)
@@ -100,13 +100,13 @@ def _without_spelling(row: Mapping[Any, Any]) -> dict[str, list[Any]]:
 
 
 def _first(read: Callable[[Any], T | None], values: Mapping[str, list[Any]], names: Iterable[str]) -> T | None:
-    """Return the first value that can be read: a row may say one thing twice, and once as nothing."""
+    """Return the first readable value: a row may contain a field twice, once of them empty."""
     readings = (read(value) for name in names for value in values.get(name, ()))
     return next((reading for reading in readings if reading is not None), None)
 
 
 def _reference(value: Any) -> str | None:
-    """Return the id in a reference as text; None when it refers to nothing."""
+    """Return the id in a reference, as a string; None if the reference is empty."""
     if isinstance(value, Mapping):
         return _first(_id_text, _without_spelling(value), ("id",))
     return _id_text(value)
@@ -119,7 +119,7 @@ def _id_text(value: Any) -> str | None:
 
 
 def _status(value: Any) -> str | None:
-    # Not trimmed: only the exact word says that a job group is Complete.
+    # Not stripped: only the exact value means that a job group is Complete.
     return status_word(value) if isinstance(value, str) and value.strip() else None
 
 

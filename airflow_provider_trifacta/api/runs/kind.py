@@ -1,7 +1,7 @@
-"""What all runs have in common, and what each kind of run knows.
+"""The interfaces of runs: kinds and launches.
 
-A *kind* knows routes; a *launch* knows one request. Waiting, starting exactly once, stopping and reporting are
-written once, against these two.
+A *kind* knows the routes; a *launch* knows one request. Waiting, starting exactly once, stopping and reporting are
+implemented once, against these two.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ KindName = Literal["job_group", "flow_run", "plan_snapshot_run"]
 
 @dataclass(frozen=True)
 class RunRef:
-    """Which run: plain values, so that it fits into notes, triggers and events.
+    """Identifies a run with plain values that fit into notes, triggers and events.
 
-    :param id: its id, as the server gave it.
-    :param parts: the job groups that the answer to its start named.
-    :param subject_id: what was started: the recipe, the flow or the plan; None when unknown.
+    :param id: its id, as returned by the server.
+    :param parts: the job groups named in the answer to its start.
+    :param subject_id: id of the recipe, flow or plan that was started; None when unknown.
     """
 
     id: Id
@@ -33,10 +33,10 @@ class RunRef:
 
 @dataclass(frozen=True)
 class RunDescription:
-    """What a run runs, and for how long. What the API does not tell is None.
+    """What a run runs, and for how long. Values that the API does not report are None.
 
-    :param subject: what is run, for a user: ``recipe "Orders" (4711) of flow "Sales" (301)``.
-    :param seconds: from its start to its last change, which is its end when it has ended: the API knows no
+    :param subject: the object to run, for users: ``recipe "Orders" (4711) of flow "Sales" (301)``.
+    :param seconds: from its start to its last change, which is its end if it has ended: the API reports no
         duration.
     """
 
@@ -49,10 +49,10 @@ class RunDescription:
 
 @dataclass(frozen=True)
 class FoundRun:
-    """A run that a list shows.
+    """A run found in a list.
 
     :param status: its status value, None when the list does not specify it.
-    :param doubt: why it may not be the one that is searched for, for a user; None when nothing speaks against it.
+    :param doubt: the reason, for users, why it may not be the run we search for; None when there is no doubt.
     """
 
     id: Id
@@ -64,8 +64,8 @@ class FoundRun:
 class FailedJob:
     """A job of a run that failed or was canceled.
 
-    :param message: why, as far as the API specifies.
-    :param of: the part of the run it belongs to, for a user: ``job group 90211 (recipe "Orders")``.
+    :param message: the reason, as far as the API reports it.
+    :param of: the part of the run it belongs to, for users: ``job group 90211 (recipe "Orders")``.
     """
 
     id: str
@@ -81,10 +81,10 @@ class FailedJob:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Why a run did not succeed, as far as the API tells.
+    """Why a run did not succeed, as far as the API reports it.
 
-    :param remarks: sentences about what failed beside jobs, and about what did not fail.
-    :param permanent: whether another run like it would end in the same way.
+    :param remarks: sentences about failures other than of jobs, and about parts that succeeded.
+    :param permanent: whether an identical run would end in the same way.
     """
 
     failed_jobs: tuple[FailedJob, ...] = ()
@@ -96,8 +96,9 @@ class Diagnosis:
 class Summary:
     """What a successful run did.
 
-    :param sentence: in short; empty when there is nothing to say.
-    :param details: line by line, where the sentence is not all; with a title.
+    :param sentence: the short form; empty when there is nothing to report.
+    :param title: the title of the details.
+    :param details: more lines, if the sentence does not contain everything.
     """
 
     sentence: str = ""
@@ -106,7 +107,7 @@ class Summary:
 
 
 class RunKind(Protocol):
-    """What differs between the kinds of runs."""
+    """The operations that differ between the kinds of runs."""
 
     @property
     def name(self) -> KindName:
@@ -115,22 +116,22 @@ class RunKind(Protocol):
 
     @property
     def noun(self) -> str:
-        """What a run of this kind is called in logs and errors: ``job group``."""
+        """The noun for a run of this kind in logs and errors: ``job group``."""
         ...
 
     def status(self, run: RunRef, *, budget: float | None = None) -> Procedure[str]:
-        """Read the status value of a run: ``Complete`` only when all of it is; an unknown value as it came.
+        """Read the status value of a run: ``Complete`` only if all of it is; an unknown value unchanged.
 
-        :param budget: seconds to repeat a call for at most; None takes the client's retry budget.
+        :param budget: maximum seconds to repeat a call for; None uses the client's retry budget.
         """
         ...
 
     def last_change(self, run: RunRef) -> Procedure[float | None]:
-        """Read when a run changed last, in seconds since the epoch; None when it is not specified. One call."""
+        """Read when a run last changed, in seconds since the epoch; None when it is not specified. One call."""
         ...
 
     def progress(self, run: RunRef) -> Procedure[str]:
-        """Read how far a run is, in words; empty when the API does not tell. One call."""
+        """Read the progress of a run, in words; empty when the API does not report it. One call."""
         ...
 
     def diagnose(self, run: RunRef) -> Procedure[Diagnosis]:
@@ -138,35 +139,35 @@ class RunKind(Protocol):
         ...
 
     def started_nothing(self, run: RunRef) -> Procedure[bool]:
-        """Find out whether a run that did not end well had nothing to run, as another one like it would."""
+        """Find out whether a run failed because it had nothing to run, so that an identical run would fail too."""
         ...
 
     def cancel(self, run: RunRef, *, budget: float | None = None) -> Procedure[str | None]:
         """Cancel a run. Canceling one that has ended does nothing.
 
-        :param budget: seconds to repeat a call for at most; None takes the client's retry budget.
-        :return: what may go on all the same, None when nothing does.
+        :param budget: maximum seconds to repeat a call for; None uses the client's retry budget.
+        :return: a description of the parts that may go on nevertheless, None when there are none.
         """
         ...
 
     def cancel_side_by_side(self, run: RunRef, most: int) -> list[Procedure[str | None]]:
-        """Return what cancels a run like :meth:`cancel`, in steps that can be taken at the same time.
+        """Return procedures that cancel a run like :meth:`cancel`, and that can run concurrently.
 
-        :param most: how many steps its known parts are divided into at most.
+        :param most: maximum number of procedures for its known parts.
         """
         ...
 
     def describe(self, run: RunRef, *, budget: float) -> Procedure[RunDescription]:
         """Find out what a run runs.
 
-        :param budget: seconds to repeat a call for at most.
+        :param budget: maximum seconds to repeat a call for.
         """
         ...
 
     def summarize(self, run: RunRef, *, budget: float) -> Procedure[Summary]:
         """Find out what a successful run did.
 
-        :param budget: seconds to repeat a call for at most.
+        :param budget: maximum seconds to repeat a call for.
         """
         ...
 
@@ -175,7 +176,7 @@ class RunKind(Protocol):
         ...
 
     def page(self, application: Application, run: RunRef) -> str:
-        """Return the page of a run in the web application."""
+        """Return the URL of a run's page in the web application."""
         ...
 
 
@@ -189,7 +190,7 @@ class Launch(Protocol):
 
     @property
     def subject(self) -> str:
-        """What is run, for a user: ``recipe 4711``. Part of the key of a series, so it must not change."""
+        """The object to run, for users: ``recipe 4711``. Part of the key of a series, so it must not change."""
         ...
 
     @property
@@ -199,12 +200,12 @@ class Launch(Protocol):
 
     @property
     def run_parameters(self) -> Any:
-        """The run parameters that go out, by name where they are written as documented; nothing without any."""
+        """The run parameters that are sent, by name if they have the documented form; empty if there are none."""
         ...
 
     @property
     def overrides(self) -> Any:
-        """The overrides that go out; nothing without any."""
+        """The overrides that are sent; empty if there are none."""
         ...
 
     def start(self, execution_id: str) -> Operation[Any]:
@@ -212,9 +213,9 @@ class Launch(Protocol):
         ...
 
     def started(self, answer: Any) -> RunRef | None:
-        """Return the run from the answer to its start, None when the answer names none.
+        """Return the run from the answer to its start, None if the answer names none.
 
-        :raises TrifactaRunRefused: the answer says that it will not run.
+        :raises TrifactaRunRefused: according to the answer, it will not run.
         """
         ...
 
@@ -225,7 +226,7 @@ class Launch(Protocol):
     def find(self, since: float, person_id: str | None) -> Procedure[list[FoundRun]]:
         """Find the runs that could be it.
 
-        :param since: when it was started at the earliest, seconds since the epoch on the server's clock.
+        :param since: the earliest time of its start, seconds since the epoch on the server's clock.
         :param person_id: the user who started it, None when unknown.
         """
         ...
@@ -235,8 +236,8 @@ class Launch(Protocol):
 class RefusalHints:
     """What a user can do when the server refuses to start a run.
 
-    :param missing: where it says that something does not exist.
-    :param invalid: where it refuses the request otherwise.
+    :param missing: when it reports that something does not exist.
+    :param invalid: when it refuses the request for another reason.
     """
 
     missing: str

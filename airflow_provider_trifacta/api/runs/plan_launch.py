@@ -1,4 +1,4 @@
-"""A plan run as something that is started once: how to request it, and how to recognize it in a list."""
+"""The launch of a plan run: how to request it, and how to recognize it in a list."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from airflow_provider_trifacta.api.statuses import status_word
 from airflow_provider_trifacta.api.text import line
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
-#: Pages of a hundred plan runs of this user, started since then, after which the search is given up.
+#: Maximum number of pages, of a hundred plan runs each, that a search reads before it gives up.
 _MOST_PAGES = 50
-#: An id that is no number: not documented, but "integer or string". It has a letter.
+#: A non-numeric id: its form is undocumented ("integer or string"). We require a letter.
 _ID = re.compile(r"(?=.*[A-Za-z])[0-9A-Za-z_.:~-]{1,100}")
 
 
@@ -58,7 +58,7 @@ class PlanLaunch:
 
     @property
     def subject(self) -> str:
-        """What is run, for a user."""
+        """The object to run, for users."""
         return f"plan {self.plan_id}"
 
     def start(self, execution_id: str) -> Operation[StartedPlanRun]:
@@ -66,9 +66,9 @@ class PlanLaunch:
         return self._start(execution_id=execution_id)
 
     def started(self, answer: StartedPlanRun) -> RunRef | None:
-        """Return the plan run, None when the answer names none.
+        """Return the plan run, None if the answer names none.
 
-        :raises TrifactaRunRefused: the plan is not valid; this has a success code (api/README.md, section 5).
+        :raises TrifactaRunRefused: the plan is not valid, despite the success code (api/README.md, section 5).
         """
         run_id = _run_id(answer.get("planSnapshotRunId"))
         run = None if run_id is None else self.ref(run_id)
@@ -112,7 +112,7 @@ class PlanLaunch:
 
 
 def _run_id(value: Any) -> Id | None:
-    """Return the id of a plan run as it came; None when it could not stand in a URL and in a log."""
+    """Return the id of a plan run unchanged; None if it is not safe in a URL and a log."""
     if id_of(value) is not None:
         identity: Id = value
         return identity

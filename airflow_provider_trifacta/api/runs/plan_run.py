@@ -44,17 +44,17 @@ from airflow_provider_trifacta.api.statuses import is_bad_end, status_word
 from airflow_provider_trifacta.api.text import line
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
-#: Failed job groups of a plan run that are looked up.
+#: Maximum number of failed job groups of a plan run that are looked up.
 _MOST_DIAGNOSED = 20
-#: Failed nodes that are named.
+#: Maximum number of failed nodes that are named.
 _MOST_NAMED = 20
-#: Pages of a hundred plans in which the plan of a run is looked for.
+#: Maximum number of pages, of a hundred plans each, that are searched for the plan of a run.
 _MOST_PAGES = 50
 _LONGEST_NAME = 200
 
 
 class _PlanRuns:
-    """What :class:`RunKind` asks, answered for plan runs."""
+    """Implements :class:`RunKind` for plan runs."""
 
     name: KindName = "plan_snapshot_run"
     noun = "plan run"
@@ -62,8 +62,8 @@ class _PlanRuns:
     def status(self, run: RunRef, *, budget: float | None = None) -> Procedure[str]:
         """Read ``getPlanSnapshotRun``.
 
-        Users who did not start a plan run may be refused it (api/README.md, section 5). Then the latest run of the
-        plan is read, which counts only when it is this one.
+        Users who did not start a plan run may not be allowed to read it (api/README.md, section 5). In that case,
+        the latest run of the plan is read, and used only if it is this run.
 
         :raises TrifactaAnswerNotUnderstood: the answer is about another run.
         """
@@ -83,15 +83,15 @@ class _PlanRuns:
         return changed.timestamp() if changed else None
 
     def progress(self, run: RunRef) -> Procedure[str]:
-        """Return nothing: the API tells no progress of plan runs."""
+        """Return an empty string: the API reports no progress of plan runs."""
         return ""
         yield
 
     def diagnose(self, run: RunRef) -> Procedure[Diagnosis]:
-        """Read ``readFull``, and in ``listJobLibrary`` the job groups of plans that failed meanwhile.
+        """Read ``readFull``, and from ``listJobLibrary`` the job groups of plans that failed during the run.
 
-        Neither names the failed nodes of a run in the contract. A server that adds the status of its nodes to the
-        run or the plan is believed; else the job groups of the flows of the plan tell.
+        Neither is documented to name the failed nodes of a run. If a server adds the status of the nodes to the
+        run, it is used. The failed job groups of the plan's flows are reported too.
         """
         plan_run: Any = {}
         plan: Any = {}
@@ -112,7 +112,7 @@ class _PlanRuns:
         return Diagnosis(tuple(jobs), tuple(remarks))
 
     def started_nothing(self, run: RunRef) -> Procedure[bool]:
-        """Return False: it is one thing that ran."""
+        """Return False: a plan run always runs something."""
         return False
         yield
 
@@ -124,11 +124,11 @@ class _PlanRuns:
         return None
 
     def cancel_side_by_side(self, run: RunRef, most: int) -> list[Procedure[str | None]]:
-        """Return one step: it has no parts that are canceled one by one."""
+        """Return one step: it has no parts to cancel individually."""
         return [self.cancel(run)]
 
     def describe(self, run: RunRef, *, budget: float) -> Procedure[RunDescription]:
-        """Read ``readFull``; without a known plan, ``getPlanSnapshotRun``."""
+        """Read ``readFull``, or ``getPlanSnapshotRun`` if the plan is unknown."""
         if run.subject_id is None:
             plan_run: PlanSnapshotRun = yield get_plan_snapshot_run(run.id).within(budget)
             plan_id = _plan_id(plan_run)
@@ -137,17 +137,17 @@ class _PlanRuns:
         return RunDescription(named("plan", run.subject_id, plan.get("name")), plan_id=run.subject_id)
 
     def summarize(self, run: RunRef, *, budget: float) -> Procedure[Summary]:
-        """Return nothing: the API does not tell what a plan run did."""
+        """Return an empty summary: the API does not report what a plan run did."""
         return Summary()
         yield
 
     def outputs(self, run: RunRef) -> Procedure[JobGroupOutputs]:
-        """Return nothing: the API does not tell what a plan run wrote."""
+        """Return empty lists: the API does not report what a plan run wrote."""
         return {"files": [], "tables": []}
         yield
 
     def page(self, application: Application, run: RunRef) -> str:
-        """Return the page of its plan."""
+        """Return the URL of its plan's page, or of the list of plans if the plan is unknown."""
         return application.plans_url() if run.subject_id is None else application.plan_url(run.subject_id)
 
 
@@ -157,7 +157,7 @@ def _plan_id(plan_run: Mapping[str, Any]) -> Id | None:
 
 
 def _status_of(answer: PlanSnapshotRun, run: RunRef) -> str:
-    """Return the status value of a plan run, after making sure that it is of this one.
+    """Return the status value of a plan run, after checking that the answer is about this run.
 
     Its plan is not compared: a run refers to a snapshot rather than to the plan (api/README.md, section 5).
     """
@@ -171,7 +171,7 @@ def _status_of(answer: PlanSnapshotRun, run: RunRef) -> str:
 
 
 def _latest_run(run: RunRef, budget: float | None) -> Procedure[PlanSnapshotRun | None]:
-    """Return the latest run of the plan, None when it cannot be read."""
+    """Return the latest run of the plan, None if it cannot be read."""
     try:
         reader = PageReader(replace(list_plans(), max_pages=_MOST_PAGES))
         while (operation := reader.next_page()) is not None:
@@ -192,7 +192,7 @@ def _why_unseen(run: RunRef, latest: PlanSnapshotRun | None) -> str:
 
 
 def _failed_nodes(value: Any, depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Give the name and the status of every failed node in an answer, wherever it has nodes."""
+    """Yield the name and the status of every failed node at any level of an answer."""
     if depth > 5:
         return
     if isinstance(value, list):
@@ -207,13 +207,13 @@ def _failed_nodes(value: Any, depth: int = 0) -> Iterator[tuple[str, str]]:
 
 
 def _failed_in_library(plan_run: Any, plan: Any) -> Procedure[tuple[list[FailedJob], list[str]]]:
-    """Find the job groups of the flows of a plan that failed while it ran."""
+    """Find the job groups of a plan's flows that failed while the plan ran."""
     started = timestamp_of(plan_run.get("startedAt")) or timestamp_of(plan_run.get("createdAt"))
     if started is None:
         return [], []
     nodes = _nodes_by_flow(plan)
     if not nodes:
-        # Without the flows of the plan, nothing tells its job groups from those of another one.
+        # Without the plan's flows, its job groups cannot be distinguished from those of other plans.
         return [], []
     jobs: list[FailedJob] = []
     remarks: list[str] = []
@@ -238,7 +238,7 @@ def _failed_in_library(plan_run: Any, plan: Any) -> Procedure[tuple[list[FailedJ
 
 
 def missing_references(plan_id: Id) -> Procedure[str]:
-    """Find out which flows of a plan do not exist (``readFull``, ``getFlow``). Empty when it cannot be told.
+    """Find out which flows of a plan do not exist (``readFull``, ``getFlow``). Empty if none is missing.
 
     :raises TrifactaApiError: the plan or a flow could not be read.
     """
@@ -255,7 +255,7 @@ def missing_references(plan_id: Id) -> Procedure[str]:
 
 
 def _nodes_by_flow(plan: Any) -> dict[str, str]:
-    """Return the names of the nodes of a plan by the flow they run, as far as the plan tells."""
+    """Return the names of a plan's nodes by the flow they run, as far as the plan specifies it."""
     nodes = plan.get("planNodes") if isinstance(plan, Mapping) else None
     rows = nodes.get("data") if isinstance(nodes, Mapping) else nodes
     return {

@@ -1,4 +1,4 @@
-"""What the jobs and outputs of a job group say, in words."""
+"""Describes the jobs and outputs of a job group in words."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from airflow_provider_trifacta.api.runs.kind import FailedJob, Summary
 from airflow_provider_trifacta.api.statuses import RunStatus, is_canceled, is_final
 from airflow_provider_trifacta.api.text import line
 
-#: Seconds to try for when the answer only explains what is known already.
+#: Retry budget, in seconds, of calls that only explain a known failure.
 DIAGNOSIS_BUDGET = 60.0
-#: Outputs that stand in the summary itself; more are listed after it.
+#: Maximum number of outputs in the summary itself; if there are more, they are listed after it.
 _OUTPUTS_IN_SUMMARY = 3
-#: Characters of the name of something.
+#: Maximum length of a name, in characters.
 _LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job group is.
+    """The progress of a job group.
 
-    :param percent: mean over its jobs, None where they do not say.
+    :param percent: mean over its jobs, None when they do not report any.
     """
 
     done: int
@@ -39,9 +39,9 @@ class Progress:
 
 
 def progress_of(jobs: Iterable[JsonObject]) -> Progress:
-    """Return how far the jobs of a job group are.
+    """Return the progress of the jobs of a job group.
 
-    :raises Exception: they do not say it in numbers.
+    :raises Exception: their progress is not numeric.
     """
     done = 0
     percents: list[float] = []
@@ -58,13 +58,13 @@ def progress_of(jobs: Iterable[JsonObject]) -> Progress:
 
 
 def explain_failure(job_group_id: Id) -> Procedure[list[FailedJob]]:
-    """Find out which jobs of a job group failed, and why. An unknown reason is an empty list.
+    """Find out which jobs of a job group failed, and why. If the reason is unknown, the list is empty.
 
     :raises TrifactaApiError: the jobs could not be read.
     """
     failed = _failed((yield get_jobs_for_job_group(job_group_id).within(DIAGNOSIS_BUDGET)))
     if failed and not any(job.message for job in failed):
-        # The messages may be references only. That they can be embedded is inferred (api/README.md, section 5).
+        # The messages may be mere references. That they can be embedded is inferred (api/README.md, section 5).
         try:
             embed = ["jobs", "jobs.errorMessage"]
             job_group = yield get_job_group(job_group_id, embed=embed).within(0)
@@ -92,7 +92,7 @@ def _failed(jobs: list[JsonObject]) -> list[FailedJob]:
 
 
 def _message(value: Any) -> str | None:
-    """Read an ``errorMessage``, whose fields nobody documents: every text in it, ids and links aside."""
+    """Read an ``errorMessage``, whose fields are undocumented: return the first string in a likely field."""
     if isinstance(value, str):
         return line(value) or None
     if not isinstance(value, Mapping):
@@ -107,7 +107,7 @@ def _message(value: Any) -> str | None:
 def count_outputs(outputs: Mapping[str, Any]) -> str:
     """Return how many files and tables a job group wrote: ``3 files and 1 table``.
 
-    :raises Exception: they are no lists.
+    :raises Exception: the outputs are not lists.
     """
     counts = [
         f"{count} {what}" + ("s" if count > 1 else "")
@@ -131,7 +131,7 @@ def describe_outputs(outputs: Mapping[str, Any]) -> list[str]:
 def summary_of(outputs: Mapping[str, Any]) -> Summary:
     """Return what a job group wrote, in words.
 
-    :raises Exception: they are no lists.
+    :raises Exception: the outputs are not lists.
     """
     lines = describe_outputs(outputs)
     if len(lines) <= _OUTPUTS_IN_SUMMARY:

@@ -1,4 +1,4 @@
-"""Waiting for a run: when to poll, what each status means, what to log."""
+"""Waits for a run: when to poll, how to interpret each status, what to log."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from airflow_provider_trifacta.api.runs.kind import RunKind, RunRef
 from airflow_provider_trifacta.api.statuses import RunStatus, is_final, is_known
 from airflow_provider_trifacta.api.timestamps import spoken
 
-#: Seconds between two polls, once the first ones are over.
+#: Seconds between two polls, after the first few.
 DEFAULT_POLL_INTERVAL = 30.0
-#: Seconds for which an unknown status value is waited through.
+#: Seconds for which an unknown status value is tolerated.
 DEFAULT_UNKNOWN_STATUS_TIMEOUT = 600.0
-#: Seconds to the first poll. Short recipes end within a few; longer ones are polled less and less often.
+#: Seconds to the first poll. Short recipes end within a few seconds; longer ones are polled less and less often.
 _FIRST_INTERVAL = 1.0
 _GROWTH = 1.5
 #: Seconds between polls while the token is refused.
@@ -37,7 +37,7 @@ class Ending:
     """How a wait ended.
 
     :param status: the last status value.
-    :param kind: ``final`` or, when the value stayed unknown for too long, ``unknown``.
+    :param kind: ``final``, or ``unknown`` if the value stayed unknown for too long.
     """
 
     status: str
@@ -45,10 +45,10 @@ class Ending:
 
 
 class Wait:
-    """Decides, poll by poll, whether a wait for a run is over, and logs what changed.
+    """Decides after each poll whether the wait for a run is over, and logs changes.
 
-    :param kind: what is waited for.
-    :param unknown_status_timeout: seconds for which an unknown status value is waited through.
+    :param kind: the kind of the run.
+    :param unknown_status_timeout: seconds for which an unknown status value is tolerated.
     :param log: receives changes of the status, not every poll.
     """
 
@@ -65,11 +65,11 @@ class Wait:
         return self._status
 
     def observe(self, status: str, now: float, *, unchanged_since: float | None = None) -> Ending | None:
-        """Take the result of a poll; return how the wait ended, None while it goes on.
+        """Process the result of a poll; return how the wait ended, None while it goes on.
 
-        :param now: seconds on any clock that does not go backwards.
-        :param unchanged_since: since when the run has this status at the latest, on the same clock; for callers
-            that keep no state between polls.
+        :param now: seconds on any monotonic clock.
+        :param unchanged_since: a time on the same clock since which the run has had this status, for callers that
+            keep no state between polls.
         """
         if status != self._status:
             self._log_change(status)
@@ -96,7 +96,7 @@ class Wait:
 
 
 class _ProgressReports:
-    """Logs how far a run is: at first after a minute, then less and less often.
+    """Logs the progress of a run: first after a minute, then less and less often.
 
     :param began: when the wait began, seconds on the monotonic clock.
     """
@@ -112,7 +112,7 @@ class _ProgressReports:
         self._next = now + self._interval
 
     def report(self, status: str, now: float) -> Procedure[None]:
-        """Log the progress, if it is time to."""
+        """Log the progress if it is due."""
         if now < self._next:
             return
         progress = ""
@@ -138,10 +138,10 @@ def wait_for_run(
 ) -> Procedure[Ending]:
     """Poll a run until it ends.
 
-    :param poll_interval: seconds between two polls, once the first ones are over; jittered by a tenth.
-    :param unknown_status_timeout: seconds for which an unknown status value is waited through.
-    :param began: when the wait began, seconds since the epoch, for one that goes on elsewhere; None is now. Only
-        the log uses it.
+    :param poll_interval: seconds between two polls, after the first few; jittered by 10 %.
+    :param unknown_status_timeout: seconds for which an unknown status value is tolerated.
+    :param began: when the wait began, seconds since the epoch, if it began in another process; None means now.
+        Only used in the log.
     :param log: receives changes of the status and progress, not every poll.
     :raises TrifactaApiError: a status could not be read within the client's retry budget.
     """
@@ -162,9 +162,9 @@ def wait_for_run(
 
 
 def status_patiently(kind: RunKind, run: RunRef, *, patience: float, clock: Clock) -> Procedure[str]:
-    """Read a status, also through a time in which the token is refused: it may be about to be replaced.
+    """Read a status, retrying while the token is refused: it may be about to be replaced.
 
-    :param patience: seconds to go on for.
+    :param patience: maximum seconds to go on.
     """
     until = clock.monotonic() + patience
     pause = _FIRST_PAUSE
