@@ -66,7 +66,7 @@ _KINDS = {
         re.compile(r"/jobs/([^/?#]*)"),
     ),
 }
-#: Ten years: sleeps and timers can still count that.
+#: Ten years, which sleeps and timers can still represent.
 _LONGEST = 10 * 365 * 86400.0
 
 

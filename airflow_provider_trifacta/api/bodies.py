@@ -21,7 +21,7 @@ class BodyReader:
 
     No more than a chunk is decompressed at once: a megabyte on the wire may be a gigabyte in memory.
 
-    :param headers: of the answer, names in lower case.
+    :param headers: the answer's headers, names in lower case.
     :param limit: maximum size of the decompressed body, in bytes.
     :raises BodyError: it has an encoding that was not requested.
     """

@@ -72,7 +72,7 @@ def is_permanent_refusal(error: TrifactaApiError) -> bool:
 
 
 def says_no_such_route(error: TrifactaApiError) -> bool:
-    """Return whether the route does not exist, or the API did not answer: this says nothing about an object."""
+    """Return whether the route is missing or the answer is not from the API: it says nothing about an object."""
     return error.status in (404, 405) and error.name in (None, "RouteNotFoundException")
 
 
@@ -158,7 +158,7 @@ def no_answer(
     """Return the error for a call without an answer.
 
     :param reason: the HTTP library's message.
-    :param status: of the answer, if it began to arrive but did not arrive completely.
+    :param status: the answer's status, if it began to arrive but did not arrive completely.
     """
     return TrifactaTransportError(
         method=request.method,

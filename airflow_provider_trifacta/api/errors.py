@@ -329,11 +329,11 @@ _TRANSPORT_HINTS = {
 class TrifactaTransportError(TrifactaApiError):
     """There was no answer.
 
-    :param failure: why.
+    :param failure: the cause.
     :param reason: the HTTP library's message.
     :param sent: False when the request provably never reached the server (host not found, connection
         refused, no TLS handshake); True when it may have.
-    :param status: of the answer, if it began to arrive but did not arrive completely.
+    :param status: the answer's status, if it began to arrive but did not arrive completely.
     """
 
     def __init__(

@@ -61,7 +61,7 @@ class Transfer:
 
 
 def is_saved(status: int, headers: Mapping[str, str]) -> bool:
-    """Return whether an answer is the requested result, to be saved: a proxy's page is not."""
+    """Return whether an answer is to be saved to a file: a proxy's page is not."""
     return status == 200 and "text/html" not in headers.get("content-type", "")
 
 

@@ -46,7 +46,7 @@ class Request:
     :param path: route below the base URL, its parameters percent-encoded.
     :param query: names and values; None values are omitted, booleans become ``true`` and ``false``.
     :param body: the JSON body.
-    :param headers: further headers.
+    :param headers: additional headers.
     :param accept: requested media type.
     :param repeatable: whether sending it twice has the same effect as sending it once; None decides by the
         method.
@@ -186,7 +186,7 @@ class Answer:
         return None if value is None else self.line(value, 200)
 
     def json(self) -> Any:
-        """Return the decoded body. Strings in it are valid UTF-8 without tokens, and numbers are finite.
+        """Return the decoded body. Its strings can be encoded as UTF-8 and hold no token; its numbers are finite.
 
         :raises TrifactaAnswerNotUnderstood: it is not JSON, or is nested too deeply.
         """
@@ -196,7 +196,7 @@ class Answer:
         return value
 
     def _json(self) -> Any:
-        # Errors are not raised from here: the decoder's own carries the whole body.
+        # Errors are not raised here: the decoder's error, as their context, would carry the whole body.
         body = self.body
         if len(body) > _MOST_VALUES and sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
             return _NO_JSON

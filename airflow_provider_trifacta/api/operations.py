@@ -385,7 +385,7 @@ def copy_flow(
 
     Never sent twice unless the first request provably did nothing: it takes no execution id.
 
-    :param name: of the copy; None leaves it to the server.
+    :param name: name of the copy; None leaves it to the server.
     :param copy_datasources: whether to copy its datasets too.
     """
     given = {"name": name, "description": description}
@@ -418,7 +418,7 @@ def run_plan(
     Never sent twice unless the first request provably did nothing.
 
     :param plan_id: the plan.
-    :param run_parameters: parameter names to values, by the handle of the node of the plan.
+    :param run_parameters: parameter names to values, by the handle of the plan node.
     :param request_body_extra: additional members of the body.
     :param execution_id: ``x-execution-id``; a second request with the same one is answered 304, raised as
         :class:`~airflow_provider_trifacta.api.errors.TrifactaDuplicateExecution`.
@@ -429,7 +429,7 @@ def run_plan(
 
 
 def get_plan_snapshot_run(plan_snapshot_run_id: Id) -> Operation[PlanSnapshotRun]:
-    """Get a plan run (``getPlanSnapshotRun``). Other users than the one who started it may be refused."""
+    """Get a plan run (``getPlanSnapshotRun``). Users who did not start it may be refused."""
     return Operation(
         Request("GET", _plan_run(plan_snapshot_run_id), max_bytes=_MAX_STATUS), _object(PlanSnapshotRun)
     )

@@ -40,7 +40,7 @@ def server_wait(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def epoch_seconds(value: float) -> float:
-    """Return an epoch in seconds. From 1e12 on, it is in milliseconds: in seconds, that is the year 33658."""
+    """Convert an epoch to seconds. Values from 1e12 on are milliseconds: as seconds, 1e12 is the year 33658."""
     return value / 1000 if value >= 1e12 else value
 
 

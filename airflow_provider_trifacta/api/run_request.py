@@ -111,7 +111,7 @@ def run_flow_body(
 def run_plan_body(*, run_parameters: Any = None, request_body_extra: Any = None) -> JsonObject:
     """Return the body of ``runPlan``.
 
-    :param run_parameters: parameter names to values, by the handle of the node of the plan:
+    :param run_parameters: parameter names to values, by the handle of the plan node:
         ``{"flow-1": {"region": "emea"}}``.
     :param request_body_extra: additional members of the body, passed through unchanged.
     :raises TrifactaConfigurationError: names the argument that cannot be used.

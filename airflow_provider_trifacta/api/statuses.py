@@ -31,7 +31,7 @@ _ENDED = frozenset({RunStatus.COMPLETE.value, RunStatus.FAILED.value}) | _CANCEL
 
 
 def status_word(value: Any) -> str:
-    """Return a status value unchanged, or its JSON text (an unknown value) if it is not a printable string."""
+    """Return a status value unchanged, or its JSON text (an unknown value) if it is not a short string."""
     if isinstance(value, str) and is_line(value, LONGEST_STATUS):
         return value
     return line(json.dumps(value), LONGEST_STATUS)

@@ -20,7 +20,7 @@ _LONGEST_NAME = 200
 
 
 def describe_job_group(job_group_id: Id, *, budget: float) -> Procedure[RunDescription]:
-    """Find out what a job group runs (``getJobGroup``).
+    """Find out which recipe a job group runs, and for how long (``getJobGroup``).
 
     :param budget: maximum seconds to repeat a call for.
     :raises TrifactaApiError: it could not be read.

@@ -34,8 +34,8 @@ class FlowLaunch:
     """The start of a flow (``runFlow``), and the search for it (``listJobLibrary``, ``getFlowRun``).
 
     No route lists flow runs: they are found through their job groups, and each is read to find its flow. A flow
-    run whose flow cannot be read is returned with a *doubt*. So is one whose source is not the API, unless the
-    server has shown a flow run of this user with the source ``api``; before that, all of them may have another.
+    run whose flow cannot be read is returned with a *doubt*. So is one with a source other than the API, but only
+    until the server shows a flow run of this user with the source ``api``; after that, it is excluded.
 
     :raises TrifactaConfigurationError: names the argument that cannot be used.
     """

@@ -81,7 +81,7 @@ def read_row(row: Any) -> JobGroupRow | None:
 def reference_of(row: Mapping[str, Any], names: Iterable[str]) -> str | None:
     """Return the id in a reference of a row, as a string; None if the reference is empty.
 
-    :param names: of the field, in lower case without underscores.
+    :param names: names of the field, in lower case without underscores.
     """
     return _first(_reference, _without_spelling(row), names)
 
@@ -100,7 +100,7 @@ def _without_spelling(row: Mapping[Any, Any]) -> dict[str, list[Any]]:
 
 
 def _first(read: Callable[[Any], T | None], values: Mapping[str, list[Any]], names: Iterable[str]) -> T | None:
-    """Return the first readable value: a row may contain a field twice, once of them empty."""
+    """Return the first readable value: a row may contain a field twice, and one of them may be empty."""
     readings = (read(value) for name in names for value in values.get(name, ()))
     return next((reading for reading in readings if reading is not None), None)
 

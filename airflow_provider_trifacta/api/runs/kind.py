@@ -33,7 +33,7 @@ class RunRef:
 
 @dataclass(frozen=True)
 class RunDescription:
-    """What a run runs, and for how long. Values that the API does not report are None.
+    """The object and the duration of a run. Values that the API does not report are None.
 
     :param subject: the object to run, for users: ``recipe "Orders" (4711) of flow "Sales" (301)``.
     :param seconds: from its start to its last change, which is its end if it has ended: the API reports no
@@ -158,7 +158,7 @@ class RunKind(Protocol):
         ...
 
     def describe(self, run: RunRef, *, budget: float) -> Procedure[RunDescription]:
-        """Find out what a run runs.
+        """Find out which object a run runs, and for how long.
 
         :param budget: maximum seconds to repeat a call for.
         """

@@ -58,7 +58,7 @@ def progress_of(jobs: Iterable[JsonObject]) -> Progress:
 
 
 def explain_failure(job_group_id: Id) -> Procedure[list[FailedJob]]:
-    """Find out which jobs of a job group failed, and why. If the reason is unknown, the list is empty.
+    """Find out which jobs of a job group failed, and why. The list is empty if no job is reported as failed.
 
     :raises TrifactaApiError: the jobs could not be read.
     """
