@@ -39,11 +39,13 @@ test-takes:
 up: $(VENV)/installed  ## Airflow with its UI and the emulator, until Ctrl-C
 	$(BIN)/python demo/up.py
 
+# Not by its name: make would run lines with it also when it is only asked what it would do.
+SUBMAKE := $(MAKE) --no-print-directory
 test: test-takes $(VENV)/installed $(VENV)/google  ## all tests; those in a real Airflow mostly wait, beside the others
 	@mkdir -p build; \
-	$(MAKE) --no-print-directory test-system > build/test-system.log 2>&1 & system=$$!; \
+	$(SUBMAKE) test-system > build/test-system.log 2>&1 & system=$$!; \
 	trap 'kill $$system' INT TERM; \
-	$(MAKE) --no-print-directory test-unit; unit=$$?; \
+	$(SUBMAKE) test-unit; unit=$$?; \
 	wait $$system; system=$$?; \
 	cat build/test-system.log; \
 	test $$unit -eq 0 -a $$system -eq 0
