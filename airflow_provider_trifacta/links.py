@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class PushedLink(BaseOperatorLink):
     """A button whose target the task specifies.
 
-    Airflow 3 reads the link from an XCom, which it writes only when the task defers or ends. So the task pushes
+    Airflow 3 reads the link from an XCom, which it writes only when the task pauses or ends. So the task pushes
     the link itself, as soon as it is known.
     """
 

@@ -90,7 +90,7 @@ def read_token(connection: AirflowConnection) -> str:
 class VariableTokenStore:
     """Keeps the token in an Airflow Variable. Until the Variable exists, the password of the connection is used.
 
-    :param name: its name. Airflow masks Variables by name, so it must contain ``token`` or ``secret``.
+    :param name: name of the Variable. Airflow masks by name, so it must contain ``token`` or ``secret``.
     """
 
     def __init__(self, name: str, connection: AirflowConnection) -> None:

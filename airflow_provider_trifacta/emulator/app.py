@@ -424,7 +424,7 @@ class LostAnswer(Response):
             self.raw_headers = list(cut.raw_headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the part of the answer, if any, then end the connection."""
+        """Send half of the answer, if there is one, then end the connection."""
         if self.nothing_sent:
             self._connections.reset(scope)
             return

@@ -333,7 +333,7 @@ class TokenRotation:
         return kept
 
     def _was_stored(self, token: AccessToken) -> bool:
-        """Return whether one of our tokens is known to have been stored: it was used after any proof of it."""
+        """Return whether one of our tokens is known to have been stored: it was used too late for a proof."""
         created, used = token.created_at, token.last_used
         known = created is not None and used is not None and (used - created).total_seconds() > _ABANDONED_AFTER
         return known and self._mark.is_on(token)
