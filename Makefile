@@ -1,11 +1,11 @@
-# One virtual environment a version of Airflow; PYTHON makes it. AIRFLOW=lowest is the lowest version of everything that
-# pyproject.toml promises.
+# One virtual environment per version of Airflow, created with PYTHON. AIRFLOW=lowest stands for the lowest version of
+# everything that pyproject.toml allows.
 AIRFLOW ?= 3.3.2
 PYTHON ?= python3
 
 VENV := .venv/airflow-$(AIRFLOW)
 BIN := $(VENV)/bin
-# The day after the release of each: its constraints hold what there was then, as Airflow's own do.
+# The day after each release: the constraints pin what was available then, as Airflow's own constraints do.
 DAY_OF_lowest := 2025-05-21
 DAY_OF_2.11.2 := 2026-03-15
 DAY_OF_3.0.6 := 2025-08-30
@@ -14,7 +14,7 @@ DAY_OF_3.2.2 := 2026-05-30
 DAY_OF_3.3.2 := 2026-09-18
 ifeq ($(AIRFLOW),lowest)
 CONSTRAINTS := constraints/lowest.txt
-# The lower bounds without those of the tools for development.
+# The lower bounds, without those of the development tools.
 WANTED := $(shell sed -nE '/^dev =/q; s/^ *"([a-z-]+)>=([0-9.]+)",$$/\1==\2/p' pyproject.toml)
 else
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
@@ -22,12 +22,13 @@ WANTED := apache-airflow==$(AIRFLOW)
 endif
 DAY := $(DAY_OF_$(AIRFLOW))
 COMPILE := .venv/uv/bin/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 pyproject.toml build/wanted.in
-# The peer whose hook is run against the emulator. Without its hundred dependencies, and out of Airflow's sight.
+# The peer whose hook is run against the emulator. Installed without its hundred dependencies, where Airflow does not
+# find it.
 GOOGLE := apache-airflow-providers-google==22.8.0
 
 .PHONY: demo demo-takes up test test-takes test-unit test-system lint format docs screenshots bench constraints clean
 
-demo: demo-takes $(VENV)/installed  ## run a recipe in a real Airflow, and say what happened
+demo: demo-takes $(VENV)/installed  ## run a recipe in a real Airflow, and report what happened
 	$(BIN)/python demo/run.py
 
 demo-takes:
@@ -50,7 +51,7 @@ test: test-takes $(VENV)/installed $(VENV)/google  ## all tests; those in a real
 	cat build/test-system.log; \
 	test $$unit -eq 0 -a $$system -eq 0
 
-test-unit: $(VENV)/installed $(VENV)/google  ## all tests but those in a real Airflow
+test-unit: $(VENV)/installed $(VENV)/google  ## all tests except those in a real Airflow
 	GOOGLE_PROVIDER=$(VENV)/google $(BIN)/python -m pytest -m "not system" -n auto
 
 test-system: $(VENV)/installed  ## the tests in a real Airflow
@@ -68,13 +69,13 @@ format: $(VENV)/installed
 docs: $(VENV)/installed  ## the documentation, into build/docs; warnings are errors
 	AIRFLOW_HOME=$(CURDIR)/build/airflow $(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
-screenshots: $(VENV)/installed  ## take the pictures in the documentation anew, with Chromium
+screenshots: $(VENV)/installed  ## retake the screenshots in the documentation, with Chromium
 	REQUIRE_BROWSER=1 SCREENSHOTS=docs/images $(BIN)/python -m pytest -m system tests/system/test_browser.py
 
-bench: $(VENV)/installed  ## what the clients cost, as ratios
+bench: $(VENV)/installed  ## the cost of the clients, as ratios
 	$(BIN)/python demo/bench.py
 
-constraints:  ## pin the versions of the day of Airflow's release (today's, where no day is known), and today's tools
+constraints:  ## pin the versions as of Airflow's release (today's, if no day is given), and today's tools
 	$(PYTHON) -m venv .venv/uv
 	.venv/uv/bin/pip install --quiet uv
 	mkdir -p build

@@ -1,4 +1,4 @@
-"""The Airflow connection of type ``trifacta``: its fields, and what they mean."""
+"""The Airflow connection of type ``trifacta``: its fields and their meaning."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from airflow_provider_trifacta.api.urls import base_url_from, check_proxy
 CONN_TYPE = "trifacta"
 DEFAULT_CONN_ID = "trifacta_default"
 HOOK_NAME = "Trifacta"
-#: Days before the end of a token from which tasks warn.
+#: Tasks warn when a token expires within this many days.
 DEFAULT_EXPIRY_WARNING_DAYS = 7.0
 
 
 class AirflowConnection(Protocol):
-    """What is read of an Airflow connection."""
+    """The part of an Airflow connection that is used."""
 
     conn_id: str
     conn_type: str | None
@@ -41,8 +41,8 @@ class AirflowConnection(Protocol):
 class ExtraField:
     """One setting in the extra of the connection.
 
-    :param read: checks a value as it came and returns it with its type; text is accepted for every type, since
-        the URI form of a connection knows nothing else.
+    :param read: checks a raw value and returns it with its type; strings are accepted for every type, since the
+        URI form of a connection has nothing else.
     """
 
     label: str
@@ -62,7 +62,7 @@ def _budget(name: str, value: Any) -> float:
 def _boolean(name: str, value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    # Airflow 2's form says "y".
+    # Airflow 2's form sends "y".
     said = {"true": True, "y": True, "false": False, "n": False}.get(str(value).strip().lower())
     if said is not None:
         return said
@@ -93,10 +93,10 @@ def _days(name: str, value: Any) -> float:
         raise TrifactaConfigurationError(f"extra {name}: {value!r} is not a number of days") from None
 
 
-#: The form folds them.
+#: The form shows them as collapsible sections.
 _NETWORK, _TOKEN, _PATIENCE, _LINKS = "Network", "Token", "Timeouts and retries", "Links"
 
-#: In the order in which users set up a connection: the form shows them like this.
+#: In the order in which users set up a connection; the form keeps this order.
 EXTRA_FIELDS: dict[str, ExtraField] = {
     "verify": ExtraField(
         "Verify TLS certificates",
@@ -178,7 +178,7 @@ PLACEHOLDERS = {
 
 
 def settings_of(connection: AirflowConnection, *, user_agent: str) -> ClientSettings:
-    """Return how to talk to the server of a connection.
+    """Return the client settings for the server of a connection.
 
     :raises TrifactaConfigurationError: names the field that cannot be used.
     """
@@ -205,7 +205,7 @@ def settings_of(connection: AirflowConnection, *, user_agent: str) -> ClientSett
 
 
 def _token_kept_in(connection: AirflowConnection, extra: Mapping[str, Any]) -> str | None:
-    """Return where a user finds the token of a connection, None when that is simply its password."""
+    """Return where a user finds the token of a connection, None if it is simply the password."""
     if "token_variable" in extra:
         kept = f"Variable {extra['token_variable']!r} (until it exists, the password of the Airflow connection)"
     elif "credential_store" in extra:
@@ -218,7 +218,7 @@ def _token_kept_in(connection: AirflowConnection, extra: Mapping[str, Any]) -> s
 
 
 def _other_type(connection: AirflowConnection) -> str | None:
-    """Return the problem of a connection of another type; None when it has ours, or none."""
+    """Return the problem with a connection of another type; None if it has ours, or none."""
     kind = connection.conn_type
     if not kind or kind == CONN_TYPE:
         return None
@@ -230,10 +230,10 @@ def _other_type(connection: AirflowConnection) -> str | None:
 
 
 def usable_token(text: str | None, connection: AirflowConnection, where: str) -> str:
-    """Return a token as it can be sent.
+    """Return a token in the form in which it can be sent.
 
-    :param where: the place it comes from, named in the error.
-    :raises TrifactaConfigurationError: there is none that could be sent.
+    :param where: where it comes from, named in the error.
+    :raises TrifactaConfigurationError: it is missing, or cannot be sent.
     """
     token = (text or "").strip()
     problem = None
@@ -251,12 +251,12 @@ def usable_token(text: str | None, connection: AirflowConnection, where: str) ->
 
 
 def extra_of(connection: AirflowConnection) -> dict[str, Any]:
-    """Return the known settings in the extra, with their types. Empty ones count as not given.
+    """Return the known settings in the extra, with their types. Empty ones count as missing.
 
     :raises TrifactaConfigurationError: not a JSON object, or a value that cannot be used.
     """
     try:
-        # Not Airflow's own property: it logs broken JSON and goes on without it.
+        # Not Airflow's own property, which logs broken JSON and then ignores it.
         extra = json.loads(connection.extra) if connection.extra else {}
     except (ValueError, RecursionError) as error:
         raise TrifactaConfigurationError(f"extra: is not valid JSON ({error})") from None
@@ -267,13 +267,13 @@ def extra_of(connection: AirflowConnection) -> dict[str, Any]:
 
 
 def unknown_extras(connection: AirflowConnection) -> list[str]:
-    """Return a warning for each setting that nothing reads, with the name that may be meant."""
+    """Return a warning for each unknown setting, with the name that may be meant."""
     try:
         given = [str(name) for name in json.loads(connection.extra or "{}")]
     except (ValueError, TypeError):
         return []
     warnings = []
-    # The Test button of Airflow 2 says each twice, once with this prefix.
+    # The Test button of Airflow 2 sends each one twice, once with this prefix.
     for name in (name for name in given if name.removeprefix(f"extra__{CONN_TYPE}__") not in EXTRA_FIELDS):
         close = get_close_matches(name, EXTRA_FIELDS, n=1)
         meant = f", did you mean {close[0]!r}?" if close else ""
@@ -282,7 +282,7 @@ def unknown_extras(connection: AirflowConnection) -> list[str]:
 
 
 def kept_elsewhere(conn_id: str) -> str:
-    """Say why a connection that is not in Airflow's database cannot be changed, and what to do."""
+    """Return why a connection that is not in Airflow's database cannot be changed, and what to do."""
     return (
         f"connection {conn_id!r} is not in Airflow's database but in a secrets backend. Name a Variable in its "
         "extra (token_variable), or a store of your own (credential_store)"
@@ -298,11 +298,11 @@ def of_connection(connection: AirflowConnection, problem: object) -> TrifactaCon
 
 
 def _unusable(connection: AirflowConnection, problem: object) -> TrifactaConfigurationError:
-    """Return an error for a connection that is used as one of ours, and says so when it is of another type."""
+    """Return an error for a connection that is used as one of ours; it reports when the type is another one."""
     other_type = _other_type(connection)
     return of_connection(connection, f"{problem}. The connection {other_type}" if other_type else problem)
 
 
 def name_of(conn_id: str) -> str:
-    """Return how an error about a connection begins."""
+    """Return the beginning of an error about a connection."""
     return f"Airflow connection {conn_id!r}: "

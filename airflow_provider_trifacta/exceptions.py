@@ -1,6 +1,6 @@
 """Errors that a DAG author may catch.
 
-Those of the API are drawn as a tree in :mod:`airflow_provider_trifacta.api.errors`. Those of runs::
+API errors are shown as a tree in :mod:`airflow_provider_trifacta.api.errors`. Errors of runs::
 
     TrifactaError
     ├── TrifactaRunError                     a run did not end well (also an AirflowException)
@@ -9,20 +9,20 @@ Those of the API are drawn as a tree in :mod:`airflow_provider_trifacta.api.erro
     │   ├── TrifactaRunTimeout               the deadline of the task passed; the run was canceled
     │   ├── TrifactaRunStatusUnknown         its status stayed an unknown value
     │   ├── TrifactaRunEmpty                 there was nothing to run; not retried
-    │   └── TrifactaAwaitedRunFailed         a sensor's: not retried, since the end of a run is final
+    │   └── TrifactaAwaitedRunFailed         raised by sensors; not retried, since the end of a run is final
     ├── TrifactaWaitFailed                   its status could not be read for the retry budget
-    ├── TrifactaResultsNotSaved              it is Complete, but a result asked for could not be saved
+    ├── TrifactaResultsNotSaved              it is Complete, but a requested result could not be saved
     │   └── TrifactaProfileMissing           it ran without profiling; not retried
-    ├── TrifactaRotationError                no token was rotated, or left-overs not revoked; the stored one works
+    ├── TrifactaRotationError                no token was rotated, or leftovers not revoked; the stored one works
     ├── TrifactaTokenUnreadable              the token could not be read where it is kept (a TrifactaApiError)
     ├── TrifactaFlowCopyUnknown              a flow may or may not have been copied; not retried
-    ├── TrifactaSubmitOutcomeUnknown         it may or may not have been started; nothing more was
+    ├── TrifactaSubmitOutcomeUnknown         it may or may not have been started; nothing else was
     ├── TrifactaTaskKilled                   the task was killed during the start; it was canceled, or not started
     └── TrifactaSubmitRefused                the server will never start it; not retried (also a TrifactaApiError)
 
-Job groups have classes of their own, which are those of runs as well: ``TrifactaJobGroupFailed``,
-``TrifactaJobGroupCanceled``, ``TrifactaJobGroupTimeout``, ``TrifactaJobGroupStatusUnknown`` and
-``TrifactaAwaitedJobGroupFailed``; their base is ``TrifactaJobGroupError``.
+Job groups have their own subclasses of these: ``TrifactaJobGroupFailed``, ``TrifactaJobGroupCanceled``,
+``TrifactaJobGroupTimeout``, ``TrifactaJobGroupStatusUnknown`` and ``TrifactaAwaitedJobGroupFailed``; their base is
+``TrifactaJobGroupError``.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class TrifactaRunError(TrifactaError, AirflowException):
     :param run_id: the run.
     :param status: its last status value, None when it was not read.
     :param link: its page in the application.
-    :param failed_jobs: the jobs in it that failed, as far as the API tells.
+    :param failed_jobs: the jobs in it that failed, as far as the API reports them.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class TrifactaRunFailed(TrifactaRunError):
 
 
 class TrifactaRunCanceled(TrifactaRunFailed):
-    """A run was stopped by somebody."""
+    """A run was canceled."""
 
 
 class TrifactaRunTimeout(TrifactaRunError):
@@ -137,7 +137,7 @@ class TrifactaRunStatusUnknown(TrifactaRunError):
 
 
 class TrifactaRunEmpty(TrifactaRunError, AirflowFailException):
-    """A run had nothing to do. Another one would have nothing to do either, so the task is not retried."""
+    """A run had nothing to do. The task is not retried, since another run would have nothing to do either."""
 
 
 class TrifactaAwaitedRunFailed(TrifactaRunError, AirflowFailException):
@@ -158,7 +158,7 @@ class TrifactaJobGroupFailed(TrifactaJobGroupError, TrifactaRunFailed):
 
 
 class TrifactaJobGroupCanceled(TrifactaJobGroupFailed, TrifactaRunCanceled):
-    """A job group was stopped by somebody."""
+    """A job group was canceled."""
 
 
 class TrifactaJobGroupTimeout(TrifactaJobGroupError, TrifactaRunTimeout):
@@ -178,7 +178,7 @@ class TrifactaWaitFailed(TrifactaError):
 
 
 class TrifactaResultsNotSaved(TrifactaError):
-    """A job group is ``Complete``, but a result that was asked for could not be saved."""
+    """A job group is ``Complete``, but a requested result could not be saved."""
 
 
 class TrifactaProfileMissing(TrifactaResultsNotSaved, AirflowFailException):
@@ -186,7 +186,7 @@ class TrifactaProfileMissing(TrifactaResultsNotSaved, AirflowFailException):
 
 
 class TrifactaFlowCopyUnknown(TrifactaError, AirflowFailException):
-    """A flow may or may not have been copied. A retry could copy it twice, so there is none.
+    """A flow may or may not have been copied. The task is not retried, since that could copy it twice.
 
     :param candidates: flows that could be the copy.
     """
@@ -197,19 +197,19 @@ class TrifactaFlowCopyUnknown(TrifactaError, AirflowFailException):
 
 
 class TrifactaRotationError(TrifactaError):
-    """A token was not rotated, or what is left of earlier ones could not be revoked. The stored token works."""
+    """A token was not rotated, or leftover tokens could not be revoked. The stored token works."""
 
 
-#: Characters of what went wrong in reading a token that are quoted.
+#: How many characters of the cause are quoted when a token could not be read.
 _LONGEST_CAUSE = 300
 
 
 class TrifactaTokenUnreadable(TrifactaApiError):
     """The API access token could not be read from where it is kept, for the whole retry budget.
 
-    Whoever outlives calls that fail outlives this, so it is an error of the API: one without method and path,
-    since no call could be made. Nothing is known to be wrong with the connection, so it is no
-    ``TrifactaConfigurationError``, and a retry of the task may well succeed.
+    It is an API error, so code that tolerates failed calls tolerates it too. Method and path are empty, since no
+    call could be made. It is not a ``TrifactaConfigurationError``: nothing is known to be wrong with the
+    connection, and a retry of the task may well succeed.
     """
 
     hint = (
@@ -221,7 +221,7 @@ class TrifactaTokenUnreadable(TrifactaApiError):
     def because_of(cls, conn_id: str, where: str, cause: Exception) -> TrifactaTokenUnreadable:
         """Return the error for a token that could not be read.
 
-        :param where: the place it is kept in.
+        :param where: where it is kept.
         """
         reason = line(f"{type(cause).__name__}: {cause}", _LONGEST_CAUSE)
         message = f"Airflow connection {conn_id!r}: the API access token could not be read from {where} ({reason})"
@@ -235,11 +235,11 @@ _NOT_RETRIED = "Nothing was started, and the task is not retried: it would be re
 
 
 class TrifactaSubmitRefused(TrifactaApiError, AirflowFailException):
-    """The server refuses the request as it is (400, 403, 404, 410, 415): nothing was started."""
+    """The server refused the request (400, 403, 404, 410, 415): nothing was started."""
 
     @classmethod
     def because_of(cls, error: TrifactaApiError, hints: RefusalHints) -> TrifactaSubmitRefused:
-        """Return the refusal that an error of the API is.
+        """Return the refusal for an API error.
 
         :param hints: what a user can do about it.
         """

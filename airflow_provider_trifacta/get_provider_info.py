@@ -1,4 +1,4 @@
-"""What Airflow asks a provider package about itself."""
+"""The metadata that Airflow reads from a provider package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The buttons of a task that lead into the web application."""
+"""The buttons of a task that link to the web application."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class PushedLink(BaseOperatorLink):
-    """A button that leads where the task says.
+    """A button whose target the task specifies.
 
-    Airflow 3 reads it from an XCom, and writes that only when the task pauses or ends. The task pushes it itself,
-    as soon as it knows.
+    Airflow 3 reads the link from an XCom, which it writes only when the task pauses or ends. So the task pushes
+    the link itself, as soon as it is known.
     """
 
     @property
@@ -23,11 +23,11 @@ class PushedLink(BaseOperatorLink):
         return f"_link_{type(self).__name__}"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """Return the link that the task pushed, nothing before it did."""
+        """Return the link that the task pushed, an empty string before that."""
         return XCom.get_value(ti_key=ti_key, key=self.xcom_key) or ""
 
     def push(self, context: Context, url: str) -> None:
-        """Make the link visible, from now on."""
+        """Make the link visible."""
         context["ti"].xcom_push(key=self.xcom_key, value=url)
 
 
@@ -55,5 +55,5 @@ class TrifactaPlanLink(PushedLink):
     name = "Trifacta plan"
 
 
-#: The buttons of every task that has a job group.
+#: The buttons of every task that waits for a job group.
 LINKS = (TrifactaJobGroupLink(), TrifactaFlowLink(), TrifactaRecipeLink())

@@ -1,8 +1,7 @@
 """Where the API access token of a connection is kept.
 
-Which store it is, the Airflow connection says: its password, unless the extra names a Variable
-(``token_variable``) or a class of the user's own (``credential_store``). What is kept is a string to a store, and
-nothing more: the credential made of it decides what it means.
+The Airflow connection specifies the store: its password, unless the extra names a Variable (``token_variable``) or
+a custom class (``credential_store``). A store keeps a plain string; the credential created from it interprets it.
 """
 
 from __future__ import annotations
@@ -31,24 +30,24 @@ if TYPE_CHECKING:
 
 
 class TokenStore(Protocol):
-    """Keeps one token. A class of your own is made with the Airflow connection: ``MyStore(connection)``."""
+    """Keeps one token. A custom class is instantiated with the Airflow connection: ``MyStore(connection)``."""
 
     def read(self) -> str:
-        """Return what is kept.
+        """Return the stored string.
 
-        :raises Exception: it cannot be read, with what a user can do about it.
+        :raises Exception: it cannot be read; the message says what a user can do about it.
         """
         ...
 
     def write(self, token: str) -> None:
-        """Keep a token in place of the one before. When this returns, every later read gives it.
+        """Replace the stored token. Once this returns, every later read returns the new one.
 
-        :raises Exception: it is not kept.
+        :raises Exception: it was not stored.
         """
         ...
 
     def why_not_writable(self) -> str | None:
-        """Return why nothing can be written here, None when it can. Writes nothing to find out."""
+        """Return why the store cannot be written, None if it can. The check writes nothing."""
         ...
 
 
@@ -73,9 +72,9 @@ def store_of(connection: AirflowConnection, *, airflow_api: AirflowApi | None = 
 
 
 def read_token(connection: AirflowConnection) -> str:
-    """Return the token of a connection from where it is kept. All secrets of it are masked in logs from now on.
+    """Read the token of a connection from its store. From then on, all its secrets are masked in logs.
 
-    :raises TrifactaConfigurationError: it is none that could be sent, or the store cannot be used.
+    :raises TrifactaConfigurationError: the token cannot be sent, or the store cannot be used.
     :raises TrifactaTokenUnreadable: the Variable that keeps it cannot be read.
     """
     store = store_of(connection)
@@ -89,9 +88,9 @@ def read_token(connection: AirflowConnection) -> str:
 
 
 class VariableTokenStore:
-    """Keeps the token in an Airflow Variable; until that exists, the password of the connection is the token.
+    """Keeps the token in an Airflow Variable. Until the Variable exists, the password of the connection is used.
 
-    :param name: of the Variable. Airflow masks Variables by their names: it needs to hold ``token`` or ``secret``.
+    :param name: name of the Variable. Airflow masks by name, so it must contain ``token`` or ``secret``.
     """
 
     def __init__(self, name: str, connection: AirflowConnection) -> None:
@@ -105,7 +104,7 @@ class VariableTokenStore:
         self._connection = connection
 
     def read(self) -> str:
-        """Return the value of the Variable; the password, when it certainly does not exist.
+        """Return the value of the Variable, or the password if the Variable certainly does not exist.
 
         :raises TrifactaTokenUnreadable: it may exist, and the password may have been revoked long ago.
         """
@@ -121,7 +120,7 @@ class VariableTokenStore:
         Variable.set(self.name, token)
 
     def why_not_writable(self) -> str | None:
-        """Return the reason when an environment variable of the workers is in the way, or Airflow would log it."""
+        """Return the reason if an environment variable overrides the Variable, or Airflow would log its value."""
         in_the_way = f"AIRFLOW_VAR_{self.name.upper()}"
         if in_the_way in os.environ:
             return f"the environment variable {in_the_way} takes precedence over the Variable; remove it"
@@ -136,7 +135,7 @@ class VariableTokenStore:
 class ConnectionTokenStore:
     """Keeps the token in the password of the connection.
 
-    :param airflow_api: writes it on Airflow 3; Airflow 2 lets tasks do it.
+    :param airflow_api: writes the password on Airflow 3; on Airflow 2 the task writes it.
     """
 
     def __init__(self, connection: AirflowConnection, airflow_api: AirflowApi | None) -> None:
@@ -144,7 +143,7 @@ class ConnectionTokenStore:
         self._api = None if tasks_use_the_database() else airflow_api
 
     def read(self) -> str:
-        """Return the password, as it was when the connection was read."""
+        """Return the password as of when the connection was read."""
         return self._connection.password or ""
 
     def write(self, token: str) -> None:
@@ -156,7 +155,7 @@ class ConnectionTokenStore:
         self._connection.password = token
 
     def why_not_writable(self) -> str | None:
-        """Return why the password cannot be changed: no way to, or it is not in Airflow's database."""
+        """Return why the password cannot be changed: nothing can write it, or it is not in Airflow's database."""
         conn_id = self._connection.conn_id
         in_the_way = f"AIRFLOW_CONN_{conn_id.upper()}"
         if in_the_way in os.environ:

@@ -1,4 +1,4 @@
-"""A real Airflow of one's own: scheduler, triggerer and API server, in a folder, until stopped."""
+"""A separate, real Airflow in a folder: scheduler, triggerer and API server, until stopped."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ IS_AIRFLOW_3 = not version("apache-airflow").startswith("2.")
 
 
 class AirflowInstance:
-    """Runs Airflow of the Python this runs in.
+    """Runs the Airflow that is installed in the current Python environment.
 
-    :param home: the folder for its database and logs; kept, so that a second start is quicker.
+    :param home: the folder for its database and logs; kept, so that a second start is faster.
     :param dags: the folder of the DAG files.
     :param with_ui: whether Airflow 2 starts its webserver; Airflow 3 has the UI in its API server.
     :param settings: further environment variables.
@@ -43,7 +43,7 @@ class AirflowInstance:
         #: Login and password of an administrator, for Airflow's REST API.
         self.admin = {"login": "admin", "password": secrets.token_hex(16)}
         self._environment = {
-            # Nothing of another Airflow's configuration.
+            # Without the configuration of another Airflow.
             **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags.resolve()),
@@ -68,7 +68,7 @@ class AirflowInstance:
             "AIRFLOW__WEBSERVER__WORKERS": "1",
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
             "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
-            # Five processes write to it: they wait for each other rather than fail.
+            # Five processes write to it: they must wait for each other instead of failing.
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db?timeout=60",
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.home / "logs"),
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
@@ -80,9 +80,9 @@ class AirflowInstance:
     # -------------------------------------------------------------------------------------------- start and stop
 
     def start(self, say: Callable[[str], object] = lambda text: None) -> None:
-        """Start everything; returns when the UI or API answers.
+        """Start everything; returns once the UI or API answers.
 
-        :param say: is told what is done next, since it takes most of a minute.
+        :param say: receives a message about each step, since this takes most of a minute.
         """
         say("making Airflow's database")
         self.home.mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ class AirflowInstance:
             )
 
     def stop_component(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
-        """Stop one component and what it started."""
+        """Stop one component and its child processes."""
         process = self._processes.pop(name)
         try:
             os.killpg(process.pid, number)
@@ -145,11 +145,11 @@ class AirflowInstance:
             self.stop_component(name)
 
     def dead_components(self) -> list[str]:
-        """Return the components that ended by themselves."""
+        """Return the components that have exited on their own."""
         return [name for name, process in self._processes.items() if process.poll() is not None]
 
     def airflow(self, *arguments: str) -> str:
-        """Run a command of the ``airflow`` command line and return what it printed."""
+        """Run an ``airflow`` command and return its output."""
         done = subprocess.run(
             [sys.executable, "-m", "airflow", *arguments],
             env=self._environment,
@@ -172,14 +172,14 @@ class AirflowInstance:
     # ---------------------------------------------------------------------------------------------- using it
 
     def set_connection(self, conn_id: str, **fields: object) -> None:
-        """Store a connection in the database, in place of what is there."""
+        """Store a connection in the database, replacing an existing one."""
         self.airflow("connections", "delete", conn_id) if self.rows(
             "select 1 from connection where conn_id = ?", conn_id
         ) else None
         self.airflow("connections", "add", conn_id, "--conn-json", json.dumps(fields))
 
     def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, object] | None = None) -> None:
-        """Start a run of a DAG, once the DAG is known."""
+        """Start a run of a DAG, once Airflow knows the DAG."""
         known = "select 1 from serialized_dag where dag_id = ?"
         wait_for(lambda: self.rows(known, dag_id), f"DAG {dag_id} was not found", seconds=90)
         if IS_AIRFLOW_3:
@@ -212,7 +212,7 @@ class AirflowInstance:
     def end_of(self, dag_id: str, run_id: str, *, seconds: float = 120) -> str:
         """Wait until a run has ended, and return its state.
 
-        :raises TimeoutError: it did not end in time; names the components that died.
+        :raises TimeoutError: it did not end in time; names the components that have exited.
         """
         try:
             wait_for(lambda: self.run_state(dag_id, run_id) in ("success", "failed"), "", seconds=seconds)
@@ -222,7 +222,7 @@ class AirflowInstance:
         return str(self.run_state(dag_id, run_id))
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
-        """Return the states of the tasks of a run; items of a mapped task have their index behind the name."""
+        """Return the states of the tasks of a run; items of a mapped task have their index after the name."""
         rows = self.rows(
             f"select task_id, {self._map_index}, state from task_instance where dag_id = ? and run_id = ?",
             dag_id,
@@ -253,7 +253,7 @@ class AirflowInstance:
         return "\n".join(file.read_text("utf-8", "replace") for file in sorted(folder.rglob("*.log*")))
 
     def connection(self, conn_id: str) -> dict[str, Any]:
-        """Return a connection as it is stored, secrets in the clear."""
+        """Return a connection as stored, with secrets unmasked."""
         file = self.home / "exported.json"
         self.airflow("connections", "export", str(file), "--file-format", "json")
         try:
@@ -263,12 +263,12 @@ class AirflowInstance:
 
     @functools.cached_property
     def _map_index(self) -> str:
-        """The column of the index of a mapped task's items: Airflow 3.4 has another name for it."""
+        """The column with the index of a mapped task's items; Airflow 3.4 has another name for it."""
         columns = {name for _, name, *_ in self.rows("pragma table_info(task_instance)")}
         return "map_index" if "map_index" in columns else "region_index"
 
     def rows(self, query: str, *parameters: object) -> list[tuple[object, ...]]:
-        """Ask Airflow's database."""
+        """Query Airflow's database."""
         database = sqlite3.connect(f"file:{self.home}/airflow.db?mode=ro", uri=True, timeout=10)
         try:
             return database.execute(query, parameters).fetchall()
@@ -277,10 +277,10 @@ class AirflowInstance:
 
 
 def _never_reuse_ids_of_triggers(database: sqlite3.Connection) -> None:
-    """Make SQLite number triggers as other databases do.
+    """Make SQLite number triggers the way other databases do.
 
-    It gives the id of a deleted row to the next one, and Airflow then hands the event of a task's trigger to
-    whichever task is deferred next.
+    SQLite reuses the id of a deleted row, and Airflow then passes the event of a task's trigger to whichever task
+    is deferred next.
     """
     (table,) = database.execute(
         "select sql from sqlite_master where type = 'table' and name = 'trigger'"
@@ -297,7 +297,7 @@ def _never_reuse_ids_of_triggers(database: sqlite3.Connection) -> None:
 
 
 def _kill_session(leader: int) -> None:
-    """Kill what a component left running: the scheduler of Airflow 2 has a child in a process group of its own."""
+    """Kill what a component left running: the scheduler of Airflow 2 has a child in another process group."""
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if os.getsid(int(folder.name)) == leader:
@@ -322,9 +322,9 @@ def free_port() -> int:
 
 
 def wait_for(condition: Callable[[], object], otherwise: str, *, seconds: float, every: float = 0.3) -> None:
-    """Return when a condition holds.
+    """Wait until a condition holds.
 
-    :raises TimeoutError: with the text ``otherwise``, when it does not hold in time.
+    :raises TimeoutError: with the message ``otherwise``, if it does not hold in time.
     """
     end = time.monotonic() + seconds
     while not condition():

@@ -1,4 +1,4 @@
-"""What the clients cost, as ratios of what the bare libraries cost on the same server in the same run."""
+"""The cost of the clients relative to the bare libraries, on the same server in the same run."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ ROUNDS = 7
 
 
 def main() -> None:
-    """Print the ratios. Rounds of both sides alternate; the median round counts."""
-    server = subprocess.Popen(  # a process of its own, so that it does not share our interpreter
+    """Print the ratios. Rounds of both sides alternate, and the median round counts."""
+    server = subprocess.Popen(  # a separate process, so that it does not share our interpreter
         [sys.executable, "-m", "airflow_provider_trifacta.emulator", "--port", "0", "--pace", "at-once"],
         stdout=subprocess.PIPE,
         text=True,
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def synchronous(url: str, token: str) -> None:
-    """Compare the client with a kept session."""
+    """Compare the client with a reused session."""
     settings = ClientSettings(url)
     with TrifactaClient(settings, token) as client, requests.Session() as session:
         identity = client.run_job_group(7)["id"]
@@ -61,7 +61,7 @@ def synchronous(url: str, token: str) -> None:
 
 
 async def asynchronous(url: str, token: str) -> None:
-    """Compare the asynchronous client with a kept session."""
+    """Compare the asynchronous client with a reused session."""
     settings = ClientSettings(url)
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
     async with AsyncTrifactaClient(settings, token) as client, aiohttp.ClientSession() as session:
@@ -90,7 +90,7 @@ def connections() -> None:
 
 
 def imports() -> None:
-    """Compare what parsing a DAG file imports with Airflow alone."""
+    """Compare the imports for parsing a DAG file with those of Airflow alone."""
     alone, operators = "import airflow.sdk", "import airflow_provider_trifacta.operators.job_group"
     try:
         import airflow.sdk  # noqa: F401

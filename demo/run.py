@@ -1,4 +1,4 @@
-"""Run an example DAG in a real Airflow against the emulator, and say what happened."""
+"""Run an example DAG in a real Airflow against the emulator, and report what happened."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DAG_ID = "trifacta_run_and_wait"
 
 
 def main() -> int:
-    """Run the demo. Return 0 when everything was as expected."""
+    """Run the demo. Return 0 if everything was as expected."""
     began = time.monotonic()
 
     def say(text: str) -> None:

@@ -14,7 +14,7 @@ from airflow_provider_trifacta.emulator import Emulator
 
 ROOT = Path(__file__).parent.parent
 DAGS = ROOT / "example_dags"
-#: Airflow looks for new files every five minutes otherwise.
+#: By default, Airflow checks for new files every five minutes.
 LIST_DAGS = {
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
     "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "10",
@@ -22,7 +22,7 @@ LIST_DAGS = {
 
 
 def guide(airflow: AirflowInstance, emulator: Emulator) -> list[str]:
-    """Return what a person can do now."""
+    """Return what a user can do now."""
     login = "no login is asked for" if IS_AIRFLOW_3 else "user admin, password admin"
     return [
         f"Airflow:   {airflow.url} ({login})",

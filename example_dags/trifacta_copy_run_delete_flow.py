@@ -25,10 +25,10 @@ with DAG(
     copy = TrifactaCopyFlowOperator(
         task_id="copy_flow",
         flow_id=FLOW,
-        # A name of its own for each DAG run: by it, the copy is found when the answer is lost.
+        # A unique name for each DAG run, by which the copy is found if the answer is lost.
         name=f"Copy of flow {FLOW} for {{{{ run_id }}}}",
     )
     run = TrifactaRunFlowOperator(task_id="run_copy", flow_id=copy.output, deferrable=True, retries=2)
     delete = TrifactaDeleteFlowOperator(task_id="delete_copy", flow_id=copy.output, retries=2)
-    # A teardown also runs after a failure, and does not make the DAG run green then.
+    # A teardown also runs after a failure, and does not turn the DAG run green then.
     copy >> run >> delete.as_teardown(setups=copy)

@@ -1,4 +1,4 @@
-"""Run many recipes, each as a mapped task of its own."""
+"""Run many recipes, one mapped task per recipe."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ with DAG(
         task_id="run_recipe",
         deferrable=True,
         run_parameters={"region": "emea"},
-        # Quotas are per user and minute: start a few at a time.
+        # Quotas are per user and minute, so start only a few at a time.
         max_active_tis_per_dagrun=8,
     ).expand(wrangled_dataset_id=RECIPES)

@@ -1,4 +1,4 @@
-"""Give a run its parameters, and settings of the output that hold for this run only."""
+"""Pass parameters to a run, and settings of the output that apply to this run only."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Rotate the API access token that is the password of a connection, on Airflow 3, where tasks cannot write them.
+"""Rotate the API access token that is the password of a connection, on Airflow 3, where tasks cannot write it.
 
-The connection ``airflow_api`` is Airflow's own API server: its host, and login and password of a user who may edit
-connections. Unpause it once both connections are there. On Airflow 2.11 the task writes the connection itself.
+The connection ``airflow_api`` points to Airflow's own API server: its host, and login and password of a user who
+may edit connections. Unpause the DAG once both connections exist. On Airflow 2.11 the task writes the connection
+itself.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ with DAG(
         trifacta_conn_id="trifacta_default",
         airflow_api_conn_id="airflow_api",
         lifetime_seconds=30 * 24 * 60 * 60,
-        # Looks daily, rotates a week before the end.
+        # Checks daily, rotates a week before the token expires.
         rotate_when_remaining=timedelta(days=7),
         keep_previous_for=timedelta(hours=6),
         retries=2,

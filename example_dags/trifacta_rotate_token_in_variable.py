@@ -1,7 +1,7 @@
 """Rotate the API access token of a connection weekly, kept in an Airflow Variable.
 
 The connection ``trifacta_rotated`` has ``{"token_variable": "trifacta_api_access_token"}`` in its extra, and the
-first token as its password. Works on Airflow 2.11 and 3.1 or later. Unpause it once the connection is there.
+first token as its password. Works on Airflow 2.11 and 3.1 or later. Unpause the DAG once the connection exists.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ with DAG(
         task_id="run_recipe",
         wrangled_dataset_id=RECIPE,
         deferrable=True,
-        # The job group is canceled when it takes longer.
+        # The job group is canceled if it takes longer.
         execution_timeout=timedelta(hours=2),
         retries=2,
     )

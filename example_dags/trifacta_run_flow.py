@@ -24,10 +24,10 @@ with DAG(
         task_id="run_flow",
         flow_id=FLOW,
         run_parameters={"region": "{{ params.region }}"},
-        # By the name of the recipe, as it is written in the flow.
+        # By the name of the recipe in the flow.
         overrides={"Customers clean": {"profiler": True}},
         deferrable=True,
-        # All job groups that are still active are canceled when it takes longer.
+        # All job groups that are still active are canceled if it takes longer.
         execution_timeout=timedelta(hours=2),
         retries=2,
     )

@@ -26,7 +26,7 @@ with DAG(
         # By the handle of the node.
         run_parameters={"flow-1": {"region": "{{ params.region }}"}},
         deferrable=True,
-        # The run is canceled when it takes longer.
+        # The run is canceled if it takes longer.
         execution_timeout=timedelta(hours=4),
         retries=2,
     )

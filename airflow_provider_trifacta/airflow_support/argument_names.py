@@ -1,4 +1,4 @@
-"""A misspelt argument is refused with the name that is meant, when the DAG file is parsed."""
+"""Reports a misspelled argument, with the name that is meant, when the DAG file is parsed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 _RECIPE, _JOB_GROUP = "wrangled_dataset_id", "job_group_id"
-#: What users call the arguments that have another name in the API; the first that an operator has is meant.
+#: Other names that users give to arguments. The first candidate that the operator has is suggested.
 _OTHER_WORDS = {
     **dict.fromkeys(("recipe_id", "recipe", "dataset_id", "flow_id"), (_RECIPE,)),
     **dict.fromkeys(("job_id", "job", "job_group"), (_JOB_GROUP, _RECIPE)),
@@ -20,22 +20,22 @@ class SuggestsArgumentNames:
     """Mixin for operators and sensors, before Airflow's base class."""
 
     def __init__(self, **kwargs: Any) -> None:
-        # Arguments of one's own subclasses do not come this far.
+        # A subclass's own arguments never arrive here.
         _check_names(type(self), kwargs)
         super().__init__(**kwargs)
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
-        """Return the operator with these arguments, to be mapped over others (see Airflow's ``partial``).
+        """Return the operator with these arguments, to be mapped over other arguments (see Airflow's ``partial``).
 
-        :raises TypeError: an argument is misspelt; says the name that is meant.
+        :raises TypeError: an argument is misspelled; gives the name that is meant.
         """
         _check_names(cls, kwargs)
         return super().partial(**kwargs)  # type: ignore[misc]
 
 
 def _check_names(operator: type, given: Iterable[str]) -> None:
-    """Refuse what looks like a misspelt argument. What looks like nothing is left to Airflow to refuse.
+    """Refuse arguments that look misspelled. Airflow refuses the other unknown ones.
 
     :raises TypeError: names the argument that is meant.
     """
@@ -47,14 +47,14 @@ def _check_names(operator: type, given: Iterable[str]) -> None:
 
 
 def _meant(name: str, known: frozenset[str]) -> list[str]:
-    """Return the argument that a name may stand for: another word for the same, or the nearest spelling."""
+    """Return the argument that a name may stand for: a synonym, or the nearest spelling."""
     synonyms = [argument for argument in _OTHER_WORDS.get(name, ()) if argument in known]
     return synonyms or get_close_matches(name, known, n=1)
 
 
-@functools.cache  # DAG files make thousands of tasks
+@functools.cache  # DAG files create thousands of tasks
 def _argument_names(operator: type) -> frozenset[str]:
-    """Return every argument that an operator and its base classes name."""
+    """Return all arguments that an operator and its base classes declare."""
     return frozenset(
         name
         for cls in operator.__mro__

@@ -1,4 +1,4 @@
-"""Work that goes on while Airflow cancels whoever waits for it."""
+"""Work that continues when Airflow cancels the task that waits for it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-#: The event loop keeps weak references only.
+#: Strong references: the event loop keeps only weak ones.
 _going_on: set[asyncio.Task[None]] = set()
 
 
 async def outlive_cancellation(work: Coroutine[Any, Any, None]) -> None:
-    """Wait until work is done, however often the waiting task is cancelled meanwhile.
+    """Wait until the work is done, however often the waiting task is cancelled meanwhile.
 
     Airflow cancels a trigger again at every sync, about once a second, until it has ended, and may stop waiting
-    itself: the work is a task of its own, which goes on all the same. Only the end of the event loop cancels it.
+    for it. So the work runs in a separate task, which continues; only the end of the event loop cancels it.
 
-    :param work: bounds its own time.
-    :raises asyncio.CancelledError: in the end, when the waiting task was cancelled meanwhile; or the work was.
+    :param work: the work, which limits its own duration.
+    :raises asyncio.CancelledError: after the work, if the waiting task was cancelled meanwhile; or the work was.
     """
     task = asyncio.create_task(work)
     _going_on.add(task)

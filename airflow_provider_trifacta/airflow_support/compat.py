@@ -1,7 +1,8 @@
-"""Airflow's names, wherever a version has them, and what a version lacks.
+"""Airflow's names, wherever a version keeps them, and replacements for what a version lacks.
 
-The provider ``common.compat`` is for this, but the constraints of Airflow 2.11.0 and 3.0 pin it to 1.7, which has
-neither the names nor a way to read a connection asynchronously; those of 3.1 to 3.3 to one whose way deadlocks.
+The provider ``common.compat`` serves this purpose, but the constraints of Airflow 2.11.0 and 3.0 pin it to 1.7,
+which has neither the names nor a way to read a connection asynchronously; those of 3.1 to 3.3 pin it to versions
+whose asynchronous read deadlocks.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 
 _MASKER = ("airflow.sdk.log", "airflow.sdk.execution_time.secrets_masker", "airflow.utils.log.secrets_masker")
 _EXCEPTIONS = ("airflow.sdk.exceptions", "airflow.exceptions")  # 3.1
-#: Where each name is, the newest place first. The last place is for Airflow 2.11 and can go with it, or with the
-#: version in the comment.
+#: Where each name is, newest place first. The last can be dropped with Airflow 2.11 or, where a comment gives
+#: a later version, with that version.
 _PLACES = {
     "AirflowException": _EXCEPTIONS,
     "AirflowFailException": _EXCEPTIONS,
@@ -60,7 +61,7 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is asked for, so that parsing a DAG file imports no more than it uses."""
+    """Import a name on first use, so that parsing a DAG file imports only what it uses."""
     for place in _PLACES.get(name, ()):
         try:
             found = getattr(import_module(place), name)
@@ -72,14 +73,14 @@ def __getattr__(name: str) -> Any:
 
 
 def is_airflow_3_0() -> bool:
-    """Return whether this is Airflow 3.0. What is done for it only can go with it."""
+    """Return whether this is Airflow 3.0. Code that only it needs can be dropped with it."""
     return version("apache-airflow").startswith("3.0.")
 
 
 def universal_pathlib_is_too_new() -> bool:
-    """Return whether no path in a storage can work: before 3.2, Airflow needs universal-pathlib before 0.3.
+    """Return whether storage paths cannot work: Airflow before 3.2 needs universal-pathlib before 0.3.
 
-    Airflow 2.11.0 and 3.0 do not say so, and an installation without constraints gets a newer one.
+    Airflow 2.11.0 and 3.0 do not declare this, and an installation without constraints gets a newer one.
     """
     airflow, library = (Version(version(name)).release for name in ("apache-airflow", "universal-pathlib"))
     return airflow < (3, 2) and library >= (0, 3)
@@ -99,8 +100,8 @@ def _airflow_has_an_asynchronous_way() -> bool:
     """Return whether Airflow can read a connection asynchronously.
 
     Before 3.1 it cannot. From 3.1 to 3.3.1 it masks the secrets of the connection with a synchronous call, which
-    raises ``DeadlockImminentError`` when another trigger asks for something meanwhile. The method that this looks
-    for came with the mending, in 3.3.2: when that is the lowest version, this function can go.
+    raises ``DeadlockImminentError`` if another trigger makes a request meanwhile. The method checked for here came
+    with the fix, in 3.3.2. Once that is the lowest supported version, this function can be removed.
     """
     try:
         from airflow.sdk import Connection

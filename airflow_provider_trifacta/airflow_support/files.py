@@ -1,4 +1,4 @@
-"""Files on this machine and in the storages that Airflow knows: written whole or not at all."""
+"""Files on this machine and in the storages that Airflow knows, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from airflow_provider_trifacta.airflow_support.compat import (
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError, TrifactaError
 from airflow_provider_trifacta.exceptions import TrifactaResultsNotSaved
 
-#: Protocols of s3fs, gcsfs and adlfs: their ``put_file`` shows an object when its upload is complete, not before.
-#: There, a move would be another copy, and would need the right to read and to delete.
+#: Protocols of s3fs, gcsfs and adlfs: their ``put_file`` makes an object visible only when the upload is complete.
+#: There, a move would be another copy, and would need permission to read and delete.
 _WHOLE_UPLOADS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
 _STORAGE_PROVIDER = (
     "Install the provider of its storage, for example apache-airflow-providers-amazon[s3fs], and check the "
@@ -31,16 +31,16 @@ _OLDER_LIBRARY = (
     "This Airflow cannot work with the universal-pathlib that is installed, for no storage: install Airflow with "
     "its constraints, or 'universal-pathlib<0.3'"
 )
-#: What a killed process may leave behind has a hidden name.
+#: Files that a killed process may leave behind have hidden names.
 _HIDDEN = ".trifacta-"
 
 
 def target_of(name: str, value: Any) -> Path | ObjectStoragePath:
-    """Return a path, local or remote, that can be written as far as can be told without writing.
+    """Return a local or remote path that can be written, as far as this can be checked without writing.
 
     :param name: the argument, named in the error.
-    :raises TrifactaConfigurationError: not the path of a file, something else is in its place, or nothing on this
-        machine can write to its storage.
+    :raises TrifactaConfigurationError: not the path of a file, something else exists there, or this machine has
+        no library that can write to its storage.
     """
     if not isinstance(value, (str, os.PathLike, ObjectStoragePath)) or not str(value).strip():
         raise TrifactaConfigurationError(f"{name}: expected a path, got {value!r}")
@@ -56,15 +56,15 @@ def target_of(name: str, value: Any) -> Path | ObjectStoragePath:
 
 @contextlib.contextmanager
 def naming(name: str, target: Path | ObjectStoragePath) -> Iterator[None]:
-    """Say which argument it is about when its file cannot be written.
+    """Name the argument when its file cannot be written.
 
-    :raises TrifactaResultsNotSaved: in place of what the storage raises. Errors of this package stay as they are.
+    :raises TrifactaResultsNotSaved: replaces what the storage raises. Errors of this package pass unchanged.
     """
     try:
         yield
     except TrifactaError:
         raise
-    # Storage libraries raise whatever they like.
+    # Storage libraries may raise anything.
     except Exception as error:
         raise TrifactaResultsNotSaved(
             f"{name}: {target} could not be written: {type(error).__name__}: {error}"
@@ -72,17 +72,17 @@ def naming(name: str, target: Path | ObjectStoragePath) -> Iterator[None]:
 
 
 def save(fill: Callable[[Path], object], target: Path | ObjectStoragePath) -> None:
-    """Let something fill a file, and put it where it belongs once it is whole. Missing folders are made.
+    """Let a function fill a file, and move it into place once it is complete. Missing folders are created.
 
-    What is there already is replaced, and stays as it was when anything fails.
+    An existing file is replaced; if anything fails, it stays as it was.
 
-    :param fill: writes to the local file it is given.
+    :param fill: writes to the local file that it receives.
     :raises OSError: it could not be written. A storage may raise something else.
     """
     with tempfile.TemporaryDirectory(prefix=_HIDDEN, ignore_cleanup_errors=True) as folder:
         file = Path(folder) / "file"
         fill(file)
-        # On Airflow 2 the path of a storage is a Path, too.
+        # On Airflow 2 a storage path is a Path, too.
         if isinstance(target, ObjectStoragePath):
             _put_in_storage(file, target)
         else:
@@ -104,9 +104,9 @@ def _local_path(name: str, value: Any) -> Path:
 
 
 def _obstacle(path: Path) -> str | None:
-    """Return what is in the way of a file, None when nothing is.
+    """Return what prevents writing a file, None if nothing does.
 
-    :raises OSError: it cannot be told.
+    :raises OSError: this cannot be determined.
     """
     there = next(place for place in (path, *path.absolute().parents) if _is_there(place))
     if there.is_symlink() and not there.exists():
@@ -128,12 +128,12 @@ def _is_there(place: Path) -> bool:
 
 
 def _put_here(file: Path, target: Path) -> None:
-    # A link stays: the file that it leads to is replaced.
+    # A symbolic link stays: its target is replaced.
     place = target.resolve()
     place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_name(_hidden_name())
     try:
-        # Created here, and not moved from where it was filled: it gets the permissions of any new file.
+        # Created here rather than moved, so that it gets the permissions of any new file.
         with file.open("rb") as source, part.open("xb") as sink:
             shutil.copyfileobj(source, sink)
             sink.flush()
@@ -155,7 +155,7 @@ def _hidden_name() -> str:
 def _storage_path(name: str, value: Any) -> ObjectStoragePath:
     try:
         path = ObjectStoragePath(value)
-        # Connects to nothing, but needs what speaks the protocol.
+        # Does not connect, but needs the library for the protocol.
         path.fs  # noqa: B018
     except Exception as error:
         advice = _OLDER_LIBRARY if universal_pathlib_is_too_new() else _STORAGE_PROVIDER
@@ -172,7 +172,7 @@ def _put_in_storage(file: Path, target: ObjectStoragePath) -> None:
         _put_beside_and_move(fs, file, path)
     else:
         fs.put_file(str(file), path)
-    # Airflow itself records what the path's own methods write. The file is there, whatever comes of this.
+    # Airflow records only what the path's own methods write. The file is saved even if this fails.
     with contextlib.suppress(Exception):
         collector = get_hook_lineage_collector()
         collector.add_output_asset(context=target, uri=str(target))
@@ -183,7 +183,7 @@ def _protocols(fs: Any) -> set[str]:
 
 
 def _put_beside_and_move(fs: Any, file: Path, path: str) -> None:
-    """Upload a file under another name, since a broken upload may leave a part, and give it its name then."""
+    """Upload a file under another name, since a broken upload may leave part of it, and then rename it."""
     folder, slash, _ = path.rpartition("/")
     part = f"{folder}{slash}{_hidden_name()}"
     if folder:
@@ -206,6 +206,6 @@ def _move(fs: Any, source: str, path: str) -> None:
     if type(fs).mv is not AbstractFileSystem.mv:
         fs.mv(source, path)
         return
-    # What fsspec does for a file system that cannot rename, without reading patterns (*, ?, [) into the paths.
+    # What fsspec does for a file system that cannot rename, but without treating *, ? and [ in paths as patterns.
     fs.cp_file(source, path)
     fs.rm_file(source)

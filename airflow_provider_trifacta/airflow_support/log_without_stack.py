@@ -1,7 +1,7 @@
-"""Errors that Airflow logs without their stack: where they were noticed explains nothing about them.
+"""Makes Airflow log errors of this package without a traceback, which would explain nothing about them.
 
-Airflow logs every error of a task with its stack, and has no switch for it. What its loggers do to an event before
-it is written can be added to, in the process of the task; where they are not as known here, the stack is shown.
+Airflow logs every error of a task with its traceback, and has no setting to change that. Inside the task process
+we can add a step to its loggers that drops the traceback. If the loggers are not as expected, the traceback stays.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from airflow_provider_trifacta.api.errors import TrifactaError
 
 @functools.cache
 def log_without_stack() -> None:
-    """Have errors of this package logged in readable lines from now on, in this process: each once."""
+    """From now on, log errors of this package in this process as readable lines, each once."""
     if tasks_use_the_database():
         from airflow.models.taskinstance import TaskInstance
         from airflow.task.task_runner.standard_task_runner import StandardTaskRunner  # type: ignore[import-not-found]
@@ -54,14 +54,14 @@ def _shorten_record(log: logging.Logger, record: logging.LogRecord) -> bool:
 
 
 def _shortened(message: str, error: TrifactaError, log: Any) -> str:
-    """Log what an error says, and return what Airflow says of it with its name only."""
+    """Log the message of an error, and return Airflow's message about it with only its name."""
     error.log_once(log)
     name, text = type(error).__name__, str(error)
     return message.replace(text, name) if text and text in message else f"{message} {name}, see above"
 
 
 def _error_in(exc_info: Any) -> BaseException | None:
-    """Return the error that is logged with, whichever way a logger was told."""
+    """Return the error that is logged, in whichever form the logger received it."""
     if exc_info is True:
         return sys.exc_info()[1]
     error = exc_info[1] if isinstance(exc_info, tuple) else exc_info

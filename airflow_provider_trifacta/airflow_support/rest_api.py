@@ -1,4 +1,4 @@
-"""Airflow's own REST API, as far as it is needed to change the password of a connection on Airflow 3."""
+"""The part of Airflow's own REST API that is needed to change the password of a connection on Airflow 3."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from airflow_provider_trifacta.api.settings import ClientSettings
 from airflow_provider_trifacta.api.urls import base_url_from
 from airflow_provider_trifacta.connection import AirflowConnection, kept_elsewhere, of_connection
 
-#: Seconds to wait for a connection, and then for a whole answer.
+#: Seconds to wait for a connection, and then for a complete answer.
 _CONNECT_TIMEOUT = 10.0
 _READ_TIMEOUT = 20.0
 
@@ -31,10 +31,10 @@ class AirflowApiError(TrifactaError):
 
 
 class AirflowApi:
-    """Changes connections with the rights of a user of Airflow.
+    """Changes connections with the rights of an Airflow user.
 
-    :param connection: the Airflow connection that names Airflow's API server: host; login and password of a user
-        who may edit connections. Without login, the password is taken as an access token of Airflow.
+    :param connection: the Airflow connection to Airflow's API server: its host, and login and password of a user
+        who may edit connections. Without a login, the password is used as an access token of Airflow.
     """
 
     def __init__(self, connection: AirflowConnection) -> None:
@@ -50,7 +50,7 @@ class AirflowApi:
         self._token: str | None = None
 
     def why_not_changeable(self, conn_id: str) -> str | None:
-        """Return why a connection cannot be changed, None when it can, as far as can be told without doing it."""
+        """Return why a connection cannot be changed, None if nothing is known to prevent it. Changes nothing."""
         try:
             answer = self._call(Request("GET", f"/api/v2/connections/{quote(conn_id, safe='')}"))
         except AirflowApiError as error:
@@ -98,7 +98,7 @@ class AirflowApi:
         url = request.url(self._settings.base_url)
         transport = RequestsTransport(self._settings)
         try:
-            # Nothing in an error quotes the request or the answer, so there is nothing to redact.
+            # No error quotes the request or the answer, so there is nothing to redact.
             return transport.transfer(Transfer(request, url, headers, _READ_TIMEOUT, Redactor()))
         except TrifactaApiError as error:
             failure = error.failure.value if isinstance(error, TrifactaTransportError) else "not understood"

@@ -1,4 +1,4 @@
-"""Whether a task still waits for its trigger, asked from within the trigger."""
+"""Checks, from within a trigger, whether its task is still waiting for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
 _DEFERRED = "deferred"
-#: Threads of our own: in those that all triggers share, one that waits for something slow holds up the others.
+#: Our own threads: in the pool that all triggers share, a slow call delays the others.
 _THREADS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="trifacta-task-state")
 
 
@@ -22,8 +22,8 @@ async def is_still_deferred(trigger: BaseTrigger, xcom_key: str, run_id: int | s
     """Return whether the task of a trigger is still deferred, and for this run.
 
     A trigger is stopped when a user ends its task, but also when its triggerer stops or hands it over. Only the
-    state of the task tells these apart. A task that was cleared may be deferred again by now, for the run of its
-    new attempt, which it has pushed as an XCom.
+    state of the task distinguishes these cases. A task that was cleared may be deferred again by now, for the run
+    of its new attempt, which it has pushed as an XCom.
 
     :param xcom_key: the key under which the task pushes its run.
     """
@@ -46,7 +46,7 @@ def _read_state(ti: Any) -> str | None:
     states = RuntimeTaskInstance.get_task_states(
         dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
     )
-    # The items of a mapped task are told apart by a suffix.
+    # A suffix distinguishes the items of a mapped task.
     name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
     return _word(states.get(ti.run_id, {}).get(name))
 

@@ -1,8 +1,8 @@
-"""Reading a Variable, where one that cannot be read is not one that does not exist.
+"""Reads a Variable, and distinguishes one that cannot be read from one that does not exist.
 
-Airflow asks one secrets backend after the other, its database or API server last, and goes on when one fails:
-where nobody could answer, it says that the Variable does not exist. So what Airflow does not find is looked for
-again, where failures show.
+Airflow queries one secrets backend after the other, its database or API server last, and ignores failures: if none
+could answer, it reports that the Variable does not exist. So a Variable that Airflow does not find is looked up
+again, in a way that shows failures.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from airflow_provider_trifacta.airflow_support.database import tasks_use_the_dat
 
 
 def read_variable(name: str) -> str | None:
-    """Return the value of a Variable, None when no place that Airflow asks has it.
+    """Return the value of a Variable, None if no place that Airflow queries has it.
 
     :raises Exception: it could not be read, and may exist.
     """
@@ -28,9 +28,9 @@ def read_variable(name: str) -> str | None:
 
 
 def why_written_variables_are_logged() -> str | None:
-    """Return why Airflow would log the value of a Variable that a task sets, in the clear; None when it would not.
+    """Return why Airflow would log the value of a Variable that a task sets, unmasked; None if it would not.
 
-    On Airflow 3, what runs a task logs each of its requests at level DEBUG, without masking anything in them.
+    On Airflow 3, the process that runs a task logs each of its requests at level DEBUG, unmasked.
     """
     if tasks_use_the_database():
         return None
@@ -54,8 +54,8 @@ def _variables() -> Any:
 def _reads_the_database() -> bool:
     """Return whether this process reads Variables from Airflow's database.
 
-    All of Airflow 2 do. So do the servers of Airflow 3.0, which test connections: its SDK reads Variables only in
-    tasks and triggers, which have a supervisor to ask. Later ones find out by themselves where they are.
+    All processes of Airflow 2 do. So do the servers of Airflow 3.0, which test connections: its SDK reads
+    Variables only in tasks and triggers, which have a supervisor. Later versions detect where they run.
     """
     if tasks_use_the_database():
         return True
@@ -67,7 +67,7 @@ def _reads_the_database() -> bool:
 
 
 def _secrets_backends() -> list[Any]:
-    """Return what Airflow asks for Variables in this process."""
+    """Return the backends that Airflow queries for Variables in this process."""
     if _reads_the_database():
         from airflow.configuration import ensure_secrets_loaded
 
@@ -80,10 +80,10 @@ def _secrets_backends() -> list[Any]:
 def _has(backend: Any, name: str) -> bool:
     """Return whether a secrets backend has a Variable.
 
-    :raises Exception: it cannot be told.
+    :raises Exception: this cannot be determined.
     """
-    # Airflow's own two are asked otherwise: one swallows errors, the other cannot tell a value that it cannot
-    # decrypt from none.
+    # Airflow's own two backends need another query: one swallows errors, the other cannot distinguish a value that
+    # it cannot decrypt from a missing one.
     kind = type(backend).__name__
     if kind == "ExecutionAPISecretsBackend":
         return _is_on_api_server(name)
@@ -92,7 +92,7 @@ def _has(backend: Any, name: str) -> bool:
     try:
         return backend.get_variable(key=name) is not None
     except NotImplementedError:
-        return False  # It keeps connections only.
+        return False  # It holds only connections.
 
 
 def _is_on_api_server(name: str) -> bool:
@@ -100,8 +100,8 @@ def _is_on_api_server(name: str) -> bool:
     from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable
     from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
-    # The API server says "not found" also when its database failed, but fails itself when it is to list the names.
-    # Airflow 3.3 and later has that.
+    # The API server also reports "not found" when its database failed, but listing the names then fails. Airflow
+    # 3.3 and later can list them.
     if hasattr(Variable, "keys") and name in Variable.keys(name):
         return True
     answer = SUPERVISOR_COMMS.send(GetVariable(key=name))

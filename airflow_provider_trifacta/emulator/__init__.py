@@ -1,6 +1,6 @@
-"""A server that speaks the v4 API of Designer Cloud, for tests and for trying things without live data.
+"""A server that implements the v4 API of Designer Cloud, for tests and for experiments without live data.
 
-It knows the contract (``openapi.json``) and nothing of the rest of this package.
+It depends only on the contract (``openapi.json``), not on the rest of this package.
 """
 
 from airflow_provider_trifacta.emulator.server import Emulator

@@ -14,7 +14,7 @@ from airflow_provider_trifacta.emulator.world import RECIPES
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until interrupted. Return the exit status."""
+    """Serve until interrupted, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m airflow_provider_trifacta.emulator", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to bind to (default: this machine only)")
     parser.add_argument("--port", type=int, default=3005, help="port to bind to, 0 for a free one (default: 3005)")

@@ -1,4 +1,4 @@
-"""Who may ask: a web page that a browser shows must reach neither the API nor the control routes."""
+"""Access control: web pages in a browser must reach neither the API nor the control routes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_provider_trifacta.emulator.problems import Problem
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a name or an address is this machine's own."""
+    """Return whether a host name or an address is loopback."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -22,10 +22,10 @@ def is_loopback(host: str) -> bool:
 
 
 class Access:
-    """Decides which requests are answered at all.
+    """Decides which requests are answered.
 
-    :param token: what the control routes ask for; it stays valid when the API no longer takes it.
-    :param hosts: names by which the server may be called, besides this machine's own.
+    :param token: the token for the control routes; it stays valid when the API no longer accepts it.
+    :param hosts: further host names under which the server may be called, besides this machine's own.
     """
 
     def __init__(self, token: str, hosts: Iterable[str] = ()) -> None:
@@ -33,7 +33,7 @@ class Access:
         self._hosts = {host.lower() for host in hosts} | {socket.gethostname().lower()}
 
     def check_host(self, request: Request) -> None:
-        """Refuse names that are not the server's: whoever owns one may point it here (DNS rebinding).
+        """Refuse host names that are not the server's, since their owner may point them here (DNS rebinding).
 
         :raises Problem: 403.
         """
@@ -48,7 +48,7 @@ class Access:
             )
 
     def check_control(self, request: Request) -> None:
-        """Refuse control requests of others.
+        """Refuse control requests from others.
 
         :raises Problem: 401 without the token, 403 from a web page.
         """
@@ -61,7 +61,7 @@ class Access:
             raise Problem.unauthorized("Control routes need the token that the server was started with")
 
     def check_local(self, request: Request) -> None:
-        """Refuse pages, which ask for no login, to other machines.
+        """Refuse pages, which need no login, to other machines.
 
         :raises Problem: 403.
         """
@@ -71,6 +71,6 @@ class Access:
 
 
 def _host_of(header: str) -> str:
-    """Return the host of a Host header in lower case, "" when it is none."""
+    """Return the host of a Host header in lower case, "" if it is invalid."""
     match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^\[\]:@/\s]+?)\.?)(?::\d+)?", header)
     return (match[1] or match[2]).lower() if match else ""

@@ -1,4 +1,4 @@
-"""The web application: checks a request against the contract, carries it out, answers; and the control routes."""
+"""The web application: validates requests against the contract, executes and answers them; the control routes."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Application:
     """Serves one state.
 
     :param connections: the TCP connections, to reset and count them.
-    :param refuse: refuses connections for so many seconds.
-    :param access: who may ask.
-    :param stored_token: what the control route for the token of a connection keeps at first.
+    :param refuse: refuses connections for N seconds.
+    :param access: the access control.
+    :param stored_token: the initial token of the control route that keeps the token of a connection.
     :param prefix: a path in front of all routes, as behind a proxy.
     """
 
@@ -167,7 +167,7 @@ class Application:
         return response
 
     def _page(self, request: Request, path: str) -> Response | None:
-        """Return a page for a person, None when a program asks or there is none."""
+        """Return an HTML page, None if the client is not a browser or there is no page."""
         accepted = request.headers.get("accept", "*/*")
         if request.method != "GET" or not ("text/html" in accepted or accepted == "*/*"):
             return None
@@ -249,7 +249,7 @@ class Application:
             result = self.handlers.handle(call)
         except Problem as problem:
             return JSONResponse(problem.body(), problem.status, headers | problem.headers)
-        except Exception as error:  # the checks let something odd through: the sender's fault as much as ours
+        except Exception as error:  # something odd passed the checks: the sender's fault as much as ours
             _log.warning("%s %s could not be carried out", request.method, path, exc_info=True)
             return _answer(Problem.validation(f"cannot be carried out: {type(error).__name__}: {error}"[:500]))
         if request.method != "GET":
@@ -265,7 +265,7 @@ class Application:
     def _broken(
         self, fault: Fault, operation: Operation | None, response: Response | None, request: Request
     ) -> Response:
-        """Return what a fault makes of an answer; ``response`` is None when the work was not done."""
+        """Return the answer as changed by a fault; ``response`` is None if the work was not done."""
         headers = dict(fault.headers or {})
         if fault.kind == "reset":
             return LostAnswer(self._connections, None)
@@ -315,7 +315,7 @@ class Application:
         return JSONResponse(fault.as_json(), 201)
 
     async def order(self, fault: Fault) -> None:
-        """Order a fault; a refusal before the first call begins at once."""
+        """Order a fault; a refusal before the first call begins immediately."""
         self.faults.order(fault)
         seconds = self.faults.refusal_before_next()
         if seconds is not None:
@@ -354,17 +354,17 @@ class Application:
         source_word: str | None = None,
         **writing: Any,
     ) -> None:
-        """Change how the server behaves; what is None stays.
+        """Change how the server behaves; None leaves a setting unchanged.
 
         :param pace: ``at-once``, ``polls=N`` or ``seconds=N``.
         :param library_lag: seconds until the job library shows a new job group.
-        :param opaque_tokens: whether the values of new tokens do not name them.
-        :param endless_tokens: whether tokens that never expire may be made.
-        :param source_word: what is noted as the source of runs that the API starts from now on (``ranfrom``):
-            ``api``, or another word; ``null`` notes none.
+        :param opaque_tokens: whether the values of new tokens do not contain their ids.
+        :param endless_tokens: whether tokens that never expire may be created.
+        :param source_word: the source (``ranfrom``) of runs that the API starts from now on: ``api``, or another
+            value; ``null`` sets none.
         :param writing: how job groups are written, see
             :class:`~airflow_provider_trifacta.emulator.writing.Writing`.
-        :raises ValueError: the pace cannot be read, or a way of writing is not known.
+        :raises ValueError: the pace is invalid, or a way of writing is unknown.
         :raises TypeError: there is no such setting.
         """
         new_pace = None if pace is None else Pace.parse(pace)
@@ -424,7 +424,7 @@ class LostAnswer(Response):
             self.raw_headers = list(cut.raw_headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send what is left of the answer, then end the connection."""
+        """Send half of the answer, if there is one, then end the connection."""
         if self.nothing_sent:
             self._connections.reset(scope)
             return
@@ -437,7 +437,7 @@ class LostAnswer(Response):
 def _check_media_types(request: Request, operation: Operation, raw: bytes) -> None:
     accepted = request.headers.get("accept", "*/*")
     main_type = operation.produces.partition("/")[0]
-    # A PDF or a package may be asked for as JSON clients do: the documents disagree on their media types.
+    # Accept: application/json is also allowed for PDFs and packages: the documents disagree on their media types.
     if not any(kind in accepted for kind in ("*/*", operation.produces, f"{main_type}/*", "application/json")):
         raise Problem.media_type(f"Accept is {accepted!r}, this answers with {operation.produces}")
     if raw and operation.consumes:
@@ -462,7 +462,7 @@ def _checked_body(operation: Operation, raw: bytes) -> Any:
 
 
 def new_world(state: State, *, token: str | None) -> str:
-    """Load the state or begin with the default world. Return the value of a token that works."""
+    """Load the state, or start with the default world. Return the value of a valid token."""
     if not state.load():
         world.create(state, token=token)
         state.save()

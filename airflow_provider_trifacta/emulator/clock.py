@@ -12,7 +12,7 @@ from typing import Literal
 class Clock:
     """A clock that can be moved forward.
 
-    :param source: gives seconds since the epoch; one that stands still makes a clock that only moves when told to.
+    :param source: returns seconds since the epoch; if it is constant, the clock only moves through ``advance``.
     """
 
     def __init__(self, source: Callable[[], float] = time.time) -> None:
@@ -29,7 +29,7 @@ class Clock:
 
 
 def timestamp(seconds: float) -> str:
-    """Return an epoch the way the API writes it: ``2024-03-01T06:00:01.120Z``."""
+    """Format seconds since the epoch as the API does: ``2024-03-01T06:00:01.120Z``."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -42,7 +42,7 @@ def epoch(text: str) -> float:
 class Pace:
     """How time passes for runs.
 
-    :param kind: ``at once``, after so many ``polls`` (reads of the run's status), or after so many ``seconds``.
+    :param kind: ``at once``, after N ``polls`` (reads of the run's status), or after N ``seconds``.
     :param amount: how many polls or seconds a run takes.
     """
 
@@ -51,9 +51,9 @@ class Pace:
 
     @classmethod
     def parse(cls, text: str) -> Pace:
-        """Read ``at-once``, ``polls=3`` or ``seconds=2.5``.
+        """Parse ``at-once``, ``polls=3`` or ``seconds=2.5``.
 
-        :raises ValueError: says what is allowed.
+        :raises ValueError: reports what is allowed.
         """
         if not isinstance(text, str):
             raise ValueError("pace: use at-once, polls=N or seconds=N")

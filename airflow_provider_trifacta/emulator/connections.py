@@ -1,4 +1,4 @@
-"""The TCP connections of the server: which one a request came over, and how to end it."""
+"""The TCP connections of the server: which one a request came in on, and how to end it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Connections:
         self._open.pop(_address(transport.get_extra_info("peername")), None)
 
     def number(self, scope: Mapping[str, Any]) -> int:
-        """Return the number of the connection a request came over, from 1."""
+        """Return the number of the connection that a request came in on, from 1."""
         return self._open[_address(scope["client"])][0]
 
     def reset(self, scope: Mapping[str, Any]) -> None:
@@ -37,7 +37,7 @@ class Connections:
         self._reset(self._open[_address(scope["client"])][1])
 
     def close(self, scope: Mapping[str, Any]) -> None:
-        """End the connection of a request after what was written to it."""
+        """Close the connection of a request after sending what was written to it."""
         self._open[_address(scope["client"])][1].close()
 
     def reset_all(self) -> None:
@@ -56,7 +56,7 @@ def _address(value: Any) -> tuple[str, int]:
 
 
 def protocol_noting(connections: Connections) -> type[H11Protocol]:
-    """Return uvicorn's HTTP protocol, telling ``connections`` of each connection."""
+    """Return uvicorn's HTTP protocol, extended to report each connection to ``connections``."""
 
     class NotingProtocol(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

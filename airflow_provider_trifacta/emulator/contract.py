@@ -1,4 +1,4 @@
-"""The contract (``openapi.json``): which operations there are, and what a request must look like."""
+"""The contract (``openapi.json``): the operations, and what a request must look like."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def is_true(value: object) -> bool:
-    """Return whether a query parameter says yes that the contract describes as a string."""
+    """Return whether a query parameter that the contract describes as a string is true."""
     return _BOOLEANS.get(str(value).lower(), False)
 
 
@@ -115,13 +115,13 @@ class Contract:
         self.operations = {operation.id: operation for operation in self._operations()}
 
     def find(self, method: str, path: str) -> tuple[Operation, dict[str, str]] | None:
-        """Return the operation behind a path as it was sent, and the path parameters."""
+        """Return the operation for a path as it was sent, and the path parameters."""
         found = None
         for operation in self.operations.values():
             match = operation.pattern.fullmatch(path) if operation.method == method else None
             if match:
                 found = operation, {name: unquote(value) for name, value in match.groupdict().items()}
-                if "{" not in operation.path:  # "/v4/flows/count" is no flow
+                if "{" not in operation.path:  # "/v4/flows/count" is not a flow
                     break
         return found
 
@@ -173,5 +173,5 @@ class Contract:
         return {p["name"]: self._validator(p["schema"]) for p in parameters if p["in"] == place}
 
     def _validator(self, schema: dict[str, Any]) -> Draft202012Validator:
-        # References are local, so the schema takes the components along.
+        # References are local, so the components are added to the schema.
         return Draft202012Validator({**schema, "components": self.document["components"]})

@@ -16,12 +16,12 @@ from airflow_provider_trifacta.emulator.state import WORKSPACE, Row, State, show
 class Resource:
     """What is special about a resource.
 
-    :param defaults: fields of a new object that the request does not give.
+    :param defaults: values of fields that the request for a new object does not give.
     :param references: members of the body that name another object: member, table, field of the object.
     :param children: lists in the body whose items become objects of their own: member and table.
     :param prepare: checks and completes a new object.
     :param full_update: whether an update answers with the whole object.
-    :param cascade: tables whose objects go with this one, and the field that refers to it.
+    :param cascade: tables whose objects are deleted with this one, and the field that refers to it.
     """
 
     defaults: Mapping[str, Any]
@@ -69,7 +69,7 @@ def _prepare_dataset(state: State, row: Row) -> None:
         }
         row["connection"] = {"id": row.pop("connectionId", None)}
         row["type"] = row.get("type") or "jdbc"
-    # Given as a list when created, shown as an object.
+    # A list in the request, an object in the answer.
     parameters = row.pop("runParameters", None)
     row["runParameters"] = {"data": parameters} if parameters else None
 
@@ -148,7 +148,7 @@ RESOURCES: dict[str, Resource] = {
         references=(("outputObjectId", "outputObjects", "_output"),),
         prepare=_prepare_output_part,
     ),
-    # Read only here: plans are built in the application.
+    # Read-only here: plans are built in the application.
     "plans": Resource({}),
     "planSnapshotRuns": Resource({}),
     "jobGroups": Resource({}),
@@ -157,9 +157,9 @@ RESOURCES: dict[str, Resource] = {
 
 
 def create(state: State, table: str, body: Mapping[str, Any], person: int) -> Row:
-    """Create an object and what its body lists within it.
+    """Create an object and the objects listed in its body.
 
-    :raises Problem: 404 or 410, something it refers to is not there; 400, it must not be created.
+    :raises Problem: 404 or 410, something it refers to does not exist; 400, it must not be created.
     """
     resource = RESOURCES[table]
     row: Row = {**resource.defaults, **body}
@@ -229,7 +229,7 @@ def read_list(state: State, table: str, query: Mapping[str, Any]) -> dict[str, A
 
 
 def count(state: State, table: str, query: Mapping[str, Any]) -> dict[str, int]:
-    """Return how many objects the filters let through."""
+    """Return how many objects match the filters."""
     return {"count": len(matching(table, state.rows(table, deleted=_with_deleted(query)), query))}
 
 
@@ -238,5 +238,5 @@ def _with_deleted(query: Mapping[str, Any]) -> bool:
 
 
 def of_caller(body: Mapping[str, Any]) -> Row:
-    """Return what a caller may say of an object: the rest of its fields are the server's."""
+    """Return the fields of an object that a caller may set; the server sets the rest."""
     return {name: value for name, value in body.items() if name not in _OF_SERVER and not name.startswith("_")}

@@ -21,12 +21,12 @@ class Fault:
     :param kind: ``status`` answers with a status, ``rate_limit`` with 429, ``reset`` resets the connection,
         ``cut`` stops in the middle of the body, ``html`` answers with a proxy's page, ``delay`` answers late,
         ``refuse`` refuses connections for ``seconds`` before this call, ``expire_token`` and ``delete_token``
-        end the token the call is made with before it is checked.
-    :param call: at which call since the fault was ordered, from 1; None means at every one.
+        end the token of the call before it is checked.
+    :param call: at which call since the fault was ordered, from 1; None means at every call.
     :param times: at how many calls in a row; ignored when ``call`` is None.
-    :param after: the work is done before it goes wrong: the answer is lost, not the request.
+    :param after: whether the work is done first, so that the answer is lost, not the request.
     :param status: the status of ``status`` and ``html``.
-    :param headers: further headers of ``status`` and ``html``; of ``rate_limit``, instead of the usual ones.
+    :param headers: further headers of ``status`` and ``html``; for ``rate_limit``, they replace the usual ones.
     :param seconds: how long ``delay`` and ``refuse`` take.
     """
 
@@ -63,7 +63,7 @@ class Fault:
     def from_json(cls, value: Any) -> Fault:
         """Read a fault from the body of a control request.
 
-        :raises ValueError: says what is wrong.
+        :raises ValueError: reports what is wrong.
         """
         known = {f.name for f in fields(cls)}
         if not isinstance(value, dict) or not {"operation", "kind"} <= set(value) <= known:
@@ -90,7 +90,7 @@ def _is_header(name: object, value: object) -> bool:
 
 @dataclass
 class Faults:
-    """The faults ordered, and how often their operations were called since."""
+    """The ordered faults, and how often their operations were called since."""
 
     _ordered: list[tuple[Fault, list[int]]] = field(default_factory=list)
 
@@ -103,11 +103,11 @@ class Faults:
         self._ordered.clear()
 
     def all(self) -> list[Fault]:
-        """Return the faults ordered."""
+        """Return the ordered faults."""
         return [fault for fault, _ in self._ordered]
 
     def at_call(self, operation: str) -> list[Fault]:
-        """Count a call and return what goes wrong at it."""
+        """Count a call and return the faults at it."""
         due = []
         for fault, calls in self._matching(operation):
             calls[0] += 1
@@ -118,7 +118,7 @@ class Faults:
         return due
 
     def refusal_before_next(self, operation: str | None = None) -> float | None:
-        """Return for how long to refuse connections before the next call, None when not at all.
+        """Return how long to refuse connections before the next call, None for not at all.
 
         :param operation: the operation that was just called; None right after ordering.
         """
@@ -128,7 +128,7 @@ class Faults:
                 and fault.call == calls[0] + 1
                 and (operation is None or fault.operation in (operation, "*"))
             ):
-                calls[0] += 1  # the refused call cannot be counted when it comes
+                calls[0] += 1  # counted now: the refused call will not be seen
                 return fault.seconds
         return None
 

@@ -1,11 +1,11 @@
-"""A flow with all that belongs to it, to copy or to pack."""
+"""A flow with everything that belongs to it, to copy or export."""
 
 from __future__ import annotations
 
 from airflow_provider_trifacta.emulator import crud
 from airflow_provider_trifacta.emulator.state import Row, State, shown
 
-#: What another object like it has of its own.
+#: Fields that a copy does not take over.
 _OWN_FIELDS = ("id", "createdAt", "updatedAt", "creator", "updater", "outputobject")
 
 
@@ -42,7 +42,7 @@ def contents_of(state: State, flow: Row) -> Row:
 
 
 def insert_flow(state: State, contents: Row, person: int, name: str, description: str | None) -> Row:
-    """Make a flow, its recipes and outputs of such contents."""
+    """Create a flow with its recipes and outputs from such contents."""
     flow = crud.create(state, "flows", {"name": name, "description": description}, person)
     for recipe in contents["recipes"]:
         row = crud.create(

@@ -1,4 +1,4 @@
-"""What was asked and answered, without secrets."""
+"""The journal of requests and answers, without secrets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Entry:
 
     :param at: seconds since the epoch.
     :param operation: operation id, None for a route that does not exist.
-    :param connection: number of the TCP connection it came over.
+    :param connection: number of the TCP connection that it came in on.
     :param status: HTTP status of the answer, None when there was none.
     :param fault: what went wrong on purpose.
     """

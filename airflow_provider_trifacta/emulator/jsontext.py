@@ -1,4 +1,4 @@
-"""JSON as it arrives, read so that whatever is taken can be written again."""
+"""Parses incoming JSON so that everything that is accepted can be written again."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 def decoded(raw: bytes) -> Any:
     """Return a decoded body.
 
-    :raises ValueError: not JSON, nested too deep, or it holds numbers or text that JSON cannot hold.
+    :raises ValueError: not JSON, nested too deeply, or contains numbers or strings that JSON cannot represent.
     """
     try:
         value = json.loads(raw)
-        # Half a surrogate pair is no text, NaN and 1e999 are no numbers.
+        # Half a surrogate pair is not valid in a string; NaN and 1e999 are not valid numbers.
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except RecursionError:
         raise ValueError("nested too deep") from None

@@ -1,4 +1,4 @@
-"""Pages for a person: what the links in logs and the buttons of Airflow lead to."""
+"""HTML pages for users: the targets of links in logs and of the buttons in Airflow."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _TRY = (
 
 
 class Pages:
-    """Writes the pages. They show no token, and looking at them changes nothing that polls count.
+    """Renders the pages. They show no token, and viewing them does not count as a poll.
 
     :param prefix: the path in front of all routes.
     """
@@ -47,7 +47,7 @@ class Pages:
         self._prefix = prefix
 
     def find(self, path: str) -> Callable[[], Response] | None:
-        """Return what writes the page at a path, None when pages have no such path."""
+        """Return a function that renders the page at a path, None if there is no such page."""
         if path in (f"{self._prefix}/", self._prefix):
             return self._home
         match = re.fullmatch(rf"{re.escape(self._prefix)}/(jobs|flows|plans)(?:/([^/]+))?/?", path)
@@ -143,7 +143,7 @@ class Pages:
         return self._page(f"Plan {identity}: {plan['name']}", content)
 
     def _plan_runs(self, plan: Row) -> list[Row]:
-        """Return the runs of a plan as they are now, the latest first."""
+        """Return the runs of a plan in their current state, latest first."""
         rows = [row for row in self._state.rows("planSnapshotRuns") if row["plan"]["id"] == plan["id"]]
         return [self._runs.look_at_plan_run(row) for row in rows[::-1]]
 
@@ -211,7 +211,7 @@ def _rows(names: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def _table(names: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a table of cells that are written already."""
+    """Return a table of cells that are already HTML."""
     head = "".join(f"<th>{escape(name)}" for name in names)
     lines = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{lines}</table>"

@@ -1,4 +1,4 @@
-"""Answers that are not a success, in the API's envelope."""
+"""Error answers, in the API's envelope."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Problem(Exception):
 
     @classmethod
     def validation(cls, details: str) -> Problem:
-        """Return a 400 that says what is wrong with the input."""
+        """Return a 400 that reports what is wrong with the input."""
         return cls(400, "ValidationFailed", "Input validation failed", details)
 
     @classmethod
@@ -65,7 +65,7 @@ class Problem(Exception):
 
     @classmethod
     def ordered(cls, status: int) -> Problem:
-        """Return the answer to a fault that somebody ordered, with the name that the API has for it, if it has."""
+        """Return the answer for an ordered fault, with the API's name for the status, if there is one."""
         names = {400: "ValidationFailed", 403: "AccessControlException", 404: "DataNotFoundException"}
         return cls(status, names.get(status, "EmulatedException"), f"Ordered fault: {status}")
 

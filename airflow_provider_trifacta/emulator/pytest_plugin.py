@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def trifacta_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    """Run a server whose runs end at once, and point the Airflow connection ``trifacta_default`` at it.
+    """Start a server whose runs end immediately, and point the Airflow connection ``trifacta_default`` at it.
 
-    The token of the connection is kept by the server, so that a test may rotate it.
+    The server keeps the token of the connection, so that a test can rotate it.
     """
-    # Every test run with this package installed imports this module: the server only where it is used.
+    # Every test run with this package installed imports this module, so the server is imported only on use.
     from airflow_provider_trifacta.emulator import Emulator
 
     with Emulator() as emulator:

@@ -15,7 +15,7 @@ _WINDOW = 60
 class Quotas:
     """Counts the calls of the operations that have a quota.
 
-    :param enforced: whether a call over the quota is refused; they are counted all the same.
+    :param enforced: whether calls over the quota are refused; they are counted in any case.
     """
 
     def __init__(self, clock: Clock, *, enforced: bool = True) -> None:
@@ -24,9 +24,9 @@ class Quotas:
         self._counts: dict[tuple[str, str, int, int], int] = {}
 
     def admit(self, operation: Operation, person: int) -> dict[str, str]:
-        """Count a call and return the headers that say how many are left.
+        """Count a call and return the headers that report how many are left.
 
-        :raises Problem: 429; as in the vendor's sample, it has the headers of the quota that was reached only.
+        :raises Problem: 429; as in the vendor's sample, it has only the headers of the quota that was reached.
         """
         if operation.quota is None:
             return {}

@@ -17,10 +17,10 @@ FINAL = frozenset({"Complete", "Failed", "Canceled"})
 
 @dataclass(frozen=True)
 class Behaviour:
-    """How the job groups of a recipe go.
+    """How the job groups of a recipe progress.
 
-    :param pending: stay ``Pending`` for the first half.
-    :param endless: run until canceled.
+    :param pending: whether they stay ``Pending`` for the first half.
+    :param endless: whether they run until canceled.
     :param fails_in: the type of the job that fails; the jobs after it are never started.
     :param message: why it fails.
     """
@@ -45,16 +45,16 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "fail-filewriter": Behaviour(fails_in="filewriter", message="The output path cannot be written to"),
 }
 
-#: Until here a run is ``Created``; from there on it does its work.
+#: Up to this progress a run is ``Created``; after it, the run does its work.
 _CREATED_UNTIL = 0.1
 
 
 class Runs:
-    """Starts runs and says how far they are. Nothing happens between two looks: a look finds out.
+    """Starts runs and updates their progress. Nothing happens in between: each update computes the current state.
 
     :param pace: how time passes for runs.
 
-    ``source_word`` is what is noted as the source of runs that the API started: ``api``, another word, or None.
+    ``source_word`` is the source recorded for runs that the API started: ``api``, another value, or None.
     """
 
     def __init__(self, state: State, clock: Clock, pace: Pace) -> None:
@@ -78,7 +78,7 @@ class Runs:
     ) -> Row:
         """Start the output of a recipe.
 
-        :param ranfrom: what the request says to be its source; None says nothing.
+        :param ranfrom: the source that the request specifies; None if it specifies none.
         :raises Problem: 400, the recipe has no output object, so there is nothing to run.
         """
         output = next(
@@ -173,15 +173,15 @@ class Runs:
         return [job for job in self._state.rows("jobs", deleted=True) if job["jobGroup"]["id"] == job_group["id"]]
 
     def look(self, job_group: Row, *, poll: bool = False) -> Row:
-        """Bring a job group and its jobs to where they are now.
+        """Update a job group and its jobs to their current state.
 
-        :param poll: whether this look counts as a read of the status.
+        :param poll: whether this counts as a read of the status.
         """
         if job_group["status"] in FINAL:
             return job_group
         now = self._clock.now()
         behaviour = BEHAVIOURS[job_group["_behaviour"]]
-        # It is written to the millisecond, which may be a little later than it was; and a clock may be set back.
+        # The timestamp is rounded to milliseconds, so it may be slightly late; and a clock may be set back.
         started = min(now, epoch(job_group["createdAt"]))
         canceled = job_group["_canceled"]
         if canceled is not None and self._cancel_is_done(canceled, now, job_group["_polls"]):
@@ -199,12 +199,12 @@ class Runs:
         return job_group
 
     def look_at_all(self) -> None:
-        """Bring every job group to where it is now."""
+        """Update every job group to its current state."""
         for job_group in self._state.rows("jobGroups", deleted=True):
             self.look(job_group)
 
     def cancel(self, job_group: Row, person: int) -> None:
-        """Ask a job group to stop. It stops at the next look but one, as on a real server: later."""
+        """Request the cancel of a job group. It takes effect at the second update, since real servers lag, too."""
         if self.look(job_group)["status"] not in FINAL and job_group["_canceled"] is None:
             job_group["_canceled"] = {"at": self._clock.now(), "polls": job_group["_polls"]}
             job_group["updater"] = {"id": person}
@@ -220,7 +220,7 @@ class Runs:
             row["updatedAt"] = timestamp(max(moment, epoch(row["updatedAt"])))
 
     def _moment(self, job_group: Row, behaviour: Behaviour, progress: float, started: float, now: float) -> float:
-        """Return when the present status began; only in a pace of seconds can that be before the look."""
+        """Return when the current status began; this is before now only in a pace of seconds."""
         if self.pace.kind != "seconds":
             return now
         begins = [0.0, _CREATED_UNTIL, *([0.5] if behaviour.pending else []), 1.0]
@@ -257,7 +257,7 @@ class Runs:
     def start_flow_run(
         self, flow: Row, recipes: list[Row], person: int, body: Mapping[str, Any], *, ranfor: str = "recipe"
     ) -> tuple[Row, list[Row]]:
-        """Start the outputs of a flow: one job group each, none where the flow has no output."""
+        """Start the outputs of a flow, one job group each; none if the flow has no output."""
         flow_run = self._state.insert(
             "flowRuns",
             {"scheduleExecutionId": None, "requestId": str(uuid.uuid4()), "flow": {"id": flow["id"]}},
@@ -330,7 +330,7 @@ class Runs:
         return run
 
     def look_at_plan_run(self, run: Row, *, poll: bool = False) -> Row:
-        """Bring a plan run to where it is now."""
+        """Update a plan run to its current state."""
         if run["status"] in FINAL:
             return run
         statuses = [

@@ -1,4 +1,4 @@
-"""Lists and single objects the way a caller wants them: filter, sort, page, fields, embed."""
+"""Query options for lists and single objects: filter, sort, page, fields, embed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from airflow_provider_trifacta.emulator.clock import epoch
 from airflow_provider_trifacta.emulator.problems import Problem
 from airflow_provider_trifacta.emulator.state import WORKSPACE, Row, State, shown
 
-#: Fields that an answer holds whatever is asked for.
+#: Fields that every answer contains, whatever was requested.
 _ALWAYS = ["id", "status", "jobType"]
 
-#: Gives what an association of a row holds: one row, or a list of rows with their table.
+#: Returns the content of an association of a row: one row, or a list of rows with their table.
 Association = Callable[[State, Row], Any]
 
 
@@ -102,7 +102,7 @@ class _Embed:
 
 
 def _parse_embed(text: str) -> dict[str, _Embed]:
-    """Read ``jobs(limit=1,sort=-id),wrangledDataset.flow``."""
+    """Parse ``jobs(limit=1,sort=-id),wrangledDataset.flow``."""
     tree: dict[str, _Embed] = {}
     for part in re.split(r",(?![^(]*\))", text):
         match = re.fullmatch(r"\s*([\w.]+)\s*(?:\((.*)\))?\s*", part)
@@ -118,9 +118,9 @@ def _parse_embed(text: str) -> dict[str, _Embed]:
 
 
 def with_selection(state: State, table: str, row: Row, query: Mapping[str, Any]) -> Row:
-    """Return a row as the API shows it, with the fields and associations asked for.
+    """Return a row as the API shows it, with the requested fields and associations.
 
-    :raises Problem: 400, an association is not known.
+    :raises Problem: 400, an association is unknown.
     """
     result = shown(row)
     names = _field_names(query.get("fields"))
@@ -191,7 +191,7 @@ def listed(
 
 
 def matching(table: str, rows: Iterable[Row], query: Mapping[str, Any]) -> list[Row]:
-    """Return the rows that the filters of a list let through."""
+    """Return the rows that match the filters of a list."""
     result = list(rows)
     text = query.get("filter")
     if text:

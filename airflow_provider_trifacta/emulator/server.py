@@ -1,4 +1,4 @@
-"""The embedded server: in-process from Python, and what the command line starts."""
+"""The embedded server: runs in-process from Python; the command line starts it, too."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to whoever runs the server: it may not be the main thread."""
+        """Leave signals to the caller: the server may not run in the main thread."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen, and say so."""
+        """Start listening, and signal that."""
         await super().startup(sockets)
         self._listening.set()
 
     async def refuse(self, seconds: float | None) -> None:
-        """Refuse connections; for so many seconds, or until :meth:`accept`."""
+        """Refuse connections for N seconds, or until :meth:`accept`."""
         for server in self.servers:
             server.close()
         self.servers.clear()
@@ -81,7 +81,7 @@ class _Server(uvicorn.Server):
 
 
 class Emulator:
-    """A server that speaks the v4 API, on loopback, with a world to run things in.
+    """A server that implements the v4 API, on loopback, with a world to run things in.
 
     ::
 
@@ -92,11 +92,11 @@ class Emulator:
     :param port: port to bind to; 0 takes a free one.
     :param token: value of the first API access token; a random one when None.
     :param pace: how time passes for runs: ``at-once``, ``polls=N`` (reads of the status) or ``seconds=N``.
-    :param file: keeps the state from one start to the next; None keeps it in memory.
+    :param file: keeps the state between starts; None keeps it in memory.
     :param prefix: a path in front of all routes, as behind a proxy.
     :param enforce_quotas: whether calls over the documented quotas are refused.
-    :param clock: what time it is; the machine's when None.
-    :param hosts: names by which clients may call the server, besides this machine's own.
+    :param clock: the clock; the machine's when None.
+    :param hosts: further host names under which clients may call the server, besides this machine's own.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Emulator:
     # ------------------------------------------------------------------------------------------ start and stop
 
     def start(self) -> Emulator:
-        """Start to serve, in a thread of its own. Returns when connections are accepted.
+        """Start serving in a separate thread. Returns once connections are accepted.
 
         :raises OSError: the address cannot be bound.
         """
@@ -150,7 +150,7 @@ class Emulator:
         return self
 
     def stop(self) -> None:
-        """Stop to serve; returns when the thread has ended."""
+        """Stop serving; returns when the thread has ended."""
         if self._server is not None:
             self._server.should_exit = True
         if self._thread is not None:
@@ -185,11 +185,11 @@ class Emulator:
                 ws="none",
                 lifespan="off",
                 log_config=None,
-                # Answers lost on purpose are no news.
+                # Answers that are lost on purpose need no log lines.
                 log_level="critical",
                 access_log=False,
                 proxy_headers=False,
-                date_header=False,  # the emulator's clock gives it
+                date_header=False,  # the emulator's clock sets it
                 timeout_graceful_shutdown=1,
             )
             self._loop = asyncio.get_running_loop()
@@ -206,7 +206,7 @@ class Emulator:
         if self._server is not None:
             await self._server.refuse(seconds)
 
-    # ----------------------------------------------------------------------------------------------- looking at it
+    # -------------------------------------------------------------------------------------------------- inspecting
 
     @property
     def url(self) -> str:
@@ -240,11 +240,11 @@ class Emulator:
 
     @property
     def job_groups(self) -> list[Row]:
-        """Every job group there is, where it is now."""
+        """Every job group in its current state."""
         self.app.runs.look_at_all()
         return list(self.state.rows("jobGroups"))
 
-    # ---------------------------------------------------------------------------------------------- changing it
+    # ------------------------------------------------------------------------------------------------- changing
 
     def order(self, operation: str, kind: Any, **options: Any) -> None:
         """Order a fault; see :class:`~airflow_provider_trifacta.emulator.faults.Fault`."""

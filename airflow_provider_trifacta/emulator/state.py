@@ -28,12 +28,12 @@ class State:
         self.clock = clock
         self._file = file
         self.tables: dict[str, dict[str, Row]] = {}
-        #: What each ``x-execution-id`` started, by person and id.
+        #: What each ``x-execution-id`` started, by user and id.
         self.executions: dict[str, str] = {}
         self._next_id = 1000
 
     def load(self) -> bool:
-        """Read the file. Return False when there is none yet."""
+        """Read the file. Return False if there is none yet."""
         if self._file is None or not self._file.exists():
             return False
         kept = json.loads(self._file.read_text("utf-8"))
@@ -41,7 +41,7 @@ class State:
         return True
 
     def save(self) -> None:
-        """Write the file, in one step."""
+        """Write the file atomically."""
         if self._file is None:
             return
         handle, name = tempfile.mkstemp(dir=self._file.parent, prefix=f".{self._file.name}.")
@@ -50,12 +50,12 @@ class State:
         os.replace(name, self._file)
 
     def new_id(self) -> int:
-        """Return an id nothing has had yet."""
+        """Return an unused id."""
         self._next_id += 1
         return self._next_id
 
     def insert(self, table: str, row: Row, *, person: int, identity: int | None = None) -> Row:
-        """Add a row with its id and the fields every object has."""
+        """Add a row with its id and the fields that every object has."""
         now = timestamp(self.clock.now())
         row = {
             "id": self.new_id() if identity is None else identity,
@@ -69,12 +69,12 @@ class State:
         return row
 
     def touch(self, row: Row, person: int) -> None:
-        """Note who changed a row, and when."""
+        """Record who changed a row, and when."""
         row["updatedAt"] = timestamp(self.clock.now())
         row["updater"] = {"id": person}
 
     def rows(self, table: str, *, deleted: bool = False) -> Iterator[Row]:
-        """Give the rows of a table, deleted ones only when asked for."""
+        """Yield the rows of a table, including deleted ones only on request."""
         for row in self.tables.get(table, {}).values():
             if deleted or not row.get("_deleted"):
                 yield row
@@ -82,7 +82,7 @@ class State:
     def get(self, table: str, identity: object, *, deleted: bool = False) -> Row:
         """Return a row.
 
-        :raises Problem: 404, or 410 when it was deleted.
+        :raises Problem: 404, or 410 if it was deleted.
         """
         row = self.tables.get(table, {}).get(str(identity))
         if row is None:

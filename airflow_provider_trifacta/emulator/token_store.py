@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 class EmulatorTokenStore:
     """A store for the extra ``credential_store`` of a connection to an emulator.
 
-    :param connection: its host is the URL of the emulator, its password the token that it was started with.
+    :param connection: its host is the URL of the emulator, its password the token that the emulator started with.
     """
 
     def __init__(self, connection: Any) -> None:
@@ -19,21 +19,21 @@ class EmulatorTokenStore:
         self._headers = {"Authorization": f"Bearer {connection.password}", "Content-Type": "application/json"}
 
     def read(self) -> str:
-        """Return the token that is kept.
+        """Return the stored token.
 
         :raises OSError: the emulator does not answer.
         """
         return str(self._send("GET")["token"])
 
     def write(self, token: str) -> None:
-        """Keep a token in place of the previous one.
+        """Replace the stored token.
 
         :raises OSError: the emulator does not answer.
         """
         self._send("PUT", json.dumps({"token": token}))
 
     def why_not_writable(self) -> str | None:
-        """Return None: it always is."""
+        """Return None: the store can always be written."""
         return None
 
     def _send(self, method: str, body: str | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""The world a new server begins with, so that nothing must be created before something can be run."""
+"""The initial objects of a new server, so that something can be run without creating anything first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLAN = 88
 class Recipe(NamedTuple):
     """A recipe of a new server, with an output.
 
-    :param behaviour: how its job groups go.
+    :param behaviour: how its job groups progress.
     """
 
     id: int
@@ -93,7 +93,7 @@ def add_token(
 ) -> Row:
     """Add an API access token. Its value is the field ``_value``.
 
-    :param opaque: whether the value does not name the token.
+    :param opaque: whether the value does not contain the id of the token.
     """
     token_id = str(uuid.uuid4())
     if value is None and opaque:

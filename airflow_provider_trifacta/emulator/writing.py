@@ -1,4 +1,4 @@
-"""How job groups are written in answers: releases differ in spelling, references, and what lists leave out."""
+"""How answers represent job groups: releases differ in spelling, references, and what lists omit."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _NOTHING: dict[str, Any] = {"null": None, "null-id": {"id": None}, "empty": {}}
 class Writing:
     """One way to write job groups; the default is the documented one.
 
-    :param null_references: a reference to nothing: ``null``, ``null-id``, ``empty`` or ``absent``.
+    :param null_references: how a reference to nothing is written: ``null``, ``null-id``, ``empty`` or ``absent``.
     :param references: ``object``, ``id`` (``"creator": 17``) or ``id-field`` (``"creatorId": 17``).
     :param field_names: ``documented``, ``camel`` (``flowRun``, ``ranFrom``) or ``lower`` (``createdat``).
     :param ids: ``number`` or ``string``.
-    :param library_recipes: whether lists say which recipe a job group ran.
-    :raises ValueError: a word that is none of these.
+    :param library_recipes: whether lists report which recipe a job group ran.
+    :raises ValueError: a value is none of these.
     """
 
     null_references: str = "null"
@@ -43,7 +43,7 @@ class Writing:
         return self.alone({k: v for k, v in row.items() if self.library_recipes or k != "wrangledDataset"})
 
     def alone(self, row: Row) -> Row:
-        """Return a job group as it is shown by itself."""
+        """Return a job group as it is shown outside a list."""
         written: Row = {}
         for name, value in row.items():
             if name in _REFERENCES and not value:

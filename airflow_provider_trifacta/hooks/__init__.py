@@ -1,1 +1,1 @@
-"""Hooks: an Airflow connection becomes a client."""
+"""Hooks: turn an Airflow connection into a client."""

@@ -1,4 +1,4 @@
-"""The hook: an Airflow connection becomes a client."""
+"""The hook: turns an Airflow connection into a client."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class _StoredToken:
     def reread(self) -> str:
         found = self._hook.read_token()
         if found == self._value:
-            # It may be about to be replaced: read it once more, shortly after.
+            # The token may be about to be replaced, so read it once more shortly afterwards.
             self._hook.sleep(_SECOND_LOOK)
             found = self._hook.read_token()
         self._value = found
@@ -117,10 +117,10 @@ class TrifactaHook(BoundOperations, BaseHook):
     :mod:`airflow_provider_trifacta.api.operations`. Nothing is read or connected before the first call.
 
     :param trifacta_conn_id: the Airflow connection.
-    :param retry_budget: seconds for which calls are repeated; None takes the connection's.
-    :param clock: time; tests pass their own.
-    :param interrupt: is called before each synchronous request, and at least once a second while the hook waits;
-        what it raises ends that.
+    :param retry_budget: seconds for which failing calls are retried; None uses the connection's.
+    :param clock: the clock; tests pass their own.
+    :param interrupt: called before each synchronous request, and at least once a second while the hook waits;
+        an exception that it raises interrupts the hook.
     """
 
     conn_name_attr = "trifacta_conn_id"
@@ -151,7 +151,7 @@ class TrifactaHook(BoundOperations, BaseHook):
     # -------------------------------------------------------------------------------------------------- clients
 
     def get_conn(self) -> TrifactaClient:
-        """Return the synchronous client, made at the first call.
+        """Return the synchronous client, created at the first call.
 
         :raises TrifactaConfigurationError: the connection cannot be used; names the field.
         :raises TrifactaTokenUnreadable: the token could not be read for the retry budget.
@@ -160,7 +160,7 @@ class TrifactaHook(BoundOperations, BaseHook):
 
     @functools.cached_property
     def client(self) -> TrifactaClient:
-        """The synchronous client, made at the first access."""
+        """The synchronous client, created at the first access."""
         connection = self.get_connection(self.trifacta_conn_id)
         settings = self._settings(connection)
         self._warning_days = extra_of(connection).get("expiry_warning_days", DEFAULT_EXPIRY_WARNING_DAYS)
@@ -169,10 +169,9 @@ class TrifactaHook(BoundOperations, BaseHook):
 
     @asynccontextmanager
     async def async_client(self) -> AsyncIterator[AsyncTrifactaClient]:
-        """Give an asynchronous client, for triggers. The first one reads connection and token, asynchronously.
+        """Yield an asynchronous client, for triggers. The first call reads connection and token asynchronously.
 
-        A trigger goes on with what a task began, so the connection was good: whatever goes wrong in reading it is
-        outlived.
+        A trigger continues what a task began, so the connection was usable: every failure to read it is retried.
 
         :raises TrifactaConfigurationError: the connection cannot be used; names the field.
         :raises TrifactaTokenUnreadable: it, or the token, could not be read for the retry budget.
@@ -190,8 +189,8 @@ class TrifactaHook(BoundOperations, BaseHook):
     def token_store(self, *, airflow_api_conn_id: str | None = None) -> TokenStore:
         """Return where the token of the connection is kept.
 
-        :param airflow_api_conn_id: the Airflow connection to Airflow's own REST API, for a store that is the
-            password of the connection on Airflow 3.
+        :param airflow_api_conn_id: the Airflow connection to Airflow's own REST API, needed on Airflow 3 when the
+            token is the password of the connection.
         """
         connection = self.get_connection(self.trifacta_conn_id)
         api = AirflowApi(self.get_connection(airflow_api_conn_id)) if airflow_api_conn_id else None
@@ -200,16 +199,16 @@ class TrifactaHook(BoundOperations, BaseHook):
     def read_token(self) -> str:
         """Return the token, read from where it is kept.
 
-        Once it has been read, failures to read it are outlived for the retry budget.
+        Once it has been read, later failures to read it are retried within the retry budget.
 
         :raises TrifactaTokenUnreadable: it could not be read.
         """
         return self._patiently(lambda: read_token(self.get_connection(self.trifacta_conn_id)))
 
     def get_token_expiry(self) -> datetime | None:
-        """Return when the present token ends (``listApiAccessTokens``).
+        """Return when the current token expires (``listApiAccessTokens``).
 
-        None when it never does, or when the API does not let the token be told from the user's others.
+        None if it never does, or if the API does not reveal which of the user's tokens it is.
 
         :raises TrifactaApiError: no answer, or access tokens are switched off.
         """
@@ -221,7 +220,7 @@ class TrifactaHook(BoundOperations, BaseHook):
         return current.token.expires_at if current else None
 
     def warn_before_token_expires(self) -> None:
-        """Log a warning when the present token ends within days. Asks once, and never fails a task."""
+        """Log a warning if the current token expires within days. Checks once, and never fails a task."""
         client = self.client
         if not self._warning_days:
             return
@@ -229,7 +228,7 @@ class TrifactaHook(BoundOperations, BaseHook):
             try:
                 expires = self._token_expiry(budget=0)
             except (TrifactaForbidden, TrifactaNotFound):
-                return  # This server has no access tokens, or this user may not list them: no news to anybody.
+                return  # This server has no access tokens, or this user may not list them: nothing to report.
             now = datetime.fromtimestamp(self.clock.time(), UTC)
             if expires is not None and expires - now < timedelta(days=self._warning_days):
                 self.log.warning(
@@ -252,7 +251,7 @@ class TrifactaHook(BoundOperations, BaseHook):
         return await self._async_patiently(read)
 
     def _patiently(self, read: Callable[[], T]) -> T:
-        """Read the token, or what leads to it, and read again after a failure that may pass."""
+        """Read the token, or what is needed to find it, and retry after failures that may pass."""
         patience = self._patience()
         while True:
             try:
@@ -274,7 +273,7 @@ class TrifactaHook(BoundOperations, BaseHook):
             await self.clock.async_sleep(pause)
 
     def check_interrupt(self) -> None:
-        """Ask whether to go on; raises whatever the hook is interrupted with."""
+        """Check whether to continue; raises what ``interrupt`` raises."""
         if self._interrupt is not None:
             self._interrupt()
 
@@ -296,8 +295,7 @@ class TrifactaHook(BoundOperations, BaseHook):
         try:
             connection: AirflowConnection = await get_connection_asynchronously(self, self.trifacta_conn_id)
         except AirflowNotFoundException:
-            # Airflow 3.3 runs triggers within "dags test" where the asynchronous way finds nothing in its
-            # database.
+            # In "dags test", Airflow 3.3 runs triggers where an asynchronous read finds nothing in the database.
             connection = await sync_to_async(self.get_connection)(self.trifacta_conn_id)
         return connection
 
@@ -311,14 +309,14 @@ class TrifactaHook(BoundOperations, BaseHook):
         return settings
 
     def send(self, operation: Operation[T]) -> T:
-        """Send an operation and return its result; repeat it as the retry policy says.
+        """Send an operation and return its result; retry it as the retry policy specifies.
 
         :raises TrifactaApiError: the last error, as itself.
         """
         return self.client.send(operation)
 
     def iterate(self, listing: Listing[T]) -> Iterator[T]:
-        """Give every object of a list, page by page."""
+        """Yield every object of a list, page by page."""
         return self.client.iterate(listing)
 
     def run(self, procedure: Procedure[T]) -> T:
@@ -336,16 +334,16 @@ class TrifactaHook(BoundOperations, BaseHook):
         execution_id: str | None = None,
         submitted_since: datetime | None = None,
     ) -> Submission:
-        """Start a recipe exactly once, whatever becomes of the answer (``runJobGroup``, ``listJobLibrary``).
+        """Start a recipe exactly once, even if the answer is lost (``runJobGroup``, ``listJobLibrary``).
 
-        For operators of your own: the same protection that ``TrifactaRunJobGroupOperator`` has. ::
+        For custom operators: the same protection that ``TrifactaRunJobGroupOperator`` has. ::
 
             submission = hook.submit_job_group(4711, execution_id=str(uuid5(NAMESPACE, "what this is for")))
             submission.run_id, submission.outcome  # 90210, "started" or "adopted"
 
-        :param execution_id: ``x-execution-id``; a random one when None. Say one that a retry of your task says
-            again, together with ``submitted_since``, and the retry adopts what was started before.
-        :param submitted_since: when it may have been submitted before; None means never.
+        :param execution_id: ``x-execution-id``; a random one when None. If a retry of your task passes the same
+            one, together with ``submitted_since``, it adopts the job group that was started before.
+        :param submitted_since: the earliest time of a previous submit; None means that there was none.
         :raises TrifactaSubmitOutcomeUnknown: it may or may not have been started; nothing more was.
         :raises TrifactaApiError: it was refused; nothing was started.
         """
@@ -371,13 +369,13 @@ class TrifactaHook(BoundOperations, BaseHook):
     def get_job_group_pdf_results(
         self, job_group_id: Id, path: str | os.PathLike[str] | ObjectStoragePath
     ) -> Path | ObjectStoragePath:
-        """Save the profile of a job group as PDF to a file (``getJobGroupPdfResults``).
+        """Save the profile of a job group to a PDF file (``getJobGroupPdfResults``).
 
-        The file appears when it is complete, never in part. A profile that is not ready is waited for, within the
-        retry budget.
+        The file appears only when it is complete. If the profile is not ready, this waits for it, within the retry
+        budget.
 
         :param path: where to put the file, on this machine or in a storage that Airflow knows (``s3://...``).
-            Missing folders are made.
+            Missing folders are created.
         :return: the path of the file.
         :raises TrifactaConfigurationError: the path cannot be written; nothing was sent.
         :raises TrifactaApiError: there is no profile, or it could not be read.
@@ -391,7 +389,7 @@ class TrifactaHook(BoundOperations, BaseHook):
     # --------------------------------------------------------------------------------------------- Airflow's form
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask who the token belongs to. Answers in bounded time, with what is wrong and what to do."""
+        """Read which user the token belongs to. Returns in bounded time; a failure says what to do."""
         try:
             connection = self.get_connection(self.trifacta_conn_id)
             settings = self._settings(connection)
@@ -408,10 +406,10 @@ class TrifactaHook(BoundOperations, BaseHook):
             error.hint = TrifactaAnswerNotUnderstood.hint
             return False, str(error)
         except TrifactaError as error:
-            # The form tests a connection under a name that it makes up.
+            # The form tests a connection under a generated name.
             return False, str(error).removeprefix(name_of(self.trifacta_conn_id))
         except Exception as error:
-            # The form shows what is returned and hides what is raised.
+            # The form shows what this returns, and hides exceptions.
             return False, f"{type(error).__name__}: {error}"
         who = line(str(person.get("email") or person.get("name") or f"user {person['id']}"), 200)
         return True, f"Connected to {settings.base_url}. The token belongs to {who}."
@@ -439,7 +437,7 @@ class TrifactaHook(BoundOperations, BaseHook):
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return how the form treats Airflow's own fields. Airflow 3 reads it from the provider's metadata."""
         return {
-            # The fields above say all that may stand in the extra. Airflow 3 cannot hide it.
+            # The fields above cover everything that the extra may contain. Airflow 3 cannot hide it.
             "hidden_fields": [*HIDDEN_FIELDS, "extra"],
             "relabeling": RELABELING,
             "placeholders": PLACEHOLDERS,
@@ -447,7 +445,7 @@ class TrifactaHook(BoundOperations, BaseHook):
 
 
 async def _read_token_in_thread(connection: AirflowConnection) -> str:
-    # Variables, and the stores of others, are read synchronously.
+    # Variables and custom stores are read synchronously.
     return await sync_to_async(read_token)(connection)
 
 

@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 class TrifactaRotateApiAccessTokenOperator(SuggestsArgumentNames, BaseOperator):
     """Replace the API access token of a connection (``createApiAccessToken``, ``deleteApiAccessToken``).
 
-    Killed or failing at any step, the stored token works. The token is replaced where it is kept: the Variable or
-    the store that the extra of the connection names, else its password. It returns ids and the expiry, never a
-    value.
+    If the task is killed or fails at any step, the stored token still works. The token is replaced where it is
+    kept: in the Variable or store named in the extra of the connection, otherwise in its password. Returns ids
+    and the expiry, never a token value.
 
-    :param lifetime_seconds: of the new token; -1 asks for one that never expires, where the installation allows it
-        (templated).
-    :param description: of the new token, for users; a mark is added (templated).
-    :param rotate_when_remaining: rotate only when the present token lives no longer than this; None always
+    :param lifetime_seconds: lifetime of the new token; -1 requests one that never expires, where the installation
+        allows it (templated).
+    :param description: description of the new token, for users; a mark is added (templated).
+    :param rotate_when_remaining: rotate only when the current token expires within this time; None always
         rotates.
-    :param keep_previous_for: how long the superseded token stays valid, for whoever read it a moment ago; a later
-        run revokes it, with zero this one. Never more than two tokens live, however often it is rotated.
+    :param keep_previous_for: how long the superseded token stays valid, for tasks that have just read it; a later
+        run revokes it, or this one if zero. At most two tokens are alive, however often the token is rotated.
     :param revoke_others: whether the superseded token is revoked even when a user created it.
-    :param skip_when_nothing_to_do: whether the task is skipped, instead of a success, when nothing is rotated.
+    :param skip_when_nothing_to_do: whether the task is skipped, rather than successful, when nothing is rotated.
     :param airflow_api_conn_id: the Airflow connection to Airflow's own REST API. Needed on Airflow 3 when the
         token is the password of the connection, which tasks cannot change (templated).
     :param trifacta_conn_id: the Airflow connection whose token is rotated (templated).
@@ -70,7 +70,7 @@ class TrifactaRotateApiAccessTokenOperator(SuggestsArgumentNames, BaseOperator):
             self._lifetime()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Rotate, or find that there is nothing to do."""
+        """Rotate the token if necessary."""
         from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
         from airflow_provider_trifacta.tokens.rotation import TokenRotation
 

@@ -25,13 +25,13 @@ class TrifactaRunFlowOperator(RunOperator):
     """Run the outputs of a flow (``runFlow``), and wait until its flow run ends.
 
     The task succeeds only when every job group of the flow run is ``Complete``, and the flow run itself. It
-    returns the id of the flow run, an int, in every mode. A flow run that started no job group fails the task for
-    good: there is nothing to run.
+    returns the id of the flow run, an int, in every mode. A flow run that started no job group fails the task
+    without retries: there is nothing to run.
 
-    An attempt never has two flow runs, whatever breaks: each is submitted with an ``x-execution-id`` that a repeat
-    and a retry of the task use again. A retry goes on with the flow run of the previous try, and starts a new one
-    only when that one did not end well or is gone; a clear by a user always starts a new one. Canceling cancels
-    every job group that is still active.
+    An attempt never starts two flow runs, whatever fails: each is submitted with an ``x-execution-id`` that is
+    reused when the request or the task is retried. A retry continues the flow run of the previous try, and starts
+    a new one only when that one did not end well or no longer exists; a clear by a user always starts a new one.
+    Canceling cancels every job group that is still active.
 
     :param flow_id: the flow: the number after ``/flows/`` in the URL of its page, or that URL (templated).
     :param wrangled_dataset_ids: the recipes whose outputs are run; None runs all outputs of the flow (templated).
@@ -42,11 +42,11 @@ class TrifactaRunFlowOperator(RunOperator):
     :param wait_for_completion: whether to wait until the flow run ends.
     :param deferrable: whether to wait in the triggerer, without holding a worker.
     :param poll_interval: seconds between two polls of a long run; the first ones come sooner.
-    :param unknown_status_timeout: seconds for which an unknown status value is waited through.
-    :param retry_budget: seconds for which a call is repeated; None takes the connection's.
+    :param unknown_status_timeout: seconds to keep waiting while the status is an unknown value.
+    :param retry_budget: seconds for which a failing call is retried; None uses the connection's.
     :param cancel_on_kill: whether the flow run is canceled when the task is killed, cleared or marked while it
         waits.
-    :param durable: whether a retry goes on with the flow run of the previous try. Without, it starts a new one.
+    :param durable: whether a retry continues the flow run of the previous try; otherwise it starts a new one.
     :param outputs_json_path: where to save the list of files and tables that were written: a path on this machine,
         or one in a storage that Airflow knows (templated).
     :param trifacta_conn_id: the Airflow connection (templated).
@@ -115,11 +115,11 @@ class TrifactaRunFlowOperator(RunOperator):
         flow_run_id: int | None = None,
         job_group_ids: Sequence[int] = (),
     ) -> int:
-        """Go on after the trigger: succeed, or fail with the reason.
+        """Resume after the trigger: succeed, or fail with the reason.
 
         :param continued: whether an earlier try had started the flow run.
-        :param flow_run_id: the flow run that the task was deferred for; without it, the XCom tells.
-        :param job_group_ids: the job groups that the answer to its start named.
+        :param flow_run_id: the flow run that the task was deferred for; None takes it from the XCom.
+        :param job_group_ids: the job groups named in the answer to its start.
         """
         own = None if flow_run_id is None else self._ref(flow_run_id, job_group_ids)
         flow_run: int = self._complete(context, event, own, continued=continued)
@@ -175,7 +175,7 @@ class TrifactaRunFlowOperator(RunOperator):
 
 
 class _FlowOperator(SuggestsArgumentNames, BaseOperator):
-    """An operator that does one thing with a flow, and waits for nothing."""
+    """An operator that does one thing with a flow and does not wait."""
 
     ui_color = "#e8eaf3"
 
@@ -193,9 +193,9 @@ class _FlowOperator(SuggestsArgumentNames, BaseOperator):
 class TrifactaCopyFlowOperator(_FlowOperator):
     """Copy a flow (``copyFlow``), and return the id of the copy.
 
-    A copy has no execution id. So its request is sent once; when the answer is lost, the copy is searched for by
-    its name, and the task succeeds only when exactly one new flow has it. Without a ``name``, the error says what
-    may exist.
+    The API offers no execution id for copies, so the request is sent only once. If the answer is lost, the copy is
+    searched for by name, and the task succeeds only when exactly one new flow has that name. Without a ``name``,
+    the error reports what may exist.
 
     :param flow_id: the flow: the number after ``/flows/`` in the URL of its page, or that URL (templated).
     :param name: of the copy; None leaves it to the server (templated).
@@ -246,7 +246,7 @@ class TrifactaCopyFlowOperator(_FlowOperator):
 
 
 class TrifactaDeleteFlowOperator(_FlowOperator):
-    """Delete a flow (``deleteFlow``). One that does not exist any more counts as deleted.
+    """Delete a flow (``deleteFlow``). A flow that no longer exists counts as deleted.
 
     :param flow_id: the flow: the number after ``/flows/`` in the URL of its page, or that URL (templated).
     :param trifacta_conn_id: the Airflow connection (templated).

@@ -25,10 +25,10 @@ class TrifactaRunJobGroupOperator(RunOperator):
     The task succeeds only when the job group is ``Complete``. It returns the id of the job group, an int, in every
     mode.
 
-    An attempt never has two job groups, whatever breaks: each is submitted with an ``x-execution-id`` that a
-    repeat and a retry of the task use again. A retry goes on with the job group of the previous try, and starts a
-    new one only when that one is ``Failed``, ``Canceled`` or gone; a clear by a user always starts a new one.
-    A request that the server refuses for good fails the task without retries.
+    An attempt never starts two job groups, whatever fails: each is submitted with an ``x-execution-id`` that is
+    reused when the request or the task is retried. A retry continues the job group of the previous try, and starts
+    a new one only when that one is ``Failed``, ``Canceled`` or gone; a clear by a user always starts a new one.
+    A request that the server refuses permanently fails the task without retries.
 
     :param wrangled_dataset_id: the recipe, which the API calls a wrangled dataset: the number after ``recipe=``
         in the URL of its flow, or that URL (templated).
@@ -40,17 +40,17 @@ class TrifactaRunJobGroupOperator(RunOperator):
     :param wait_for_completion: whether to wait until the job group ends.
     :param deferrable: whether to wait in the triggerer, without holding a worker.
     :param poll_interval: seconds between two polls of a long job; the first ones come sooner.
-    :param unknown_status_timeout: seconds for which an unknown status value is waited through.
-    :param retry_budget: seconds for which a call is repeated; None takes the connection's.
+    :param unknown_status_timeout: seconds to keep waiting while the status is an unknown value.
+    :param retry_budget: seconds for which a failing call is retried; None uses the connection's.
     :param cancel_on_kill: whether the job group is canceled when the task is killed, cleared or marked while it
         waits.
-    :param durable: whether a retry goes on with the job group of the previous try. Without, it starts a new one.
+    :param durable: whether a retry continues the job group of the previous try; otherwise it starts a new one.
     :param profile_pdf_path: where to save the profile as PDF: a path on this machine, or one in a storage that
         Airflow knows, e.g. ``s3://aws_default@bucket/{{ ds }}.pdf`` (templated).
     :param profile_json_path: where to save the profile as JSON, likewise (templated).
     :param outputs_json_path: where to save the list of files and tables that were written (templated).
-    :param profile_required: whether the task fails when there is no profile to save, since the job group ran
-        without profiling. Otherwise the log says so.
+    :param profile_required: whether the task fails when there is no profile to save because the job group ran
+        without profiling. Otherwise this is only logged.
     :param trifacta_conn_id: the Airflow connection (templated).
     """
 
@@ -123,10 +123,10 @@ class TrifactaRunJobGroupOperator(RunOperator):
     def execute_complete(
         self, context: Context, event: Any = None, continued: bool = False, job_group_id: int | None = None
     ) -> int:
-        """Go on after the trigger: succeed, or fail with the reason.
+        """Resume after the trigger: succeed, or fail with the reason.
 
         :param continued: whether an earlier try had started the job group.
-        :param job_group_id: the job group that the task was deferred for; without it, the XCom tells.
+        :param job_group_id: the job group that the task was deferred for; None takes it from the XCom.
         """
         own = None if job_group_id is None else self._ref(job_group_id)
         job_group: int = self._complete(context, event, own, continued=continued)

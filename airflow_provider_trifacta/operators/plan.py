@@ -19,11 +19,12 @@ class TrifactaRunPlanOperator(RunOperator):
     """Run a plan (``runPlan``), and wait until its run ends.
 
     The task succeeds only when the run is ``Complete``. It returns the id of the plan snapshot run as the server
-    gave it, in every mode. A plan that is not valid, since a flow of it is missing, fails the task for good.
+    reported it, in every mode. A plan that is invalid because one of its flows is missing fails the task without
+    retries.
 
-    An attempt never has two runs, whatever breaks: each is submitted with an ``x-execution-id`` that a repeat and
-    a retry of the task use again. A retry goes on with the run of the previous try, and starts a new one only when
-    that one is ``Failed``, ``Canceled`` or gone; a clear by a user always starts a new one.
+    An attempt never starts two runs, whatever fails: each is submitted with an ``x-execution-id`` that is reused
+    when the request or the task is retried. A retry continues the run of the previous try, and starts a new one
+    only when that one is ``Failed``, ``Canceled`` or gone; a clear by a user always starts a new one.
 
     :param plan_id: the plan: the number after ``/plans/`` in the URL of its page, or that URL (templated).
     :param run_parameters: parameter names to values, by the handle of the node of the plan, e.g.
@@ -32,12 +33,12 @@ class TrifactaRunPlanOperator(RunOperator):
     :param wait_for_completion: whether to wait until the run ends.
     :param deferrable: whether to wait in the triggerer, without holding a worker.
     :param poll_interval: seconds between two polls of a long run; the first ones come sooner.
-    :param unknown_status_timeout: seconds for which an unknown status value is waited through.
-    :param retry_budget: seconds for which a call is repeated; None takes the connection's.
+    :param unknown_status_timeout: seconds to keep waiting while the status is an unknown value.
+    :param retry_budget: seconds for which a failing call is retried; None uses the connection's.
     :param cancel_on_kill: whether the run is canceled when the task is killed, cleared or marked while it waits.
-    :param durable: whether a retry goes on with the run of the previous try. Without, it starts a new one.
-    :param trifacta_conn_id: the Airflow connection (templated). Its user must be the one who may read the run: the
-        one who starts it.
+    :param durable: whether a retry continues the run of the previous try; otherwise it starts a new one.
+    :param trifacta_conn_id: the Airflow connection (templated). Its user must be allowed to read the run;
+        this may be only the user who started it.
     """
 
     template_fields: Sequence[str] = ("plan_id", "run_parameters", "request_body_extra", "trifacta_conn_id")
@@ -83,10 +84,10 @@ class TrifactaRunPlanOperator(RunOperator):
         continued: bool = False,
         plan_snapshot_run_id: int | str | None = None,
     ) -> int | str:
-        """Go on after the trigger: succeed, or fail with the reason.
+        """Resume after the trigger: succeed, or fail with the reason.
 
         :param continued: whether an earlier try had started the run.
-        :param plan_snapshot_run_id: the run that the task was deferred for; without it, the XCom tells.
+        :param plan_snapshot_run_id: the run that the task was deferred for; None takes it from the XCom.
         """
         own = None if plan_snapshot_run_id is None else self._ref(plan_snapshot_run_id)
         plan_run: int | str = self._complete(context, event, own, continued=continued)

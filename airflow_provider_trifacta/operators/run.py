@@ -1,4 +1,4 @@
-"""The life of a run in a task: started or found, announced, waited for, canceled, concluded."""
+"""The life cycle of a run in a task: start or find it, announce it, wait, cancel, conclude."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
     ResultPath = str | os.PathLike[str] | ObjectStoragePath | None
 
-# Everything that reads connections and sends requests is imported when a task runs: DAG files are parsed far
-# more often.
+# Modules that read connections and send requests are imported only when a task runs, since DAG files are parsed
+# far more often.
 
-#: Seconds in which ``on_kill`` must be done. Airflow 3 kills the process five seconds after asking.
+#: Seconds within which ``on_kill`` must finish. Airflow 3 kills the process five seconds after asking it to stop.
 _KILL_SECONDS = 3.0
-#: How many parts of a run are canceled side by side.
+#: How many parts of a run are canceled in parallel.
 _CANCELED_AT_ONCE = 8
 _CANCELED = "was canceled"
 _KILLED = "The task was killed while it was starting"
@@ -45,17 +45,17 @@ _BACKSTOP = timedelta(minutes=10)
 class RunOperator(SuggestsArgumentNames, BaseOperator):
     """Starts a run exactly once, and waits until it ends.
 
-    A subclass specifies what is started (``_launch``, ``_kind``, ``_trigger``), and is resumed by its
+    A subclass specifies what is started (``_launch``, ``_kind``, ``_trigger``). It is resumed through its
     ``execute_complete``, which takes the run that it was deferred for.
 
     :param wait_for_completion: whether to wait until the run ends.
     :param deferrable: whether to wait in the triggerer, without holding a worker.
     :param poll_interval: seconds between two polls of a long run; the first ones come sooner.
-    :param unknown_status_timeout: seconds for which an unknown status value is waited through.
-    :param retry_budget: seconds for which a call is repeated; None takes the connection's.
+    :param unknown_status_timeout: seconds to keep waiting while the status is an unknown value.
+    :param retry_budget: seconds for which a failing call is retried; None uses the connection's.
     :param cancel_on_kill: whether the run is canceled when the task is killed, cleared or marked while it waits.
-    :param durable: whether a retry goes on with the run of the previous try. Without, it starts a new one.
-    :param results: where results are saved to, by argument; only after the run has ended.
+    :param durable: whether a retry continues the run of the previous try; otherwise it starts a new one.
+    :param results: where results are saved, by argument; this happens only after the run has ended.
     :param trifacta_conn_id: the Airflow connection (templated).
     """
 
@@ -99,7 +99,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         self._starting = False
         self._canceled: Id | None = None
 
-    # ------------------------------------------------------------------------------------ what the kinds differ in
+    # --------------------------------------------------------------------------------- what differs between kinds
 
     def _kind(self) -> RunKind:
         raise NotImplementedError
@@ -120,7 +120,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         return {f"{self._kind().name}_id": run.id}
 
     def _check_results(self) -> None:
-        """Find out whether results can be saved where they should.
+        """Check whether results can be saved at the given paths.
 
         :raises TrifactaConfigurationError: names the argument that cannot be used.
         """
@@ -129,7 +129,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         """Save the results of a run that is ``Complete``."""
 
     def _ref(self, run_id: Any) -> RunRef:
-        """Return the run of an id that Airflow has kept."""
+        """Return the run for an id that Airflow stored."""
         from airflow_provider_trifacta.api.runs.kind import RunRef
 
         return RunRef(run_id)
@@ -137,12 +137,12 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
     # ------------------------------------------------------------------------------------------------- life cycle
 
     def execute(self, context: Context) -> Any:
-        """Start the run, or go on with the one that an earlier try started, and wait as specified."""
+        """Start the run, or continue the one that an earlier try started, and wait as specified."""
         from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
         from airflow_provider_trifacta.api.statuses import is_canceled
 
         log_without_stack()
-        # The request is made before the connection is read: an argument that cannot be used comes first.
+        # Built before the connection is read, so that an invalid argument is reported first.
         launch = self._launch()
         self._check_results()
         self._starting = True
@@ -168,9 +168,9 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
             return current.run.id
 
     def _complete(self, context: Context, event: Any, own: RunRef | None, *, continued: bool) -> Any:
-        """Go on after the trigger: succeed, or fail with the reason.
+        """Resume after the trigger: succeed, or fail with the reason.
 
-        :param own: the run that the task was deferred for; without it, the XCom tells.
+        :param own: the run that the task was deferred for; None takes it from the XCom.
         :param continued: whether an earlier try had started it.
         """
         from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
@@ -189,7 +189,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
             )
         run = self._run(hook, self._ref(ended.run_id) if own is None else own)
         if own is not None and str(ended.run_id) != str(own.id):
-            # Of another trigger: SQLite gives the id of one that was deleted to the next.
+            # From another trigger: SQLite reuses the id of a deleted one.
             self.log.warning(
                 "Received an event for %s %s, going on to wait for %s", run.kind.noun, ended.run_id, run
             )
@@ -204,14 +204,14 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         if ended.outcome == "unknown":
             raise run.status_unknown(ended.status)
         if ended.outcome == "deadline":
-            # The trigger has canceled it, or says why it could not.
+            # The trigger has canceled the run, or reports why it could not.
             canceled = self._cancel(run) if ended.message else "it was canceled"
             raise run.deadline_passed(ended.status, self.execution_timeout, canceled)
         raise run.wait_failed(ended.message or "the trigger gave no reason") from ended.cause()
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a deferral. Cancels the run if Airflow ended the deferral itself, at the backstop."""
-        # Airflow 2.11 has no error class of its own for this, but the same word in the reason.
+        """Resume after a deferral. If Airflow itself ended the deferral, at the backstop, cancel the run."""
+        # Airflow 2.11 has no error class for this, but gives the same reason.
         failure = (next_kwargs or {}).get("error") if next_method == "__fail__" else None
         if failure is not None and "timeout" in str(failure).lower():
             own = self._pushed(context)
@@ -223,13 +223,13 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
-        """Cancel the run, within three seconds and without asking Airflow for anything.
+        """Cancel the run, within three seconds and without calling Airflow.
 
-        This may run in a signal handler, in the middle of a call of the main thread: hence clients and threads of
-        its own.
+        This may run in a signal handler, interrupting a call in the main thread, so it uses its own clients and
+        threads.
         """
-        # During a start there may be nothing to cancel yet; it is when the answer comes. A plain attribute: the
-        # thread that is interrupted may hold any lock.
+        # During a start there may be nothing to cancel yet: the run is then canceled when the answer arrives. A
+        # plain attribute, since the interrupted thread may hold any lock.
         self._killed = True
         if self.cancel_on_kill and self._own is not None and self._client is not None:
             self._cancel_for_kill(self._client, self._own)
@@ -251,7 +251,8 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
     def _begin(self, attempts: RunAttempts, client: TrifactaClient) -> CurrentRun:
         """Start a run, or find an earlier try's, unless the task is killed meanwhile.
 
-        :raises TrifactaTaskKilled: it was. What was started is canceled, as ``cancel_on_kill`` specifies.
+        :raises TrifactaTaskKilled: the task was killed. A run that was started is canceled if ``cancel_on_kill``
+            is set.
         """
         self._starting = True
         current = attempts.begin()
@@ -261,7 +262,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         return current
 
     def _end_if_killed(self, client: TrifactaClient, run: RunRef) -> None:
-        """Do not go on with what a kill has canceled, or did not know of yet."""
+        """End the task if it was killed: the kill has canceled the run, or did not know of it yet."""
         if self._killed and self.cancel_on_kill:
             from airflow_provider_trifacta.api.text import sentence
             from airflow_provider_trifacta.tasks.outcome import OwnRun
@@ -270,7 +271,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
             raise TrifactaTaskKilled(f"{_KILLED}: {self._kind().noun} {run.id} {sentence(said)} {OwnRun.again}")
 
     def _go_on_unless_killed(self) -> None:
-        """Interrupt a start once the task is killed. A wait goes on: it sees how the run ends."""
+        """Interrupt a start once the task is killed. A wait continues, to see how the run ends."""
         if self._killed and self._starting:
             raise TrifactaTaskKilled(f"{_KILLED}: nothing more was started. A retry of the task starts it")
 
@@ -300,7 +301,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         )
 
     def _runs_of_siblings(self, context: Context) -> set[str]:
-        """Return the runs of the other items of a mapped task: they often run the same."""
+        """Return the runs of the other items of a mapped task, which often run the same thing."""
         ti = context["ti"]
         if not isinstance(ti.map_index, int) or ti.map_index < 0:
             return set()
@@ -315,7 +316,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         return {str(value) for value in values if value is not None} - {str(own)}
 
     def _log_canceled_earlier(self, run: OwnRun) -> None:
-        # Killing a try cancels its run, which takes a while: that is no verdict on the try after it.
+        # Killing a try cancels its run, which takes a while. This must not fail the next try.
         self.log.warning("%s of an earlier try was canceled: starting a new one", run.title)
 
     def _announce(self, run: OwnRun, context: Context, *, continued: bool) -> None:
@@ -327,7 +328,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         announce(run, context, "Waiting for" if continued else "Started")
 
     def _pushed(self, context: Context) -> RunRef | None:
-        """Return the run that the task has pushed, None when it has not."""
+        """Return the run that the task has pushed, None if there is none."""
         ti = context["ti"]
         value = ti.xcom_pull(task_ids=self.task_id, key=f"{self._kind().name}_id", map_indexes=ti.map_index)
         return None if value is None else self._ref(value)
@@ -383,14 +384,14 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
             ),
             method_name="execute_complete",
             kwargs={"continued": continued, **self._resumed_with(run.ref)},
-            # Only for when no triggerer is there to keep the deadline.
+            # Takes effect only when no triggerer is running to enforce the deadline.
             timeout=self.execution_timeout + _BACKSTOP if self.execution_timeout else None,
         )
 
     # -------------------------------------------------------------------------------------------------- canceling
 
     def _cancel(self, run: OwnRun) -> str:
-        """Cancel a run and say how that went."""
+        """Cancel a run and return what came of it."""
         from airflow_provider_trifacta.api.errors import TrifactaApiError
 
         try:
@@ -407,7 +408,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         return said
 
     def _cancel_at_once(self, client: TrifactaClient, run: RunRef) -> str:
-        """Cancel a run within three seconds, in the middle of whatever else happens; say how that went."""
+        """Cancel a run within three seconds, whatever is being interrupted; return what came of it."""
         steps = self._kind().cancel_side_by_side(run, _CANCELED_AT_ONCE)
         left: list[str | None] = []
         failures: list[Exception] = []

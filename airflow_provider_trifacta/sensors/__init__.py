@@ -1,1 +1,1 @@
-"""Sensors, one module a resource."""
+"""Sensors, one module per resource."""

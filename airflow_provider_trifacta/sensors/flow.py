@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 class TrifactaFlowRunSensor(RunSensor):
     """Wait until a flow run ends (``getFlowRunStatus``, ``getFlowRunJobGroups``).
 
-    Succeeds only when it and every job group of it is ``Complete``. When it ends otherwise, the sensor fails
-    without retries, or is skipped with ``soft_fail=True``: polling again would not change it. It never cancels:
-    the flow run is not its own.
+    Succeeds only when the flow run and all its job groups are ``Complete``. If it ends otherwise, the sensor fails
+    without retries, or is skipped with ``soft_fail=True``: polling again would not change it. The sensor never
+    cancels the flow run, which it did not start.
 
     :param flow_run_id: the flow run, e.g. the output of the task that started it (templated).
     :param deferrable: whether to wait in the triggerer; else ``mode`` specifies how (``poke`` or ``reschedule``).
     :param poke_interval: seconds between two polls.
     :param timeout: seconds after which the sensor gives up, in every mode.
-    :param unknown_status_timeout: seconds for which an unknown status value is waited through.
-    :param retry_budget: seconds for which a poll is repeated; None takes the connection's.
+    :param unknown_status_timeout: seconds to keep waiting while the status is an unknown value.
+    :param retry_budget: seconds for which a failing poll is retried; None uses the connection's.
     :param trifacta_conn_id: the Airflow connection (templated).
     """
 

@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 class TrifactaJobGroupSensor(RunSensor):
     """Wait until a job group ends (``getJobGroupStatus``).
 
-    Succeeds only when it is ``Complete``. When it ends otherwise, the sensor fails without retries, or is skipped
-    with ``soft_fail=True``: polling again would not change it. It never cancels: the job group is not its own.
+    Succeeds only when the job group is ``Complete``. If it ends otherwise, the sensor fails without retries, or is
+    skipped with ``soft_fail=True``: polling again would not change it. The sensor never cancels the job group,
+    which it did not start.
 
     :param job_group_id: the job group, e.g. the output of the task that started it, or the URL of its page
         (templated).
     :param deferrable: whether to wait in the triggerer; else ``mode`` specifies how (``poke`` or ``reschedule``).
     :param poke_interval: seconds between two polls.
     :param timeout: seconds after which the sensor gives up, in every mode.
-    :param unknown_status_timeout: seconds for which an unknown status value is waited through.
-    :param retry_budget: seconds for which a poll is repeated; None takes the connection's.
+    :param unknown_status_timeout: seconds to keep waiting while the status is an unknown value.
+    :param retry_budget: seconds for which a failing poll is retried; None uses the connection's.
     :param trifacta_conn_id: the Airflow connection (templated).
     """
 

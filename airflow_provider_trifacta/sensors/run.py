@@ -29,8 +29,8 @@ class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
     A subclass has an argument that names the run, :attr:`id_argument`.
 
     :param deferrable: whether to wait in the triggerer; else ``mode`` specifies how (``poke`` or ``reschedule``).
-    :param unknown_status_timeout: seconds for which an unknown status value is waited through.
-    :param retry_budget: seconds for which a poll is repeated; None takes the connection's.
+    :param unknown_status_timeout: seconds to keep waiting while the status is an unknown value.
+    :param retry_budget: seconds for which a failing poll is retried; None uses the connection's.
     :param trifacta_conn_id: the Airflow connection (templated).
     """
 
@@ -58,7 +58,7 @@ class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
         self._wait: Wait | None = None
 
     def execute(self, context: Context) -> Any:
-        """Poll at once; then wait in the triggerer, or as ``mode`` specifies."""
+        """Poll immediately; then wait in the triggerer, or as ``mode`` specifies."""
         from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
 
         log_without_stack()
@@ -83,7 +83,7 @@ class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
         if self._wait is None:
             self._announce(run, status, context)
             self._wait = Wait(run.kind, run.ref, unknown_status_timeout=self.unknown_status_timeout, log=self.log)
-        # In mode "reschedule" every poll is a new process, which knows only what the server remembers.
+        # In mode "reschedule" every poll is a new process, which knows only what the server reports.
         unchanged_since = None if is_known(status) else self._last_change(run)
         ending = self._wait.observe(status, run.hook.clock.time(), unchanged_since=unchanged_since)
         if ending is None:
@@ -94,7 +94,7 @@ class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
         return True
 
     def execute_complete(self, context: Context, event: Any = None) -> None:
-        """Go on after the trigger: succeed, or fail with the reason."""
+        """Resume after the trigger: succeed, or fail with the reason."""
         from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
         from airflow_provider_trifacta.triggers.run import RunEvent
 
@@ -102,7 +102,7 @@ class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
         run = self._run()
         ended = RunEvent.read(event, run.kind.name, run.ref.id)
         if str(ended.run_id) != str(run.ref.id):
-            # Of another trigger: SQLite gives the id of one that was deleted to the next.
+            # From another trigger: SQLite reuses the id of a deleted one.
             self.log.warning(
                 "Received an event for %s %s, going on to wait for %s", run.kind.noun, ended.run_id, run
             )
@@ -119,7 +119,7 @@ class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
         else:
             raise run.wait_failed(ended.message or "the trigger gave no reason") from ended.cause()
 
-    # ----------------------------------------------------------------------------------- what the kinds differ in
+    # -------------------------------------------------------------------------------- what differs between kinds
 
     def _kind(self) -> RunKind:
         raise NotImplementedError
@@ -147,7 +147,7 @@ class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
         return AwaitedRun(self._hook, self._kind(), RunRef(run_id), self.log)
 
     def _status(self, run: AwaitedRun, context: Context) -> str | None:
-        """Return the status; None when it could not be read before the timeout, which is for Airflow to notice."""
+        """Return the status; None if it could not be read before the timeout, which Airflow then enforces."""
         from airflow_provider_trifacta.api.errors import TrifactaApiError
         from airflow_provider_trifacta.api.retries import may_repeat
 
@@ -167,16 +167,16 @@ class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
         from airflow_provider_trifacta.api.statuses import is_final
         from airflow_provider_trifacta.tasks.announce import announce, push_run_link
 
-        # Airflow 3 counts; Airflow 2 does not say here, and the names then come at the end.
+        # Airflow 3 counts reschedules; Airflow 2 gives no count here, so names are logged only at the end.
         first_poke = context.get("task_reschedule_count") == 0
         if self.reschedule and not first_poke and not is_final(status):
-            # Airflow forgets the buttons at every poll, and asking for the names would double what a poll costs.
+            # Airflow clears the buttons at every poll, and reading the names would double the cost of a poll.
             push_run_link(run, context)
         else:
             announce(run, context, "Waiting for")
 
     def _last_change(self, run: AwaitedRun) -> float | None:
-        """Return when the run changed last, in seconds since the epoch."""
+        """Return when the run last changed, in seconds since the epoch."""
         from airflow_provider_trifacta.api.decoration import decoration
 
         changed = None
@@ -201,6 +201,6 @@ class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
                 retry_budget=self.retry_budget,
             ),
             method_name="execute_complete",
-            # Only for when no triggerer is there to keep the deadline.
+            # Takes effect only when no triggerer is running to enforce the deadline.
             timeout=timedelta(seconds=self.timeout) + _BACKSTOP,
         )

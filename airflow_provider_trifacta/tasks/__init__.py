@@ -1,1 +1,1 @@
-"""What a run is to a task of Airflow: which try it belongs to, how it ends, what users see."""
+"""How an Airflow task handles its run: which try it belongs to, how it ends, what users see."""

@@ -1,4 +1,4 @@
-"""Telling users, as soon as it is known, which run a task has: a line in the log, and the buttons."""
+"""Shows users the run of a task as soon as it is known: a log line, and the buttons."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
     from airflow_provider_trifacta.tasks.outcome import AwaitedRun
 
-#: Seconds to find out what a run runs, before the wait begins without its names.
+#: Seconds to read the names of what a run runs; after that, the wait begins without them.
 _DESCRIPTION_BUDGET = 10.0
-#: Job groups of a flow run whose pages are logged.
+#: How many job groups of a flow run are logged with their pages.
 _PARTS_LISTED = 20
-#: Characters of the run parameters, and of the overrides, that are logged.
+#: How many characters of the run parameters, and of the overrides, are logged.
 _LONGEST_SETTING = 1000
 _SUBJECT_UNKNOWN: dict[KindName, str] = {
     "job_group": "a recipe",
@@ -47,7 +47,7 @@ _LINKS: dict[KindName, PushedLink] = {
 
 
 def announce(run: AwaitedRun, context: Context, verb: str) -> None:
-    """Log what a run is and make its buttons visible. Never fails: it runs, whatever becomes of them.
+    """Log what a run is and make its buttons visible. Never fails, since the run is already under way.
 
     :param verb: ``Started`` or ``Waiting for``.
     """
@@ -67,7 +67,7 @@ def announce(run: AwaitedRun, context: Context, verb: str) -> None:
 
 
 def _announce_parts(run: AwaitedRun, context: Context, application: Application) -> None:
-    """Log the pages of the job groups that a run consists of, where its start named them, and make a button."""
+    """Log the pages of the job groups in a run, if its start named them, and make a button visible."""
     parts = run.ref.parts
     if not parts:
         return
@@ -82,7 +82,7 @@ def _announce_parts(run: AwaitedRun, context: Context, application: Application)
 def announce_start(launch: Launch, log: Log) -> None:
     """Log the run parameters and overrides that a run is requested with. Never fails.
 
-    The API does not tell which parameters a flow has: a misspelled name can be noticed here only.
+    The API does not report which parameters a flow has, so a misspelled name can only be noticed here.
     """
     with decoration(f"What {launch.subject} is requested with could not be logged", log):
         if launch.run_parameters:
@@ -96,17 +96,17 @@ def announce_start(launch: Launch, log: Log) -> None:
 
 
 def _shown(settings: Any) -> str:
-    """Return settings in one line, masked as Airflow masks the rendered fields of a task: by name and by value."""
+    """Return settings as one line, masked by name and by value, as Airflow masks the rendered fields of a task."""
     return line(json.dumps(redact(settings), ensure_ascii=False), _LONGEST_SETTING)
 
 
 def announce_deferral(
     run: AwaitedRun, *, poll_interval: float, deadline: float | None, afterwards: str = ""
 ) -> None:
-    """Log that the task goes on waiting elsewhere, since its log is silent from here on. Never fails.
+    """Log that the task now waits in the triggerer, since its log is silent from here on. Never fails.
 
     :param poll_interval: seconds between two polls.
-    :param deadline: until when, in seconds since the epoch; None is for as long as it takes.
+    :param deadline: when the wait ends, in seconds since the epoch; None waits for as long as it takes.
     :param afterwards: what happens at the deadline.
     """
     every = spoken(poll_interval) if poll_interval >= 1 else f"{poll_interval:g} s"

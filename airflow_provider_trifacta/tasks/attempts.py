@@ -1,4 +1,4 @@
-"""Which run a try of a task waits for: the one it starts, or the one that an earlier try started."""
+"""Decides which run a try of a task waits for: a new one, or the one that an earlier try started."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 #: Seconds that the run from before a clear may take to stop.
 _STOP_PATIENCE = 300.0
 _KINDS: dict[KindName, RunKind] = {kind.name: kind for kind in (JOB_GROUPS, FLOW_RUNS, PLAN_RUNS)}
-#: Seconds that each call of a killed task may take.
+#: Seconds that each call may take once the task is killed.
 _CALL_OF_THE_KILLED = 1.5
 
 
@@ -56,13 +56,13 @@ class CurrentRun:
 
 
 class RunAttempts:
-    """Starts the run that a series owes, or finds the one it has.
+    """Starts the run of a series, or finds the one it already has.
 
     :param hook: talks to the server.
     :param launch: what to start.
-    :param series: what the task owes.
-    :param notes: what earlier tries wrote down.
-    :param siblings: gives runs that are known to be other tasks'.
+    :param series: the series that the task works on.
+    :param notes: the notes of earlier tries.
+    :param siblings: returns runs that are known to belong to other tasks.
     :param on_known: receives the run as soon as it is known, before anything else happens.
     :param cancel_superseded: whether the run from before a clear is canceled.
     """
@@ -89,11 +89,11 @@ class RunAttempts:
         self.log = log
 
     def begin(self) -> CurrentRun:
-        """Return the run to wait for; start one unless an earlier try has one that may succeed.
+        """Return the run to wait for; start one unless an earlier try has one that may still succeed.
 
         :raises TrifactaSubmitRefused: the server will never start it.
-        :raises TrifactaSubmitOutcomeUnknown: it cannot be told whether it was started.
-        :raises TrifactaWaitFailed: it cannot be told how the one of an earlier try is; nothing new was started.
+        :raises TrifactaSubmitOutcomeUnknown: it may or may not have been started.
+        :raises TrifactaWaitFailed: the status of an earlier try's run could not be read; nothing new was started.
         :raises TrifactaTaskKilled: the hook was interrupted before anything new was started.
         """
         note = self._read()
@@ -139,7 +139,7 @@ class RunAttempts:
         """Submit an attempt, or find what an earlier submit of it started."""
         self.hook.check_interrupt()
         announce_start(self.launch, self.log)
-        # Written before the submit: no note means that nothing was sent, wherever notes are kept.
+        # Written before the submit: where notes are kept, no note means that nothing was sent.
         self._write(note)
         procedure = submit_once(
             self.launch,
@@ -172,12 +172,12 @@ class RunAttempts:
         return CurrentRun(run, continued=sent_before and adopted)
 
     def adopt(self, note: AttemptNote, run: RunRef) -> None:
-        """Take a run for the one of an attempt, and write that down."""
+        """Adopt a run as the one of an attempt, and note it."""
         self._on_known(run)
         self._write(replace(note, run_id=run.id, parts=run.parts))
 
     def _refused(self, error: TrifactaApiError) -> TrifactaSubmitRefused:
-        """Return the error for a start that would be refused again, after canceling what runs all the same."""
+        """Cancel what was started anyway, and return the error for a start that would be refused again."""
         refusal = TrifactaSubmitRefused.because_of(error, self.launch.refusal_hints)
         if isinstance(error, TrifactaRunRefused):
             if error.explain is not None:
@@ -194,7 +194,7 @@ class RunAttempts:
         return lambda: {*map(str, note.ended), *self.siblings()}
 
     def _search_once_more(self, note: AttemptNote, since: float, sent_before: bool) -> FoundRun | None:
-        """Find what a killed submit has started, so that it can be canceled, in the seconds that are left."""
+        """Find the run that an interrupted submit started, in the seconds that are left, to cancel it."""
         procedure = find_submitted(
             self.launch,
             note.execution_id,
@@ -213,19 +213,19 @@ class RunAttempts:
     # ------------------------------------------------------------------------------------------------ earlier runs
 
     def named(self, run: RunRef) -> str:
-        """Return what a run is called, for a user."""
+        """Return the name of a run, for users."""
         return f"{self.launch.kind.noun} {run.id}"
 
     def _title(self, run: RunRef) -> str:
         return f"{self.launch.kind.noun.capitalize()} {run.id}"
 
     def _how_it_ended_badly(self, run: RunRef) -> str | None:
-        """Return how a run ended, None when it may still succeed or has."""
+        """Return how a run ended badly; None if it succeeded or still may."""
         budget = self.hook.client.settings.retries.budget
         try:
             status = self.hook.run(status_patiently(self.launch.kind, run, patience=budget, clock=self.hook.clock))
             if is_bad_end(status) and self.hook.run(self.launch.kind.started_nothing(run)):
-                # The end of the wait for it says why, and that another one would be no better.
+                # The wait for it reports why, and that another run would end the same way.
                 return None
         except TrifactaApiError as error:
             if says_gone(error):
@@ -237,9 +237,9 @@ class RunAttempts:
         return f"is {status}" if is_bad_end(status) else None
 
     def _end_superseded(self, note: AttemptNote) -> None:
-        """See to it that the run from before a clear does not run beside the new one.
+        """Make sure that the run from before a clear does not run beside the new one.
 
-        Whoever cleared the task has it canceled already, unless it was in the middle of something.
+        Clearing a task cancels its run, unless the task was in the middle of a call.
         """
         if note.run_id is None:
             self.log.warning(
@@ -250,7 +250,7 @@ class RunAttempts:
                 note.execution_id,
             )
             return
-        # Not of this launch: the DAG may say something else than before the clear.
+        # Not taken from this launch: the DAG may have changed since the clear.
         kind = _KINDS[note.kind]
         run = RunRef(note.run_id, note.parts, note.subject_id)
         name = f"{kind.noun} {run.id}"
@@ -274,7 +274,7 @@ class RunAttempts:
         )
 
     def _stop(self, kind: RunKind, run: RunRef) -> str | None:
-        """Cancel a run and wait until it has ended. Return its status, None when it is left alone."""
+        """Cancel a run and wait until it has ended. Return its status, None if it is left running."""
         name = f"{kind.noun} {run.id}"
         status = self.hook.run(kind.status(run))
         if is_final(status):
@@ -302,5 +302,5 @@ class RunAttempts:
         try:
             self._notes.write(note)
         except Exception as error:
-            # Nothing depends on it that the server could not tell a later try.
+            # Without the note, a later try can find everything out from the server.
             self.log.warning("The note for a later try could not be kept: %s", error)

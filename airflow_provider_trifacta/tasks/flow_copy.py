@@ -1,4 +1,4 @@
-"""Copying a flow: at most one copy, whatever becomes of the answer."""
+"""Copies a flow at most once, even if the answer is lost."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from airflow_provider_trifacta.api.text import line, sentence
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 from airflow_provider_trifacta.exceptions import TrifactaFlowCopyUnknown
 
-#: Seconds by which the clocks of server and client may differ.
+#: Maximum clock skew between server and client, in seconds.
 _CLOCK_MARGIN = 1.0
 #: Seconds between the polls of the list of flows, which may lag.
 _PAUSES = (1.0, 2.0, 4.0, 8.0)
-#: Pages of a hundred flows of that name.
+#: Maximum number of pages, of a hundred flows with that name each, that are read.
 _MOST_PAGES = 50
 _MOST_NAMED = 20
-#: The status of an answer to a copy.
+#: The status of a successful copy.
 _CREATED = 201
 
 
 def copy_flow_once(
     flow_id: Id, *, name: str | None, description: str | None, copy_datasources: bool, log: Log
 ) -> Callable[[Clock], Procedure[Id]]:
-    """Return what copies a flow and gives the id of the copy (``copyFlow``, ``listFlows``).
+    """Return a procedure that copies a flow and returns the id of the copy (``copyFlow``, ``listFlows``).
 
-    :param name: of the copy, by which it is found when the answer is lost; None leaves it to the server.
+    :param name: the name of the copy, used to find it if the answer is lost; None leaves it to the server.
     :raises TrifactaConfigurationError: names the argument that cannot be used.
     """
     for argument, value in (("name", name), ("description", description)):
@@ -88,11 +88,11 @@ def _id_of_copy(copied: Flow, source: Id) -> Id:
 
 
 def _find(name: str, since: float, person_id: str | None, source: Id) -> Procedure[dict[Id, bool]]:
-    """Find the flows of this name that this user has created since then, in a list that may lag.
+    """Find the flows with this name that this user has created since then, in a list that may lag.
 
-    Two looks in a row must show the same: the first may show somebody else's before it shows ours.
+    Two consecutive reads must agree: the first may show another user's flow before it shows ours.
 
-    :return: for each, whether the list says when it was created; else it may be older.
+    :return: for each, whether the list reports when it was created; if not, it may be older.
     """
     found: dict[Id, bool] = {}
     listing = list_resource(

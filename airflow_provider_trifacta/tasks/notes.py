@@ -1,7 +1,7 @@
-"""What a try writes down for the next one: which attempt it is at, and which run that is.
+"""The note that a try leaves for the next one: its attempt, and the run of that attempt.
 
-Without a note, a later try finds out from the server. With one it is quicker, and certain even where several tasks
-run the same thing.
+Without a note, a later try finds this out from the server. With one it is faster, and certain even if several
+tasks run the same thing.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class AttemptNote:
     :param series: the key of its series.
     :param number: its number in the series, from 1.
     :param execution_id: the ``x-execution-id`` it is submitted with.
-    :param sent_at: when it was submitted at the earliest, seconds since the epoch.
+    :param sent_at: the earliest time at which it was submitted, in seconds since the epoch.
     :param try_number: the try that wrote this.
     :param run_id: the run, None until the submit is answered.
-    :param ended: runs of earlier attempts, also of those before a clear.
-    :param parts: the job groups that the answer to the start of a flow named.
-    :param kind: what is run. The task may run something of another kind by the next try.
-    :param subject_id: the flow or the plan, which may be another one by the next try as well.
+    :param ended: runs of earlier attempts, including those before a clear.
+    :param parts: the job groups named in the answer to the start of a flow.
+    :param kind: the kind of the run. The next try of the task may run another kind.
+    :param subject_id: the flow or the plan. The next try of the task may run another one.
     """
 
     series: str
@@ -59,11 +59,11 @@ class AttemptNotes(Protocol):
     """Keeps the latest note of a task instance."""
 
     def read(self) -> AttemptNote | None:
-        """Return the note of this try or the ones before it, None when there is none."""
+        """Return the latest note of this try or an earlier one, None if there is none."""
         ...
 
     def write(self, note: AttemptNote) -> None:
-        """Keep a note, in place of the previous one."""
+        """Store a note, replacing the previous one."""
         ...
 
 
@@ -92,7 +92,7 @@ class TaskStateNotes:
         return _note_from(self._store.get(KEY))
 
     def write(self, note: AttemptNote) -> None:
-        """Write to the store; returns when it is kept."""
+        """Write to the store; returns once the note is stored."""
         self._store.set(KEY, _plain(note))
 
 
@@ -137,7 +137,7 @@ class AuditLogNotes:
 
 
 def notes_of(context: Mapping[str, Any]) -> AttemptNotes:
-    """Return where the notes of a task are kept on this Airflow; 3.0 to 3.2 have no such place."""
+    """Return where this Airflow keeps the notes of a task; 3.0 to 3.2 have no such place."""
     store = context.get("task_state_store")
     if store is not None:
         return TaskStateNotes(store)
@@ -150,9 +150,9 @@ def notes_of(context: Mapping[str, Any]) -> AttemptNotes:
     return NoNotes()
 
 
-#: How a note is stored. Fixed: running tasks have stored some. Runs of every kind are stored as ``job_group_id``.
+#: How a note is stored. Fixed: running tasks have stored notes. Runs of every kind are stored as ``job_group_id``.
 _STORED = {name: name for name in AttemptNote.__dataclass_fields__} | {"run_id": "job_group_id"}
-#: What notes of job groups do not have.
+#: Fields that notes of job groups do not have.
 _ADDED = ("parts", "kind", "subject_id")
 
 

@@ -1,4 +1,4 @@
-"""How the end of a run becomes the end of a task: the same for operators and sensors, in every mode."""
+"""Turns the end of a run into the end of a task, in the same way for operators and sensors in every mode."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from airflow_provider_trifacta.exceptions import (
 if TYPE_CHECKING:
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
-#: Lines of a summary that are logged, in a group that Airflow folds.
+#: How many lines of a summary are logged, in a collapsible group.
 _DETAILS_LISTED = 500
-#: Failed jobs that are named in an error.
+#: How many failed jobs an error names.
 _JOBS_NAMED = 20
 
 # api/README.md, section 6: neither overrides nor write settings are validated for runs over the API.
@@ -55,7 +55,7 @@ _LOGS_ARE_ON: dict[KindName, str] = {
 
 @dataclass(frozen=True)
 class _Errors:
-    """The errors for the ways in which a run of one kind does not end well."""
+    """The error classes for runs of one kind that do not end well."""
 
     base: type[TrifactaRunError]
     failed: type[TrifactaRunError]
@@ -91,7 +91,7 @@ _ERRORS: dict[KindName, _Errors] = {
 
 
 def still_running(kind: RunKind, message: str, run: RunRef, status: str) -> TrifactaRunError:
-    """Return the error for a run that does not end although it was canceled."""
+    """Return the error for a run that was canceled but does not end."""
     return _ERRORS[kind.name].base(message, run_id=run.id, status=status)
 
 
@@ -101,9 +101,9 @@ class AwaitedRun:
     :param hook: talks to the server.
     """
 
-    #: How a run that did not succeed is run again.
+    #: How to rerun a run that did not succeed.
     again = "This task only waits for it: run what started it again, and clear this task."
-    #: What goes on with a run whose status is unknown.
+    #: What continues a run whose status is unknown.
     go_on = "Clearing the task"
 
     def __init__(self, hook: TrifactaHook, kind: RunKind, ref: RunRef, log: Log) -> None:
@@ -122,30 +122,30 @@ class AwaitedRun:
 
     @property
     def link(self) -> str:
-        """Its page in the application; without a usable connection, words for it."""
+        """Its page in the application; a description of it if the connection cannot be used."""
         link = "its page in the application"
         with decoration(f"The link to {self} is not known", self.log):
             link = self.kind.page(self.hook.client.settings.application, self.ref)
         return link
 
     def describe(self, *, budget: float) -> RunDescription:
-        """Return what it runs, nothing when that cannot be read.
+        """Return what it runs, an empty description if that cannot be read.
 
-        :param budget: seconds to repeat the calls for at most.
+        :param budget: maximum seconds for which the calls are retried.
         """
         description = RunDescription()
         with decoration(f"What {self} runs could not be read", self.log):
             description = self.hook.run(self.kind.describe(self.ref, budget=budget))
         if self.ref.subject_id is None:
-            # Its page may be the one of what was started.
+            # Its page may be the page of the subject.
             subject_id = description.recipe_id or description.flow_id or description.plan_id
             self.ref = replace(self.ref, subject_id=subject_id)
         return description
 
     def conclude(self, status: str) -> None:
-        """Return when a final status is a success, after logging a summary.
+        """Return if a final status is a success, after logging a summary.
 
-        :raises TrifactaRunError: it is not; says which jobs failed, and why.
+        :raises TrifactaRunError: it is not; reports which jobs failed, and why.
         """
         link = self.link
         description = self.describe(budget=DIAGNOSIS_BUDGET)
@@ -159,7 +159,7 @@ class AwaitedRun:
         error = self._failure(canceled=is_canceled(status), permanent=diagnosis.permanent)(
             " ".join(why), run_id=self.ref.id, status=status, link=link, failed_jobs=diagnosis.failed_jobs
         )
-        # Not left to the end of the task: a sensor with soft_fail does not end with this error.
+        # Logged here and not at the end of the task: a sensor with soft_fail does not end with this error.
         error.log_once(self.log, why)
         raise error
 
@@ -240,7 +240,7 @@ class OwnRun(AwaitedRun):
         """Return the error for a run that did not end in time.
 
         :param limit: the ``execution_timeout``.
-        :param canceled: how canceling it went.
+        :param canceled: what came of canceling it.
         """
         link = self.link
         return _ERRORS[self.kind.name].timeout(

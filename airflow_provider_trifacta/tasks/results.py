@@ -1,4 +1,4 @@
-"""Saving what a run left behind to files, wherever they are kept."""
+"""Saves the results of a run to files, local or in a storage."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ResultPaths:
-    """Where the results of a job group go; None leaves one where it is.
+    """Where the results of a job group are saved; None does not save one.
 
     :param profile_pdf_path: the profile as PDF (``getJobGroupPdfResults``).
     :param profile_json_path: the profile as JSON (``getProfilingInformationForJobGroupConsistent``).
@@ -41,7 +41,7 @@ class ResultPaths:
 
     @classmethod
     def check(cls, **given: Any) -> ResultPaths:
-        """Return the paths that a user gave, after finding out whether their storage is known here.
+        """Return the paths that a user gave, after checking that their storage can be used here.
 
         :raises TrifactaConfigurationError: names the argument that cannot be used.
         """
@@ -104,7 +104,7 @@ def save_outputs(run: OwnRun, target: Path | ObjectStoragePath) -> None:
 def _explained(run: OwnRun, what: str, target: object) -> Iterator[None]:
     try:
         yield
-    # Storage libraries raise whatever they like.
+    # Storage libraries may raise anything.
     except Exception as error:
         kind = "" if isinstance(error, TrifactaApiError) else f"{type(error).__name__}: "
         raise TrifactaResultsNotSaved(

@@ -1,8 +1,8 @@
-"""Which try of which piece of work this is.
+"""Identifies the piece of work that a try belongs to.
 
-A *series* is what one task instance owes: Airflow's retries continue it, a user's clear begins a new one. Each
-job group that it starts is an *attempt*, numbered from 1, with an ``x-execution-id`` that follows from the series
-and the number: whoever comes later knows it without being told.
+A *series* is the work that one task instance has to do: Airflow's retries continue it, a user's clear begins a new
+one. Each job group that it starts is an *attempt*, numbered from 1. Its ``x-execution-id`` is computed from the
+series and the number, so later tries can derive it.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-#: Fixed for ever: another one would give running series other execution ids.
+#: Must never change: another namespace would give running series other execution ids.
 _NAMESPACE = uuid.UUID("5f0c2c2e-61b1-5b7e-9a35-0d6c1f6a7f2b")
-#: Seconds before the present try at which its series began at the earliest, where Airflow does not say more.
+#: Maximum age of a series at the current try, in seconds, if Airflow does not report when it began.
 _LONGEST_SERIES = 86400.0
 
 
 @dataclass(frozen=True)
 class Series:
-    """What one task instance owes, as the present try sees it.
+    """The work that one task instance has to do, as seen by the current try.
 
-    :param key: tells series apart, on every Airflow that uses the same server.
-    :param try_number: Airflow's number of the present try.
+    :param key: identifies the series among all Airflow installations that use the same server.
+    :param try_number: Airflow's number of the current try.
     :param is_first_try: whether no earlier try belongs to the series.
-    :param began: seconds since the epoch before which nothing of it was started.
-    :param was_cleared: whether a user cleared the task: then the time since ``began`` may hold runs of the
-        series before this one.
+    :param began: the time, in seconds since the epoch, before which nothing of the series was started.
+    :param was_cleared: whether a user cleared the task. If so, runs of the previous series may be newer than
+        ``began``.
     """
 
     key: uuid.UUID
@@ -46,10 +46,10 @@ class Series:
 def series_of(context: Mapping[str, Any], *, retries: int, work: str, now: float) -> Series:
     """Return the series that a task works on.
 
-    Two facts tell clears apart: ``max_tries``, which Airflow raises at each clear and never at a retry (only a
-    task that is cleared while it runs keeps it, see below), and when the DAG run started, which changes when a
-    finished run is cleared. The latter is a moment to the microsecond, so that a run that was deleted and made
-    again, or another Airflow with the same DAGs, has other series. ``retries`` of the task only says which try is
+    Two values distinguish clears: ``max_tries``, which Airflow raises at each clear and never at a retry (only a
+    task that is cleared while it runs keeps it, see below), and the start time of the DAG run, which changes when
+    a finished run is cleared. The start time has microseconds, so that a run that was deleted and created again,
+    or another Airflow with the same DAGs, has other series. ``retries`` of the task only determines which try is
     the first, since a DAG file can change it between two tries.
 
     A clear of a running task looks like a retry on Airflow 2.11. Its ``on_kill`` has canceled the job group, so
@@ -57,7 +57,7 @@ def series_of(context: Mapping[str, Any], *, retries: int, work: str, now: float
 
     :param context: Airflow's context of the task.
     :param retries: how often Airflow retries the task.
-    :param work: what is run. A DAG file that says another recipe begins another series.
+    :param work: what is run. If the DAG file names another recipe, another series begins.
     :param now: seconds since the epoch.
     """
     ti = context.get("ti")
@@ -66,7 +66,7 @@ def series_of(context: Mapping[str, Any], *, retries: int, work: str, now: float
     if not all(isinstance(name, str) for name in names):
         return single_try(now)
     max_tries = _int(getattr(ti, "max_tries", None), retries)
-    # A clear sets max_tries to the tries so far plus retries. Where that does not add up, the DAG file changed.
+    # A clear sets max_tries to the tries so far plus retries. If that does not add up, the DAG file has changed.
     tries_before = max_tries - retries
     if not 0 < tries_before < try_number:
         tries_before = 0
@@ -84,7 +84,7 @@ def series_of(context: Mapping[str, Any], *, retries: int, work: str, now: float
 
 
 def single_try(now: float) -> Series:
-    """Return a series that ends with the present try."""
+    """Return a series that ends with the current try."""
     return Series(uuid.uuid4(), 1, is_first_try=True, began=now, was_cleared=False)
 
 

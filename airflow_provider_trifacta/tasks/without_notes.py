@@ -1,6 +1,6 @@
-"""What a retry does where earlier tries could not write anything down: Airflow 3.0 to 3.2.
+"""What a retry does on Airflow 3.0 to 3.2, where earlier tries could not leave a note.
 
-Goes with these versions: 2.11 has the audit log, and from 3.3 on there is the task state store.
+To be dropped with these versions: 2.11 has the audit log, and 3.3 and later have the task state store.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 class WithoutNotes:
-    """Finds the run of the earlier tries without a note of theirs, or starts the next attempt.
+    """Finds the run of earlier tries that left no note, or starts the next attempt.
 
-    A series has at most one that may still succeed; those that ended badly are counted: the next attempt has the
-    number after them.
+    A series has at most one run that may still succeed. The runs that ended badly are counted, and the next
+    attempt has the number after them.
     """
 
     def __init__(self, attempts: RunAttempts) -> None:
@@ -47,7 +47,7 @@ class WithoutNotes:
         number = len(bad) + 1
         not_ours = [run.id for run in bad]
         if series.was_cleared:
-            # One that is Complete may be why the task was cleared.
+            # A run that is Complete may be the reason for the clear.
             not_ours += [run.id for run in good if _is_complete(run)]
             good = [run for run in good if not _is_complete(run)]
         good = without_doubt(good)
@@ -93,13 +93,13 @@ class WithoutNotes:
             ) from error
 
     def _start_first_missing(self, at_most: int, not_ours: tuple[Id, ...]) -> CurrentRun:
-        """Start the first attempt that was not submitted, when it is not known how many were.
+        """Start the first attempt that was not submitted yet, when the number of submits is not known.
 
         Of the runs that ended badly, some are from before the clear and some are attempts of this series. The
-        server knows: it refuses an execution id that it has seen. The run behind a refused one is waited for as
-        long as lists may lag; one that does not show then is among those that ended.
+        server can tell: it refuses an execution id that it has seen. If one is refused, its run is searched for as
+        long as lists may lag; a run that does not show by then is among those that ended.
 
-        :param at_most: how many attempts there may have been.
+        :param at_most: the maximum number of attempts so far.
         """
         attempts = self._attempts
         for number in range(1, at_most + 1):

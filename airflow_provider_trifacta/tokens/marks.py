@@ -1,12 +1,12 @@
-"""The mark in the description of a token that a rotation made: whose it is, and which tokens it superseded.
+"""The mark in the description of a token that a rotation created: its owner, and the tokens it superseded.
 
 ::
 
     [airflow-provider-trifacta <key> after <id>] [keeps <id> until <time>, <id> until <time>]
 
-The first part names the token that was stored before, ``-`` where that was not certain. The second names the
-tokens that are still to be revoked, the previous one first: those that users created would be forgotten when the
-tokens whose marks name them are revoked. Older versions wrote and read the first part only.
+The first part names the token that was stored before, ``-`` if that was not certain. The second names the tokens
+that are still to be revoked, the previous one first: otherwise, tokens that users created would be forgotten once
+the tokens whose marks name them are revoked. Older versions wrote and read only the first part.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from airflow_provider_trifacta.airflow_support.compat import conf
 from airflow_provider_trifacta.api.access_tokens import AccessToken
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
-#: Settings of Airflow that differ between installations that share a user. Only their hash leaves.
+#: Airflow settings that differ between installations that share a user. Only their hash is sent.
 _IDENTIFYING_SETTINGS = (
     ("core", "fernet_key"),
     ("api", "base_url"),
     ("core", "execution_api_server_url"),
 )
-#: Characters of a description that a server is trusted to keep.
+#: How many characters of a description every server is expected to keep.
 _LONGEST_DESCRIPTION = 255
 _END_OF_TIME = datetime(9998, 12, 31, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What tells the tokens of a connection's rotation apart from all others.
+    """Distinguishes tokens that the rotation of a connection created from all others.
 
-    :param key: a hash of what makes the connection and its Airflow unique. Where that changes, the tokens of
-        before are no longer taken for ours: they stay until they expire.
+    :param key: a hash of what makes the connection and its Airflow unique. If that changes, earlier tokens are no
+        longer recognized as ours and stay until they expire.
     """
 
     key: str
@@ -51,9 +51,9 @@ class Mark:
     def on(self, description: str, predecessor: str | None, kept: Mapping[str, datetime]) -> str:
         """Return a description with the mark.
 
-        :param predecessor: id of the token that was stored before, None where that is not certain.
-        :param kept: when each token may be revoked, by id, the one superseded last first. The last ones are left
-            out where the description would become too long.
+        :param predecessor: id of the token that was stored before, None if that is not certain.
+        :param kept: when each token may be revoked, by id, most recently superseded first. The last ones are
+            omitted if the description would become too long.
         """
         marked = f"{description} [airflow-provider-trifacta {self.key} after {predecessor or '-'}]"
         entries = [f"{token} until {moment:%Y-%m-%dT%H:%M:%SZ}" for token, moment in kept.items()]
@@ -64,7 +64,7 @@ class Mark:
         return marked
 
     def is_on(self, token: AccessToken) -> bool:
-        """Return whether a rotation of this connection made the token."""
+        """Return whether a rotation of this connection created the token."""
         return f"[airflow-provider-trifacta {self.key} " in token.description
 
     def predecessor_of(self, token: AccessToken) -> str | None:
@@ -73,9 +73,9 @@ class Mark:
         return found[1] if found and found[1] != "-" else None
 
     def kept_by(self, token: AccessToken, *, keep: timedelta) -> dict[str, datetime]:
-        """Return when each token may be revoked that this one superseded or was told of, by id.
+        """Return, by id, when each token that this one superseded or names may be revoked.
 
-        :param keep: how long after that the superseded one is kept, where the mark does not say.
+        :param keep: how long a token is kept after it was superseded, if the mark does not specify it.
         """
         kept = {name: moment for name, text in self._entries(token) if (moment := timestamp_of(text)) is not None}
         predecessor = self.predecessor_of(token)
@@ -91,5 +91,5 @@ class Mark:
 
 
 def later(moment: datetime, span: timedelta) -> datetime:
-    """Return a moment so much later; the end of time where that is beyond it."""
+    """Return a moment plus a span, or the latest possible datetime if that overflows."""
     return moment + min(span, _END_OF_TIME - moment)

@@ -1,4 +1,4 @@
-"""How long it is tried to read a token that cannot be read."""
+"""How long reading a token is retried."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class ReadingPatience:
     """Decides whether a token that could not be read is read again, and when.
 
     :param conn_id: the Airflow connection, for the error.
-    :param retries: for how long, and with which pauses.
-    :param read_before: whether it has been read before. Whatever goes wrong then is no mistake in the connection,
-        and is outlived; otherwise only what is known to pass is.
-    :param random_number: gives numbers in [0, 1), for jitter.
+    :param retries: how long to retry, and with which pauses.
+    :param read_before: whether it has been read before. If so, the connection is known to be right, and every
+        failure is retried; otherwise only failures that are known to be temporary.
+    :param random_number: returns numbers in [0, 1), for jitter.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class ReadingPatience:
     def pause_after(self, error: Exception) -> float:
         """Return the seconds to wait before the token is read again.
 
-        :raises Exception: the error, when reading again is of no use.
-        :raises TrifactaTokenUnreadable: the time is over.
+        :raises Exception: the error, if reading again would not help.
+        :raises TrifactaTokenUnreadable: the retry budget is used up.
         """
         if not self._may_pass(error):
             raise error

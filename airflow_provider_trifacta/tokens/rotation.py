@@ -1,18 +1,18 @@
-"""Replacing the token of a connection so that at every instant the stored one works.
+"""Replaces the token of a connection, so that the stored token works at every moment.
 
-The order is what makes it safe to be killed anywhere::
+This order makes it safe to be killed at any point::
 
     can the store be written?  who are we, and which token is this?
     create -> prove -> store            within a minute, or it is given up
     read back, prove -> revoke
 
-Nothing is revoked before another token is stored and proven. Tokens that a rotation of this connection made carry
-a mark in their description. Of these at most two live after a rotation: the stored one, and the one before or,
-where a user created that, the newest other. The rest was superseded earlier, or is left over from rotations that
-were killed. One that is younger than a rotation can take may be about to be stored by another rotation at this
-moment: nobody revokes it before it is older.
+Nothing is revoked before another token is stored and proven. Tokens that a rotation of this connection created
+carry a mark in their description. At most two of them survive a rotation: the stored token and its predecessor or,
+if a user created the predecessor, the newest other marked token. The rest was superseded earlier, or left over by
+killed rotations. A token younger than the maximum duration of a rotation may be about to be stored by a concurrent
+rotation, so it is not revoked until it is older.
 
-A token that a user created has no mark of its own. Where it was superseded, the marks of ours name it until it is
+A token that a user created has no mark. Once it is superseded, the marks of our tokens name it until it is
 revoked, however many rotations that takes.
 """
 
@@ -46,19 +46,19 @@ if TYPE_CHECKING:
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
     from airflow_provider_trifacta.token_stores import TokenStore
 
-#: Seconds from asking for a token to storing it. A rotation that takes longer gives up.
+#: Maximum seconds from requesting a token to storing it. A rotation that takes longer gives up.
 _LONGEST_ROTATION = 60.0
-#: Seconds after which a token that is not stored will not be: the above, and what storing may take.
+#: Age in seconds after which a token will no longer be stored: the above, plus the time that storing may take.
 _ABANDONED_AFTER = 90.0
 
 
 @dataclass(frozen=True)
 class RotationResult:
-    """What a rotation did. Holds ids, never a value.
+    """What a rotation did. Contains ids, never a token value.
 
-    :param rotated: False when the present token lives long enough.
-    :param token_id: the stored token, None when the API does not let it be told.
-    :param expires_at: when it ends, None for never or unknown.
+    :param rotated: False if the current token is valid for long enough.
+    :param token_id: the stored token, None if the API does not reveal which one it is.
+    :param expires_at: when it expires, None for never or unknown.
     :param previous_token_id: the token stored before.
     :param revoked: the tokens that were revoked.
     """
@@ -70,7 +70,7 @@ class RotationResult:
     revoked: tuple[str, ...]
 
     def as_xcom(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the result as plain values."""
         return {
             "rotated": self.rotated,
             "token_id": self.token_id,
@@ -85,10 +85,10 @@ class TokenRotation:
 
     :param hook: talks to the server with the stored token.
     :param store: where the token is kept.
-    :param lifetime: of the new token in seconds; -1 for one that never expires.
-    :param description: of the new token, for users.
+    :param lifetime: lifetime of the new token in seconds; -1 for one that never expires.
+    :param description: description of the new token, for users.
     :param keep_previous_for: how long the superseded token stays valid.
-    :param revoke_others: whether a superseded token is revoked that no rotation made.
+    :param revoke_others: whether a superseded token is revoked even if no rotation created it.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class TokenRotation:
         self._mark = Mark.of(hook.trifacta_conn_id, hook.client.settings.base_url)
 
     def run(self, *, rotate_when_remaining: timedelta | None) -> RotationResult:
-        """Rotate, unless the present token lives longer than ``rotate_when_remaining``.
+        """Rotate, unless the current token is valid for longer than ``rotate_when_remaining``.
 
         :raises TrifactaRotationError: says what to do.
         :raises TrifactaApiError: the API refused; nothing was changed.
@@ -152,7 +152,7 @@ class TokenRotation:
         return RotationResult(False, token.id, token.expires_at, None, revoked)
 
     def _create(self, present: CurrentToken | None, me: Me) -> tuple[AccessToken, str]:
-        """Create a token and prove that it works. It is revoked again when it does not."""
+        """Create a token and prove that it works; revoke it if it does not."""
         description = self._marked(present, me)
         self._asked_at = self._clock.monotonic()
         try:
@@ -187,7 +187,7 @@ class TokenRotation:
         kept = self._superseded(before, tokens)
         living = {token.id for token in tokens if not self._mark.is_on(token)}
         kept = {name: until for name, until in kept.items() if name in living}
-        # What a user created is revoked only where it is certain that it was the stored one.
+        # A token that a user created is revoked only if it certainly was the stored one.
         predecessor = (
             before if present and (present.known_by != "use" or self._mark.is_on(present.token)) else None
         )
@@ -215,7 +215,7 @@ class TokenRotation:
             )
 
     def _keep_new(self, new: AccessToken, value: str, old: str, me: Me) -> bool:
-        """Store the new token. Return False when another rotation has stored one meanwhile, which stays."""
+        """Store the new token. Return False if another rotation stored one meanwhile; that one stays."""
         try:
             still_old = self._hook.read_token() == old
         except Exception:
@@ -235,7 +235,7 @@ class TokenRotation:
             )
         self._write(new, value)
         if self._proven(stored := self._hook.read_token(), me) or (
-            # Another rotation may have come and gone since it was read.
+            # Another rotation may have run since it was read.
             (stored := self._hook.read_token()) != value and self._proven(stored, me)
         ):
             if stored == value:
@@ -263,14 +263,14 @@ class TokenRotation:
         try:
             self._store.write(value)
         except Exception as error:
-            # It may be stored all the same, now or a little later: it is left alive.
+            # The token may have been stored anyway, or be stored a little later, so it is not revoked.
             if self._hook.read_token() != value:
                 raise TrifactaRotationError(
                     f"Token {new.id} could not be stored; the token before still works: {error}"
                 ) from error
 
     def _tidy(self, new: AccessToken, value: str, present: CurrentToken | None, me: Me) -> tuple[str, ...]:
-        """Revoke what is superseded and past its time, and what killed rotations left."""
+        """Revoke superseded tokens that are no longer kept, and tokens left over from killed rotations."""
         previous = present.token if present and present.token.id != new.id else None
         tokens = self._hook.run(list_tokens())
         superseded = self._past_their_time(new, tokens, me)
@@ -279,7 +279,7 @@ class TokenRotation:
         others.sort(key=_created)
         gone = {token.id for token in superseded}
         if others and (previous is None or previous.id in gone or not self._mark.is_on(previous)):
-            # A place is left: for what may be another rotation's, or the token of a moment ago.
+            # One more may stay: it may be another rotation's, or have been the stored one just now.
             at_least = max(self._keep, timedelta(seconds=_ABANDONED_AFTER))
             if self._server_time(me) - _created(others[-1]) < at_least:
                 del others[-1]
@@ -290,7 +290,7 @@ class TokenRotation:
         return self._revoke([*others, *superseded])
 
     def _left_over(self, stored: AccessToken, me: Me) -> list[AccessToken]:
-        """Return the tokens that a rotation earlier than this moment superseded or left over."""
+        """Return the tokens that earlier rotations superseded or left over."""
         now = self._server_time(me)
         tokens = self._hook.run(list_tokens())
         superseded = self._past_their_time(stored, tokens, me)
@@ -311,11 +311,11 @@ class TokenRotation:
         ]
 
     def _superseded(self, stored: AccessToken | None, tokens: list[AccessToken]) -> dict[str, datetime]:
-        """Return when each token may be revoked that was superseded, by id, as far as the marks say.
+        """Return, by id, when each superseded token may be revoked, as far as the marks specify it.
 
-        The stored token's mark is believed first, then those of its predecessors, then those of others that were
-        stored once: a user may have replaced ours. What a killed rotation left says nothing,
-        since it superseded nothing.
+        The stored token's mark takes precedence, then those of its predecessors, then those of other tokens that
+        were once stored, since a user may have replaced ours. The marks of tokens left over from killed rotations
+        are ignored, since those superseded nothing.
         """
         by_id = {token.id: token for token in tokens}
         once_stored = sorted(filter(self._was_stored, tokens), key=_created, reverse=True)
@@ -333,7 +333,7 @@ class TokenRotation:
         return kept
 
     def _was_stored(self, token: AccessToken) -> bool:
-        """Return whether a token of ours is known to have been stored: it was used when no rotation proved it."""
+        """Return whether one of our tokens is known to have been stored: it was used too late for a proof."""
         created, used = token.created_at, token.last_used
         known = created is not None and used is not None and (used - created).total_seconds() > _ABANDONED_AFTER
         return known and self._mark.is_on(token)
@@ -342,7 +342,7 @@ class TokenRotation:
         return token.created_at is None or (now - token.created_at).total_seconds() > _ABANDONED_AFTER
 
     def _wait_until_abandoned(self, tokens: list[AccessToken], me: Me) -> None:
-        """Wait until none of the tokens can be about to be stored by another rotation."""
+        """Wait until no other rotation can be about to store one of the tokens."""
         now = self._server_time(me)
         waits = [
             _ABANDONED_AFTER - (now - token.created_at).total_seconds()
@@ -355,7 +355,7 @@ class TokenRotation:
             self._clock.sleep(wait)
 
     def _revoke(self, tokens: list[AccessToken]) -> tuple[str, ...]:
-        """Revoke tokens, as many as the API lets us.
+        """Revoke tokens, as many as the API allows.
 
         :raises TrifactaRotationError: some could not be revoked.
         """

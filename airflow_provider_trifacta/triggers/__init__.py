@@ -1,1 +1,1 @@
-"""Triggers, one module a resource."""
+"""Triggers, one module per resource."""

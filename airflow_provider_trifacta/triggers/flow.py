@@ -15,7 +15,7 @@ class TrifactaFlowRunTrigger(RunTrigger):
 
     :param flow_run_id: the flow run.
     :param flow_id: the flow, for links; None when unknown.
-    :param job_group_ids: the job groups that the answer to its start named.
+    :param job_group_ids: the job groups named in the answer to its start.
     :param options: see :class:`~airflow_provider_trifacta.triggers.run.RunTrigger`.
     """
 

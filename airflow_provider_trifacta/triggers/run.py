@@ -33,28 +33,28 @@ from airflow_provider_trifacta.api.statuses import is_final
 from airflow_provider_trifacta.connection import DEFAULT_CONN_ID
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
-#: Seconds that the last poll at the deadline, and canceling then, may each take.
+#: Seconds that the last poll at the deadline and the cancel after it may each take.
 _LAST_CALL_TIMEOUT = 12.0
-#: Seconds for all that is done when the task was ended. Airflow gives ``on_kill`` thirty.
+#: Seconds for everything that is done when a user ended the task. Airflow gives ``on_kill`` thirty.
 _KILL_TIMEOUT = 25.0
 
 Outcome = Literal["final", "unknown", "deadline", "error"]
 
-#: What an error of the API consists of, and one for a call that had no answer.
+#: The fields of an API error, also of one for a call that had no answer.
 _PARTS = ("method", "path", "status", "name", "message", "request_id", "retry_after")
 _PARTS_WITHOUT_ANSWER = ("method", "path", "status", "reason", "sent")
 
 
 @dataclass(frozen=True)
 class RunEvent:
-    """What the trigger tells the task.
+    """What the trigger reports to the task.
 
     :param run_id: the run waited for.
     :param outcome: it reached a ``final`` status; its status stayed ``unknown``; the ``deadline`` passed; or an
         ``error`` ended the wait.
     :param status: its last status value, None when none was read.
     :param message: what went wrong; at the deadline, why the run could not be canceled.
-    :param error: the error of the API that ended the wait: its class and what it consists of.
+    :param error: the API error that ended the wait: its class and its fields.
     """
 
     run_id: int | str
@@ -73,7 +73,7 @@ class RunEvent:
 
     @classmethod
     def read(cls, event: Any, kind: KindName, run_id: Any = None) -> RunEvent:
-        """Read the event a task is resumed with. Whatever cannot be read is an error, never a success."""
+        """Read the event that a task is resumed with. An unreadable event is an error, never a success."""
         if not isinstance(event, dict) or event.get("outcome") not in ("final", "unknown", "deadline", "error"):
             return cls(run_id, "error", message=f"the trigger gave no usable event: {event!r}")
         status, message, error = event.get("status"), event.get("message"), event.get("error")
@@ -94,7 +94,7 @@ class RunEvent:
         """Return the error that ended the wait as it was raised in the triggerer; None when that is not known."""
         try:
             return _error_of(self.error or {})
-        except (KeyError, TypeError, ValueError):  # of another version
+        except (KeyError, TypeError, ValueError):  # written by another version
             return None
 
 
@@ -107,12 +107,12 @@ def _parts_of(error: TrifactaApiError) -> dict[str, Any]:
             | {name: getattr(error, name) for name in _PARTS_WITHOUT_ANSWER}
             | {"failure": error.failure.name}
         )
-    # As text: an event with a number of more than 64 bits, or half a character, would end the whole triggerer.
+    # As a string: a number of more than 64 bits, or half a character, in an event would crash the triggerer.
     return parts | {name: getattr(error, name) for name in _PARTS} | {"details": json.dumps(error.details)}
 
 
 def _error_of(parts: Mapping[str, Any]) -> TrifactaApiError:
-    """Return the error with these parts.
+    """Return the error with these fields.
 
     :raises KeyError, TypeError, ValueError: there is none.
     """
@@ -133,20 +133,21 @@ class RunTrigger(BaseTrigger):
     """Waits until a run ends, and never starts one.
 
     The arguments of a trigger are plain values, and none is a secret: Airflow keeps them in its database. Each has
-    a default, so that what an older version stored still loads; what a newer one adds is ignored with a warning.
+    a default, so that triggers stored by an older version still load; arguments added by a newer version are
+    ignored with a warning.
 
     :param kind: what is waited for.
     :param run: the run.
     :param trifacta_conn_id: the Airflow connection.
     :param poll_interval: seconds between two polls.
-    :param unknown_status_timeout: seconds for which an unknown status value is waited through.
-    :param deadline: seconds since the epoch at which the wait ends; None waits for as long as it takes. Absolute,
+    :param unknown_status_timeout: seconds to keep waiting while the status is an unknown value.
+    :param deadline: when the wait ends, in seconds since the epoch; None waits for as long as it takes. Absolute,
         so that a restart of the triggerer does not extend it.
-    :param retry_budget: seconds for which a poll is repeated; None takes the connection's.
+    :param retry_budget: seconds for which a failing poll is retried; None uses the connection's.
     :param cancel_on_kill: whether the run is canceled when a user ends the deferred task.
-    :param cancel_at_deadline: whether the run is canceled when the deadline passes. Here and not only in the task,
+    :param cancel_at_deadline: whether the run is canceled when the deadline passes. The trigger does this too,
         since Airflow 2.11 ends a task that is resumed after its deadline before it can do anything.
-    :param began: when the wait began, seconds since the epoch, for the log; None is when the trigger starts.
+    :param began: when the wait began, in seconds since the epoch, for the log; None means when the trigger starts.
     """
 
     def __init__(
@@ -206,11 +207,11 @@ class RunTrigger(BaseTrigger):
         return f"{self.kind.noun} {self.ref.id}"
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, then say how it ended. Nothing is awaited after the event: the task may be stopped by then."""
+        """Wait, then report how it ended. Nothing is awaited after the event: the task may be stopped by then."""
         try:
             event = await self._wait()
         except asyncio.CancelledError:
-            # Airflow before 3.3 has no on_kill: stopping and a user's action look the same here.
+            # Airflow before 3.3 has no on_kill: a stop of the triggerer and a user's action look the same here.
             if not hasattr(BaseTrigger, "on_kill"):
                 await self.on_kill()
             raise
@@ -256,7 +257,7 @@ class RunTrigger(BaseTrigger):
         return RunEvent(self.ref.id, "deadline", status, message)
 
     async def _cancel_at_deadline(self) -> str | None:
-        """Cancel the run; return why that failed, or what may go on all the same."""
+        """Cancel the run; return why that failed, or what may still be running."""
         try:
             async with asyncio.timeout(_LAST_CALL_TIMEOUT):
                 return await self._cancel(_LAST_CALL_TIMEOUT)
@@ -264,16 +265,16 @@ class RunTrigger(BaseTrigger):
             return f"{type(error).__name__}: {error}"
 
     async def on_kill(self) -> None:
-        """Cancel the run, if a user ended the task. Called by Airflow 3.3 and later.
+        """Cancel the run if a user ended the task. Called by Airflow 3.3 and later.
 
-        Airflow also calls it when another triggerer took over after a late heartbeat, and may call it after the
-        event, so the state of the task decides. While it runs Airflow cancels it, again and again.
+        Airflow also calls this when another triggerer took over after a late heartbeat, and may call it after the
+        event, so the state of the task decides. Airflow keeps cancelling this coroutine while it runs.
         """
         if self.cancel_on_kill and not self._ended:
             await outlive_cancellation(self._kill())
 
     async def _kill(self) -> None:
-        """Cancel the run unless its task still waits; log what became of it."""
+        """Cancel the run unless its task is still waiting; log the outcome."""
         step = "the state of its task could not be read"
         try:
             async with asyncio.timeout(_KILL_TIMEOUT):
@@ -296,7 +297,7 @@ class RunTrigger(BaseTrigger):
             self.log.info("%s %s was canceled, since its task was ended", self.kind.noun.capitalize(), self.ref.id)
 
     async def _cancel(self, budget: float) -> str | None:
-        """Cancel the run; return what may go on all the same."""
+        """Cancel the run; return what may still be running."""
         async with self._client() as client:
             return await client.run(self.kind.cancel(self.ref, budget=budget))
 
@@ -318,5 +319,5 @@ class RunTrigger(BaseTrigger):
 
     @functools.cached_property
     def _hook(self) -> TrifactaHook:
-        """The hook: it keeps settings and token, so that nothing is read again when the task is ended."""
+        """The hook. It keeps settings and token, so that nothing is read again when a user ends the task."""
         return TrifactaHook(self.trifacta_conn_id, retry_budget=self.retry_budget)

@@ -1,6 +1,6 @@
-"""What each operation does that is more than reading and writing one object: a module a resource."""
+"""Operations that do more than read or write one object, one module per resource."""
 
-from airflow_provider_trifacta.emulator.handlers import (  # noqa: F401  register what they handle
+from airflow_provider_trifacta.emulator.handlers import (  # noqa: F401  registers their handlers
     access_tokens,
     flows,
     job_groups,

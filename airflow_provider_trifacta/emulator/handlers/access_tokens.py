@@ -53,7 +53,7 @@ def _delete_api_access_token(self: Handlers, call: Call) -> Any:
 
 
 def person_of(state: State, value: str | None) -> tuple[int, Row]:
-    """Return the user behind a token, and the token.
+    """Return the user of a token, and the token.
 
     :raises Problem: 401.
     """

@@ -1,4 +1,4 @@
-"""A call of the API, and which function carries it out."""
+"""A call of the API, and the function that carries it out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Call:
     """A request that passed all checks.
 
     :param person: id of the user of the token.
-    :param raw: the body as it came, for what is not JSON.
+    :param raw: the raw body, for requests that are not JSON.
     """
 
     operation: Operation
@@ -52,7 +52,7 @@ _HANDLERS: dict[str, Handler] = {}
 
 
 def handles(*operation_ids: str) -> Callable[[Handler], Handler]:
-    """Make a function the one that carries out these operations."""
+    """Register a function as the handler of these operations."""
 
     def register(handler: Handler) -> Handler:
         for operation_id in operation_ids:
@@ -65,12 +65,12 @@ def handles(*operation_ids: str) -> Callable[[Handler], Handler]:
 class Handlers:
     """Carries out operations.
 
-    :param honour_execution_id: whether a repeated ``x-execution-id`` is answered 304; older releases do not know
-        the header.
+    :param honour_execution_id: whether a repeated ``x-execution-id`` is answered with 304; older releases do not
+        know the header.
     :param library_lag: seconds until the job library shows a new job group.
-    :param opaque_tokens: whether the values of new tokens do not name them.
-    :param endless_tokens: whether tokens that never expire may be made.
-    :param writing: how job groups are written.
+    :param opaque_tokens: whether the values of new tokens do not contain their ids.
+    :param endless_tokens: whether tokens that never expire may be created.
+    :param writing: how answers represent job groups.
     """
 
     def __init__(self, state: State, runs: Runs, contract: Contract) -> None:
@@ -84,15 +84,15 @@ class Handlers:
         self.writing = Writing()
 
     def serves(self, operation: Operation) -> bool:
-        """Return whether there is anything behind an operation."""
+        """Return whether an operation is implemented."""
         return operation.id in _HANDLERS or (
             operation.resource in crud.RESOURCES and _crud_verb(operation) is not None
         )
 
     def handle(self, call: Call) -> Any:
-        """Carry out a call and return what to answer; None answers without a body.
+        """Carry out a call and return the answer; None is an answer without a body.
 
-        :raises Problem: an answer that is not a success.
+        :raises Problem: the answer is an error.
         """
         handler = _HANDLERS.get(call.operation.id)
         if handler is not None:
@@ -112,12 +112,12 @@ class Handlers:
         return crud.delete(self.state, table, call.id)
 
     def job_group(self, call: Call, *, poll: bool = False) -> Row:
-        """Return the job group of a call, where it is now."""
+        """Return the job group of a call in its current state."""
         deleted = is_true(call.query.get("includeDeleted"))
         return self.runs.look(self.state.get("jobGroups", call.id, deleted=deleted), poll=poll)
 
     def once(self, call: Call, start: Callable[[], Any]) -> Any:
-        """Start something, unless the ``x-execution-id`` of the call already started something."""
+        """Start something, unless the ``x-execution-id`` of the call has already started something."""
         execution_id = call.headers.get("x-execution-id")
         if execution_id is None or not self.honour_execution_id:
             return start()

@@ -47,7 +47,7 @@ def _import_package(self: Handlers, call: Call) -> Any:
 
 
 def _package_of(call: Call) -> Row:
-    """Read the flow out of an uploaded package."""
+    """Read the flow from an uploaded package."""
     header = f"Content-Type: {call.headers.get('content-type', '')}\r\n\r\n".encode()
     message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(header + call.raw)
     for part in message.iter_parts() if message.is_multipart() else ():

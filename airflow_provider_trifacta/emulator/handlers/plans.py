@@ -43,7 +43,7 @@ def _run_plan(self: Handlers, call: Call) -> Any:
     plan = self.state.get("plans", call.id)
     flows = self.state.tables["flows"]
     if any(flows[str(node["flow"]["id"])].get("_deleted") for node in plan["planNodes"]["data"]):
-        # Arrives with a success code, and nothing runs (api/README.md, section 5).
+        # Sent with a success code although nothing runs (api/README.md, section 5).
         return {"validationStatus": "MissingFlowReferences", "planSnapshotRunId": None}
 
     def start() -> Any:
