@@ -46,7 +46,7 @@ test: test-takes $(VENV)/installed $(VENV)/google  ## all tests; those in a real
 	@mkdir -p build; \
 	$(SUBMAKE) test-system > build/test-system.log 2>&1 & system=$$!; \
 	trap 'kill $$system' INT TERM; \
-	$(SUBMAKE) test-unit; unit=$$?; \
+	nice $(SUBMAKE) test-unit; unit=$$?; \
 	wait $$system; system=$$?; \
 	cat build/test-system.log; \
 	test $$unit -eq 0 -a $$system -eq 0
