@@ -128,6 +128,18 @@ def clear_runs(emulator: Emulator) -> None:
         emulator.state.tables.get(table, {}).clear()
 
 
+def empty(emulator: Emulator, **settings: Any) -> None:
+    """Leave a server with nothing in it, hours after what other tests did.
+
+    :param settings: beside those that tests change most.
+    """
+    emulator.clear_faults()
+    clear_runs(emulator)
+    emulator.app.journal.clear()
+    emulator.clock.advance(7200)
+    emulator.change_settings(pace="seconds=100", honour_execution_id=True, library_lag=0, **settings)
+
+
 def _start_job_group(emulator: Emulator, person: int) -> Row:
     recipe = emulator.state.get("wrangledDatasets", 7)
     return emulator.app.runs.start_job_group(recipe, person, overrides={}, run_parameters={})

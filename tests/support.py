@@ -32,6 +32,11 @@ from airflow_provider_trifacta.emulator import Emulator
 Answer = Callable[[str], tuple[int, dict[str, str], bytes]]
 
 
+def json_answer(value: Any, status: int = 200) -> tuple[int, dict[str, str], bytes]:
+    """Return an answer of a scripted server with a JSON body."""
+    return status, {"content-type": "application/json"}, json.dumps(value).encode()
+
+
 class ScriptedServer:
     """A server that answers whatever a test says."""
 

@@ -13,7 +13,8 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from kinds import FLOW_RUNS, JOB_GROUPS, KINDS, PERSON, PLAN_RUNS, Kind, clear_runs
+from kinds import FLOW_RUNS, JOB_GROUPS, KINDS, PERSON, PLAN_RUNS, Kind
+from kinds import empty as empty_server
 from simulated_airflow import Killed, Process, SimulatedTask, let_operators_run_in_this_thread
 from support import FakeClock, FakeTaskInstance, ScriptedServer
 
@@ -66,13 +67,7 @@ def emulator(_server: Emulator, connect: Callable[..., None]) -> Emulator:
 
 
 def empty(server: Emulator) -> None:
-    server.clear_faults()
-    clear_runs(server)
-    server.app.journal.clear()
-    server.clock.advance(7200)
-    server.change_settings(
-        pace="seconds=100", honour_execution_id=True, library_lag=0, source_word="api", **WRITTEN
-    )
+    empty_server(server, source_word="api", **WRITTEN)
 
 
 @pytest.fixture(params=[False, True], ids=["sync", "deferred"])

@@ -8,7 +8,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from support import EmulatorClock, FakeTaskInstance, ScriptedServer, run_deferred
+from support import EmulatorClock, FakeTaskInstance, ScriptedServer, json_answer, run_deferred
 
 from airflow_provider_trifacta.airflow_support.compat import AirflowFailException
 from airflow_provider_trifacta.emulator import Emulator
@@ -232,34 +232,30 @@ class FlowServer:
     def __call__(self, path: str) -> tuple[int, dict[str, str], bytes]:
         route = path.partition("?")[0]
         if route.endswith("/run"):
-            return self._answer(self.started, 201)
+            return json_answer(self.started, 201)
         if route.endswith("/people/current"):
-            return self._answer({"id": 17})
+            return json_answer({"id": 17})
         if route == "/v4/flowRuns/5/status":
             own = self._next(self.own)
-            return self._missing() if own is None else self._answer(own)
+            return self._missing() if own is None else json_answer(own)
         if route == "/v4/flowRuns/5/jobGroups":
-            return self._answer({"data": self._next(self.listed) if "offset=0" in path else []})
+            return json_answer({"data": self._next(self.listed) if "offset=0" in path else []})
         if route.startswith("/v4/jobGroups/") and route.endswith("/status"):
-            return self._answer(self.single[int(route.split("/")[3])])
+            return json_answer(self.single[int(route.split("/")[3])])
         if route.endswith("/jobs"):
-            return self._answer({"data": []})
+            return json_answer({"data": []})
         if route == "/v4/flowRuns/5":
-            return self._answer({"id": 5, "flow": {"id": 302}})
-        return self._answer({"data": []})
+            return json_answer({"id": 5, "flow": {"id": 302}})
+        return json_answer({"data": []})
 
     @staticmethod
     def _next(values: list[Any]) -> Any:
         return values.pop(0) if len(values) > 1 else values[0]
 
-    @staticmethod
-    def _answer(value: Any, status: int = 200) -> tuple[int, dict[str, str], bytes]:
-        return status, {"content-type": "application/json"}, json.dumps(value).encode()
-
     @classmethod
     def _missing(cls) -> tuple[int, dict[str, str], bytes]:
         error = {"name": "RouteNotFoundException", "message": "This route does not exist"}
-        return cls._answer({"exception": error}, 404)
+        return json_answer({"exception": error}, 404)
 
 
 def _row(identity: Any, status: str | None, **fields: Any) -> dict[str, Any]:
@@ -456,7 +452,7 @@ def test_a_route_that_does_not_exist_is_an_error(scripted: Any, connect: Connect
         if kind == "html":
             return 404, {"content-type": "text/html"}, b"<h1>Not found</h1>"
         error = {"name": "RouteNotFoundException", "message": "This route does not exist"}
-        return 404, {"content-type": "application/json"}, json.dumps({"exception": error}).encode()
+        return json_answer({"exception": error}, 404)
 
     connect(scripted(answer).url)
     with pytest.raises(TrifactaApiError):

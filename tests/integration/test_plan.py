@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import FakeTaskInstance, ScriptedServer, run_deferred
+from support import FakeTaskInstance, ScriptedServer, json_answer, run_deferred
 
 from airflow_provider_trifacta.airflow_support.compat import AirflowFailException
 from airflow_provider_trifacta.emulator import Emulator
@@ -141,23 +140,19 @@ class PlanServer:
     def __call__(self, path: str) -> tuple[int, dict[str, str], bytes]:
         route = path.partition("?")[0]
         if route == "/v4/plans/88/run":
-            return self._answer(self.started, 201)
+            return json_answer(self.started, 201)
         if route == "/v4/people/current":
-            return self._answer({"id": 17})
+            return json_answer({"id": 17})
         if route == "/v4/plans":
             plans = [{"id": 1, "latestPlanSnapshotRun": None}, {"id": 88, "latestPlanSnapshotRun": self.latest}]
-            return self._answer({"data": plans if "offset=0" in path else []})
+            return json_answer({"data": plans if "offset=0" in path else []})
         if route == "/v4/planSnapshotRuns/5" or route.startswith("/v4/planSnapshotRuns/run-"):
             run = self.run.pop(0) if len(self.run) > 1 else self.run[0]
             if isinstance(run, int):
                 error = {"name": "AccessControlException", "message": "Not permitted"}
-                return self._answer({"exception": error}, run)
-            return self._answer(run)
-        return self._answer({"data": [], "id": 88})
-
-    @staticmethod
-    def _answer(value: Any, status: int = 200) -> tuple[int, dict[str, str], bytes]:
-        return status, {"content-type": "application/json"}, json.dumps(value).encode()
+                return json_answer({"exception": error}, run)
+            return json_answer(run)
+        return json_answer({"data": [], "id": 88})
 
 
 COMPLETE = {"id": 5, "status": "Complete", "plan": {"id": 88}}

@@ -11,7 +11,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from support import FakeClock, FakeTaskInstance, ScriptedServer, run_deferred
+from support import FakeClock, FakeTaskInstance, ScriptedServer, json_answer, run_deferred
 
 from airflow_provider_trifacta.airflow_support.compat import AirflowFailException
 from airflow_provider_trifacta.exceptions import (
@@ -42,7 +42,7 @@ HTML = (404, {"content-type": "text/html"}, b"<h1>Not found</h1>")
 
 
 def _refusal(status: int, name: str) -> tuple[int, dict[str, str], bytes]:
-    return status, JSON, json.dumps({"exception": {"name": name, "message": "it says so"}}).encode()
+    return json_answer({"exception": {"name": name, "message": "it says so"}}, status)
 
 
 NO_ROUTE = _refusal(404, "RouteNotFoundException")
@@ -64,18 +64,14 @@ class Routes:
         route, _, query = path.partition("?")
         answers = self.routes.get(route.removeprefix("/v4/"))
         if answers is None:
-            return self._json({"id": 17} if route.endswith("/current") else {"data": []})
+            return json_answer({"id": 17} if route.endswith("/current") else {"data": []})
         if isinstance(answers[0], list) and "offset=0" not in query:
-            return self._json({"data": []})
+            return json_answer({"data": []})
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, tuple):
             return answer
         status = 201 if route.endswith(("/run", "/copy")) else 200
-        return self._json({"data": answer} if isinstance(answer, list) else answer, status)
-
-    @staticmethod
-    def _json(value: Any, status: int = 200) -> tuple[int, dict[str, str], bytes]:
-        return status, JSON, json.dumps(value).encode()
+        return json_answer({"data": answer} if isinstance(answer, list) else answer, status)
 
 
 def _flow(own: list[Any], listed: list[Any], started: Any = (), **routes: Any) -> Routes:
@@ -327,7 +323,7 @@ def test_the_list_of_plans_that_never_ends(scripted: Start, connect: Connect) ->
             return routes(path)
         offset = int(path.split("offset=")[1].split("&")[0])
         rows = [{"id": 1000 + offset + number} for number in range(100)]
-        return 200, JSON, json.dumps({"data": rows}).encode()
+        return json_answer({"data": rows})
 
     server = scripted(answer)
     connect(server.url)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from kinds import FLOW_RUNS, JOB_GROUPS, KINDS, PLAN_RUNS, Kind, clear_runs
+from kinds import FLOW_RUNS, JOB_GROUPS, KINDS, PLAN_RUNS, Kind, empty
 from simulated_airflow import Process, SimulatedTask
 from support import EmulatorClock
 
@@ -37,14 +37,6 @@ def emulator(_server: Emulator, connect: Callable[..., None]) -> Emulator:
     empty(_server)
     connect(_server)
     return _server
-
-
-def empty(server: Emulator) -> None:
-    server.clear_faults()
-    clear_runs(server)
-    server.app.journal.clear()
-    server.clock.advance(7200)
-    server.change_settings(pace="seconds=100", honour_execution_id=True, library_lag=0)
 
 
 class Sigterm(Process):
