@@ -148,3 +148,11 @@ def check_seconds(name: str, value: object, *, zero: bool = False, most: float =
     if seconds > most:
         raise TrifactaConfigurationError(f"{name}: {value!r} is more than {most:.0f} seconds")
     return seconds
+
+
+def check_retry_budget(value: float | None) -> float | None:
+    """Return the argument ``retry_budget`` in seconds; None uses the connection's.
+
+    :raises TrifactaConfigurationError: not a finite number, negative, or too large.
+    """
+    return None if value is None else check_seconds("retry_budget", value, zero=True)

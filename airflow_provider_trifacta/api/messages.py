@@ -286,9 +286,9 @@ class Operation(Generic[T]):
     budget: float | None = None
     secret_of: Callable[[T], str] | None = None
 
-    def within(self, budget: float) -> Operation[T]:
+    def within(self, budget: float | None) -> Operation[T]:
         """Return the same operation with a retry budget.
 
-        :param budget: maximum seconds to repeat it for.
+        :param budget: maximum seconds to repeat it for; None uses the client's.
         """
-        return replace(self, budget=budget)
+        return self if budget == self.budget else replace(self, budget=budget)

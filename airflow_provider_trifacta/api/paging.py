@@ -40,6 +40,13 @@ class Listing(Generic[T]):
         if isinstance(self.page_size, bool) or self.page_size < 1:
             raise TrifactaConfigurationError(f"page_size: {self.page_size!r} is not a positive integer")
 
+    def as_written(self, max_pages: int) -> Listing[Any]:
+        """Return the list with rows of any shape, as the server writes them.
+
+        :param max_pages: maximum number of pages to read.
+        """
+        return replace(self, row=Any, max_pages=max_pages)
+
     def page(self, offset: int) -> Operation[Page[T]]:
         """Return the call that reads the page at ``offset``."""
         query = {
@@ -140,10 +147,13 @@ class PageReader(Generic[T]):
             yield item
 
 
-def read_all(listing: Listing[T]) -> Procedure[list[T]]:
-    """Read every page of a list."""
+def read_all(listing: Listing[T], *, budget: float | None = None) -> Procedure[list[T]]:
+    """Read every page of a list.
+
+    :param budget: maximum seconds to repeat the call for a page; None uses the client's.
+    """
     reader = PageReader(listing)
     items: list[T] = []
     while (operation := reader.next_page()) is not None:
-        items.extend(reader.take((yield operation)))
+        items.extend(reader.take((yield operation.within(budget))))
     return items

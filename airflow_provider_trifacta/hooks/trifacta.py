@@ -24,7 +24,7 @@ from airflow_provider_trifacta.airflow_support.compat import (
 from airflow_provider_trifacta.airflow_support.files import naming, save, target_of
 from airflow_provider_trifacta.airflow_support.rest_api import AirflowApi
 from airflow_provider_trifacta.api.access_tokens import current_of, list_tokens
-from airflow_provider_trifacta.api.arguments import check_seconds
+from airflow_provider_trifacta.api.arguments import check_retry_budget
 from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
 from airflow_provider_trifacta.api.bound_operations import BoundOperations
 from airflow_provider_trifacta.api.client import TrifactaClient
@@ -139,9 +139,7 @@ class TrifactaHook(BoundOperations, BaseHook):
     ) -> None:
         super().__init__(**kwargs)
         self.trifacta_conn_id = trifacta_conn_id
-        self._retry_budget = (
-            None if retry_budget is None else check_seconds("retry_budget", retry_budget, zero=True)
-        )
+        self._retry_budget = check_retry_budget(retry_budget)
         self.clock = clock
         self._interrupt = interrupt
         self._async_access: tuple[ClientSettings, _AsyncStoredToken] | None = None

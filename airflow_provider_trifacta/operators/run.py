@@ -7,12 +7,11 @@ import random
 import threading
 import time
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
 from airflow_provider_trifacta.airflow_support.compat import BaseOperator
-from airflow_provider_trifacta.api.arguments import check_seconds
+from airflow_provider_trifacta.api.arguments import check_retry_budget, check_seconds
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError, TrifactaTaskKilled
 
 if TYPE_CHECKING:
@@ -37,9 +36,6 @@ _KILL_SECONDS = 3.0
 _CANCELED_AT_ONCE = 8
 _CANCELED = "was canceled"
 _KILLED = "The task was killed while it was starting"
-#: Grace period after the trigger's deadline. If no triggerer is running, Airflow's own deferral timeout then ends
-#: the task.
-_BACKSTOP = timedelta(minutes=10)
 
 
 class RunOperator(SuggestsArgumentNames, BaseOperator):
@@ -80,9 +76,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         self.deferrable = deferrable
         self.poll_interval = check_seconds("poll_interval", poll_interval)
         self.unknown_status_timeout = check_seconds("unknown_status_timeout", unknown_status_timeout)
-        self.retry_budget = (
-            None if retry_budget is None else check_seconds("retry_budget", retry_budget, zero=True)
-        )
+        self.retry_budget = check_retry_budget(retry_budget)
         self.cancel_on_kill = cancel_on_kill
         self.durable = durable
         if not wait_for_completion:
@@ -130,9 +124,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
 
     def _ref(self, run_id: Any) -> RunRef:
         """Return the run for an id that Airflow stored."""
-        from airflow_provider_trifacta.api.runs.kind import RunRef
-
-        return RunRef(run_id)
+        raise NotImplementedError
 
     # ------------------------------------------------------------------------------------------------- life cycle
 
@@ -257,18 +249,18 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         self._starting = True
         current = attempts.begin()
         self._starting = False
-        self._own = current.run
         self._end_if_killed(client, current.run)
         return current
 
     def _end_if_killed(self, client: TrifactaClient, run: RunRef) -> None:
         """End the task if it was killed: the kill has canceled the run, or did not know of it yet."""
         if self._killed and self.cancel_on_kill:
+            from airflow_provider_trifacta.api.runs.kind import name_of
             from airflow_provider_trifacta.api.text import sentence
             from airflow_provider_trifacta.tasks.outcome import OwnRun
 
             said = _CANCELED if self._canceled == run.id else self._cancel_for_kill(client, run)
-            raise TrifactaTaskKilled(f"{_KILLED}: {self._kind().noun} {run.id} {sentence(said)} {OwnRun.again}")
+            raise TrifactaTaskKilled(f"{_KILLED}: {name_of(self._kind(), run)} {sentence(said)} {OwnRun.again}")
 
     def _go_on_unless_killed(self) -> None:
         """Interrupt a start once the task is killed. A wait continues, to see how the run ends."""
@@ -361,6 +353,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
 
     def _defer(self, run: OwnRun, context: Context, *, continued: bool) -> NoReturn:
         from airflow_provider_trifacta.tasks.announce import announce_deferral
+        from airflow_provider_trifacta.triggers.run import BACKSTOP
 
         started = context["ti"].start_date
         deadline = self.execution_timeout and started and (started + self.execution_timeout).timestamp()
@@ -385,7 +378,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
             method_name="execute_complete",
             kwargs={"continued": continued, **self._resumed_with(run.ref)},
             # Takes effect only when no triggerer is running to enforce the deadline.
-            timeout=self.execution_timeout + _BACKSTOP if self.execution_timeout else None,
+            timeout=self.execution_timeout + BACKSTOP if self.execution_timeout else None,
         )
 
     # -------------------------------------------------------------------------------------------------- canceling
@@ -401,10 +394,12 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         return f"it was canceled, but {left}" if left else "it was canceled"
 
     def _cancel_for_kill(self, client: TrifactaClient, run: RunRef) -> str:
+        from airflow_provider_trifacta.api.runs.kind import name_of
+
         said = self._cancel_at_once(client, run)
         if said == _CANCELED:
             self._canceled = run.id
-        self.log.info("Task killed: %s %s %s", self._kind().noun, run.id, said)
+        self.log.info("Task killed: %s %s", name_of(self._kind(), run), said)
         return said
 
     def _cancel_at_once(self, client: TrifactaClient, run: RunRef) -> str:

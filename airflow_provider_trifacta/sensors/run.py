@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
 from airflow_provider_trifacta.airflow_support.compat import AirflowSensorTimeout, BaseSensorOperator
-from airflow_provider_trifacta.api.arguments import check_seconds
+from airflow_provider_trifacta.api.arguments import check_retry_budget, check_seconds
 
 if TYPE_CHECKING:
     from airflow_provider_trifacta.airflow_support.compat import Context
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
     from airflow_provider_trifacta.tasks.outcome import AwaitedRun
     from airflow_provider_trifacta.triggers.run import RunTrigger
-
-#: Grace period after the trigger's deadline. If no triggerer is running, Airflow's own deferral timeout then ends
-#: the task.
-_BACKSTOP = timedelta(minutes=10)
 
 
 class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
@@ -51,9 +47,7 @@ class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
         self.deferrable = deferrable
         check_seconds("poke_interval", self.poke_interval)
         self.unknown_status_timeout = check_seconds("unknown_status_timeout", unknown_status_timeout)
-        self.retry_budget = (
-            None if retry_budget is None else check_seconds("retry_budget", retry_budget, zero=True)
-        )
+        self.retry_budget = check_retry_budget(retry_budget)
         self.trifacta_conn_id = trifacta_conn_id
         self._wait: Wait | None = None
 
@@ -186,6 +180,7 @@ class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
 
     def _defer(self, context: Context) -> None:
         from airflow_provider_trifacta.tasks.announce import announce_deferral
+        from airflow_provider_trifacta.triggers.run import BACKSTOP
 
         run = self._run()
         started = context["ti"].start_date
@@ -202,5 +197,5 @@ class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
             ),
             method_name="execute_complete",
             # Takes effect only when no triggerer is running to enforce the deadline.
-            timeout=timedelta(seconds=self.timeout) + _BACKSTOP,
+            timeout=timedelta(seconds=self.timeout) + BACKSTOP,
         )

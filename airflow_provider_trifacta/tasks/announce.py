@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_trifacta.airflow_support.compat import redact
 from airflow_provider_trifacta.api.decoration import decoration
 from airflow_provider_trifacta.api.logs import Log
-from airflow_provider_trifacta.api.runs.kind import KindName, Launch
+from airflow_provider_trifacta.api.runs.kind import KindName, Launch, RunDescription
 from airflow_provider_trifacta.api.text import line
 from airflow_provider_trifacta.api.timestamps import spoken
 from airflow_provider_trifacta.links import (
@@ -23,7 +23,6 @@ from airflow_provider_trifacta.links import (
 
 if TYPE_CHECKING:
     from airflow_provider_trifacta.airflow_support.compat import Context
-    from airflow_provider_trifacta.api.application import Application
     from airflow_provider_trifacta.api.messages import Id
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
     from airflow_provider_trifacta.tasks.outcome import AwaitedRun
@@ -51,9 +50,19 @@ def announce(run: AwaitedRun, context: Context, verb: str) -> None:
 
     :param verb: ``Started`` or ``Waiting for``.
     """
+    subject_was_known = run.ref.subject_id is not None
     push_run_link(run, context)
     description = run.describe(budget=_DESCRIPTION_BUDGET)
     run.log.info("%s %s, %s: %s", verb, run, description.subject or _SUBJECT_UNKNOWN[run.kind.name], run.link)
+    if run.kind.name == "job_group":
+        _push_subject_links(run, description, context)
+    elif not subject_was_known and run.ref.subject_id is not None:
+        push_run_link(run, context)  # only now does it lead to the subject
+    _announce_parts(run, context)
+
+
+def _push_subject_links(run: AwaitedRun, description: RunDescription, context: Context) -> None:
+    """Make the buttons of the recipe of a job group and of its flow visible. Never fails."""
     flow_id, recipe_id = description.flow_id, description.recipe_id
     with _button(run):
         application = run.hook.client.settings.application
@@ -61,22 +70,21 @@ def announce(run: AwaitedRun, context: Context, verb: str) -> None:
             TrifactaFlowLink().push(context, application.flow_url(flow_id))
         if flow_id is not None and recipe_id is not None:
             TrifactaRecipeLink().push(context, application.recipe_url(flow_id, recipe_id))
-        if description.plan_id is not None:
-            TrifactaPlanLink().push(context, application.plan_url(description.plan_id))
-        _announce_parts(run, context, application)
 
 
-def _announce_parts(run: AwaitedRun, context: Context, application: Application) -> None:
-    """Log the pages of the job groups in a run, if its start named them, and make a button visible."""
+def _announce_parts(run: AwaitedRun, context: Context) -> None:
+    """Log the pages of the job groups that its start named, and make a button visible. Never fails."""
     parts = run.ref.parts
     if not parts:
         return
-    for part in parts[:_PARTS_LISTED]:
-        run.log.info("Job group %s of it: %s", part, application.job_group_url(part))
-    if len(parts) > _PARTS_LISTED:
-        run.log.info("and %d more", len(parts) - _PARTS_LISTED)
-    page = application.job_group_url(parts[0]) if len(parts) == 1 else application.jobs_url()
-    TrifactaJobGroupLink().push(context, page)
+    with _button(run):
+        application = run.hook.client.settings.application
+        for part in parts[:_PARTS_LISTED]:
+            run.log.info("Job group %s of it: %s", part, application.job_group_url(part))
+        if len(parts) > _PARTS_LISTED:
+            run.log.info("and %d more", len(parts) - _PARTS_LISTED)
+        page = application.job_group_url(parts[0]) if len(parts) == 1 else application.jobs_url()
+        TrifactaJobGroupLink().push(context, page)
 
 
 def announce_start(launch: Launch, log: Log) -> None:

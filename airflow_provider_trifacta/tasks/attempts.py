@@ -12,7 +12,6 @@ from airflow_provider_trifacta.api.decoration import decoration
 from airflow_provider_trifacta.api.error_answers import is_permanent_refusal, says_gone
 from airflow_provider_trifacta.api.errors import (
     TrifactaApiError,
-    TrifactaForbidden,
     TrifactaRunRefused,
     TrifactaSubmitOutcomeUnknown,
     TrifactaTaskKilled,
@@ -20,7 +19,16 @@ from airflow_provider_trifacta.api.errors import (
 from airflow_provider_trifacta.api.messages import Id
 from airflow_provider_trifacta.api.runs.flow_run import FLOW_RUNS
 from airflow_provider_trifacta.api.runs.job_group import JOB_GROUPS
-from airflow_provider_trifacta.api.runs.kind import FoundRun, KindName, Launch, RunKind, RunRef
+from airflow_provider_trifacta.api.runs.kind import (
+    FoundRun,
+    KindName,
+    Launch,
+    RunKind,
+    RunRef,
+    name_of,
+    ref_of,
+    title_of,
+)
 from airflow_provider_trifacta.api.runs.plan_run import PLAN_RUNS
 from airflow_provider_trifacta.api.runs.stopping import stop_run
 from airflow_provider_trifacta.api.runs.waiting import status_patiently
@@ -104,13 +112,13 @@ class RunAttempts:
             return self.start(1, note.runs if note.kind == self.launch.kind.name else ())
         if note.run_id is None:
             return self.submit(note, since=note.sent_at, sent_before=True)
-        run = replace(self.launch.ref(note.run_id), parts=note.parts)
+        run = ref_of(self.launch, note.run_id, note.parts)
         self._on_known(run)
         ended = self._how_it_ended_badly(run)
         if ended is None:
-            self.log.info("Going on with %s, which an earlier try started", self.named(run))
+            self.log.info("Going on with %s, which an earlier try started", name_of(self.launch.kind, run))
             return CurrentRun(run, continued=True)
-        self.log.info("%s of an earlier try %s: starting a new one", self._title(run), ended)
+        self.log.info("%s of an earlier try %s: starting a new one", title_of(self.launch.kind, run), ended)
         return self.start(note.number + 1, note.runs)
 
     # ------------------------------------------------------------------------------------------------- starting
@@ -132,7 +140,7 @@ class RunAttempts:
             try_number=self.series.try_number,
             ended=ended,
             kind=self.launch.kind.name,
-            subject_id=self.launch.ref("").subject_id,
+            subject_id=self.launch.subject_id,
         )
 
     def submit(self, note: AttemptNote, *, since: float, sent_before: bool = False) -> CurrentRun:
@@ -160,13 +168,13 @@ class RunAttempts:
             found = self._search_once_more(note, since, sent_before)
             if found is None:
                 raise
-            run, adopted = self.launch.ref(found.id), True
+            run, adopted = ref_of(self.launch, found.id), True
         except TrifactaApiError as error:
-            if is_permanent_refusal(error) or isinstance(error, TrifactaForbidden):
+            if is_permanent_refusal(error):
                 raise self._refused(error) from error
             raise
         else:
-            run = replace(self.launch.ref(submission.run_id), parts=submission.parts)
+            run = ref_of(self.launch, submission.run_id, submission.parts)
             adopted = submission.outcome == "adopted"
         self.adopt(note, run)
         return CurrentRun(run, continued=sent_before and adopted)
@@ -184,10 +192,10 @@ class RunAttempts:
                 with decoration(f"Why {self.launch.subject} is refused could not be read", self.log):
                     refusal.hint = f"{self.hook.run(error.explain())} {refusal.hint}".lstrip()
             if error.run_id is not None:
-                run = self.launch.ref(error.run_id)
-                with decoration(f"{self._title(run)} could not be canceled and may be running", self.log):
-                    self.hook.run(self.launch.kind.cancel(run))
-                    self.log.warning("%s was canceled", self._title(run))
+                kind, run = self.launch.kind, ref_of(self.launch, error.run_id)
+                with decoration(f"{title_of(kind, run)} could not be canceled and may be running", self.log):
+                    self.hook.run(kind.cancel(run))
+                    self.log.warning("%s was canceled", title_of(kind, run))
         return refusal
 
     def _not_ours(self, note: AttemptNote) -> Callable[[], set[str]]:
@@ -212,27 +220,21 @@ class RunAttempts:
 
     # ------------------------------------------------------------------------------------------------ earlier runs
 
-    def named(self, run: RunRef) -> str:
-        """Return the name of a run, for users."""
-        return f"{self.launch.kind.noun} {run.id}"
-
-    def _title(self, run: RunRef) -> str:
-        return f"{self.launch.kind.noun.capitalize()} {run.id}"
-
     def _how_it_ended_badly(self, run: RunRef) -> str | None:
         """Return how a run ended badly; None if it succeeded or still may."""
+        kind = self.launch.kind
         budget = self.hook.client.settings.retries.budget
         try:
-            status = self.hook.run(status_patiently(self.launch.kind, run, patience=budget, clock=self.hook.clock))
-            if is_bad_end(status) and self.hook.run(self.launch.kind.started_nothing(run)):
+            status = self.hook.run(status_patiently(kind, run, patience=budget, clock=self.hook.clock))
+            if is_bad_end(status) and self.hook.run(kind.started_nothing(run)):
                 # The wait for it reports why, and that another run would end the same way.
                 return None
         except TrifactaApiError as error:
             if says_gone(error):
                 return "does not exist any more"
             raise TrifactaWaitFailed(
-                f"An earlier try started {self.named(run)}, and its status could not be read, so nothing new was "
-                f"started: {error}"
+                f"An earlier try started {name_of(kind, run)}, and its status could not be read, so nothing new "
+                f"was started: {error}"
             ) from error
         return f"is {status}" if is_bad_end(status) else None
 
@@ -253,21 +255,20 @@ class RunAttempts:
         # Not taken from this launch: the DAG may have changed since the clear.
         kind = _KINDS[note.kind]
         run = RunRef(note.run_id, note.parts, note.subject_id)
-        name = f"{kind.noun} {run.id}"
         try:
             status = self._stop(kind, run)
         except TrifactaApiError as error:
             if says_gone(error):
                 return
             raise TrifactaWaitFailed(
-                f"{name.capitalize()}, from before the task was cleared, could not be stopped or polled, so "
+                f"{title_of(kind, run)}, from before the task was cleared, could not be stopped or polled, so "
                 f"nothing new was started: {error}"
             ) from error
         if status is None or is_final(status):
             return
         raise still_running(
             kind,
-            f"{name.capitalize()}, from before the task was cleared, is still {status} {_STOP_PATIENCE:.0f} s "
+            f"{title_of(kind, run)}, from before the task was cleared, is still {status} {_STOP_PATIENCE:.0f} s "
             "after it was asked to cancel, so nothing new was started",
             run,
             status,
@@ -275,18 +276,17 @@ class RunAttempts:
 
     def _stop(self, kind: RunKind, run: RunRef) -> str | None:
         """Cancel a run and wait until it has ended. Return its status, None if it is left running."""
-        name = f"{kind.noun} {run.id}"
         status = self.hook.run(kind.status(run))
         if is_final(status):
             return status
         if not self._cancel_superseded:
             self.log.warning(
                 "%s, from before the task was cleared, is %s and is left alone (cancel_on_kill=False)",
-                name.capitalize(),
+                title_of(kind, run),
                 status,
             )
             return None
-        self.log.info("Canceling %s, from before the task was cleared", name)
+        self.log.info("Canceling %s, from before the task was cleared", name_of(kind, run))
         return self.hook.run(stop_run(kind, run, patience=_STOP_PATIENCE, clock=self.hook.clock))
 
     # ----------------------------------------------------------------------------------------------------- notes

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_trifacta.api.decoration import decoration
 from airflow_provider_trifacta.api.logs import Log
-from airflow_provider_trifacta.api.runs.kind import Diagnosis, KindName, RunDescription, RunKind, RunRef, Summary
+from airflow_provider_trifacta.api.runs.kind import (
+    Diagnosis,
+    KindName,
+    RunDescription,
+    RunKind,
+    RunRef,
+    Summary,
+    name_of,
+    title_of,
+)
 from airflow_provider_trifacta.api.runs.reports import DIAGNOSIS_BUDGET
 from airflow_provider_trifacta.api.statuses import is_canceled, is_success
 from airflow_provider_trifacta.api.text import sentence
@@ -113,12 +122,12 @@ class AwaitedRun:
         self.log = log
 
     def __str__(self) -> str:
-        return f"{self.kind.noun} {self.ref.id}"
+        return name_of(self.kind, self.ref)
 
     @property
     def title(self) -> str:
         """The run at the beginning of a sentence."""
-        return f"{self.kind.noun.capitalize()} {self.ref.id}"
+        return title_of(self.kind, self.ref)
 
     @property
     def link(self) -> str:

@@ -16,7 +16,7 @@ from airflow_provider_trifacta.api.errors import (
 )
 from airflow_provider_trifacta.api.messages import Id
 from airflow_provider_trifacta.api.procedures import Procedure
-from airflow_provider_trifacta.api.runs.kind import FoundRun
+from airflow_provider_trifacta.api.runs.kind import FoundRun, name_of, ref_of
 from airflow_provider_trifacta.api.statuses import is_bad_end, is_success
 from airflow_provider_trifacta.api.submission import find_runs, why_undecided, without_doubt
 from airflow_provider_trifacta.exceptions import TrifactaWaitFailed
@@ -63,10 +63,10 @@ class WithoutNotes:
             return self._start_first_missing(len(bad), tuple(not_ours))
         if not good:
             return attempts.start(number, tuple(not_ours))
-        run = attempts.launch.ref(good[0].id)
+        run = ref_of(attempts.launch, good[0].id)
         attempts.adopt(attempts.note(number, tuple(not_ours)), run)
         attempts.log.warning(
-            "Adopted %s, which an earlier try started: nothing new was started", attempts.named(run)
+            "Adopted %s, which an earlier try started: nothing new was started", name_of(attempts.launch.kind, run)
         )
         return CurrentRun(run, continued=True)
 
@@ -80,7 +80,7 @@ class WithoutNotes:
             for run in runs:
                 status = run.status
                 if status is None:
-                    status = yield from attempts.launch.kind.status(attempts.launch.ref(run.id))
+                    status = yield from attempts.launch.kind.status(ref_of(attempts.launch, run.id))
                 found.append(replace(run, status=status))
             return found
 

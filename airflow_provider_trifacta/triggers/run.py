@@ -9,6 +9,7 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -23,7 +24,7 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaError,
     TrifactaTransportError,
 )
-from airflow_provider_trifacta.api.runs.kind import KindName, RunKind, RunRef
+from airflow_provider_trifacta.api.runs.kind import KindName, RunKind, RunRef, name_of, title_of
 from airflow_provider_trifacta.api.runs.waiting import (
     DEFAULT_POLL_INTERVAL,
     DEFAULT_UNKNOWN_STATUS_TIMEOUT,
@@ -35,6 +36,9 @@ from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
 #: Seconds that the last poll at the deadline and the cancel after it may each take.
 _LAST_CALL_TIMEOUT = 12.0
+#: Grace period after the trigger's deadline. If no triggerer is running, Airflow's own deferral timeout then ends
+#: the task.
+BACKSTOP = timedelta(minutes=10)
 #: Seconds for everything that is done when a user ended the task. Airflow gives ``on_kill`` thirty.
 _KILL_TIMEOUT = 25.0
 
@@ -204,7 +208,7 @@ class RunTrigger(BaseTrigger):
 
     @property
     def _name(self) -> str:
-        return f"{self.kind.noun} {self.ref.id}"
+        return name_of(self.kind, self.ref)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then report how it ended. Nothing is awaited after the event: the task may be stopped by then."""
@@ -294,7 +298,7 @@ class RunTrigger(BaseTrigger):
             if left:
                 self._log_left_running(left)
                 return
-            self.log.info("%s %s was canceled, since its task was ended", self.kind.noun.capitalize(), self.ref.id)
+            self.log.info("%s was canceled, since its task was ended", title_of(self.kind, self.ref))
 
     async def _cancel(self, budget: float) -> str | None:
         """Cancel the run; return what may still be running."""
@@ -304,9 +308,8 @@ class RunTrigger(BaseTrigger):
     def _log_left_running(self, reason: str) -> None:
         where = self._page or f"the server of connection {self.trifacta_conn_id!r}"
         self.log.error(
-            "%s %s was not canceled and may still be running: %s. See %s",
-            self.kind.noun.capitalize(),
-            self.ref.id,
+            "%s was not canceled and may still be running: %s. See %s",
+            title_of(self.kind, self.ref),
             reason,
             where,
         )

@@ -10,9 +10,10 @@ from support import FakeClock
 from airflow_provider_trifacta.api.errors import TrifactaServerError
 from airflow_provider_trifacta.api.procedures import Pause
 from airflow_provider_trifacta.api.runs.job_group import JOB_GROUPS
-from airflow_provider_trifacta.api.runs.kind import FailedJob, RunRef
+from airflow_provider_trifacta.api.runs.kind import FailedJob, RunRef, name_of, title_of
+from airflow_provider_trifacta.api.runs.plan_run import PLAN_RUNS
 from airflow_provider_trifacta.api.runs.reports import describe_outputs, explain_failure, progress_of
-from airflow_provider_trifacta.api.runs.waiting import Ending, wait_for_run
+from airflow_provider_trifacta.api.runs.waiting import Ending, Wait, wait_for_run
 
 LOG = logging.getLogger("test")
 
@@ -114,6 +115,14 @@ def test_changes_and_progress_are_logged_not_every_look(
         "Job group 7 is still InProgress after 22 min 45 s: 1 of 2 jobs done, 55 %",
         "Job group 7 is Complete",
     ]
+
+
+def test_an_id_keeps_its_capital_letters(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    assert name_of(PLAN_RUNS, RunRef("run-5C1E")) == "plan run run-5C1E"
+    assert title_of(PLAN_RUNS, RunRef("run-5C1E")) == "Plan run run-5C1E"
+    Wait(PLAN_RUNS, RunRef("run-5C1E"), unknown_status_timeout=1, log=LOG).observe("Created", 0)
+    assert "Plan run run-5C1E is Created" in caplog.text
 
 
 def test_a_job_of_ten_hours_makes_few_lines(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,17 +12,16 @@ from airflow_provider_trifacta.api.error_answers import is_permanent_refusal, sa
 from airflow_provider_trifacta.api.errors import TrifactaApiError
 from airflow_provider_trifacta.api.ids import id_of, same_id
 from airflow_provider_trifacta.api.messages import Id, JsonObject, Operation
-from airflow_provider_trifacta.api.operations import get_resource, list_job_library, run_flow
-from airflow_provider_trifacta.api.paging import read_all
+from airflow_provider_trifacta.api.operations import get_resource, run_flow
 from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.run_request import parameters_by_name
 from airflow_provider_trifacta.api.runs.flow_run import FLOW_RUNS
 from airflow_provider_trifacta.api.runs.job_group_rows import JobGroupRow, read_row, reference_of
-from airflow_provider_trifacta.api.runs.kind import FoundRun, RefusalHints, RunRef
+from airflow_provider_trifacta.api.runs.kind import FoundRun, RefusalHints, RunRef, ref_of
 from airflow_provider_trifacta.api.runs.sources import (
     OTHER_SOURCES,
-    as_written,
     not_from_the_api,
+    read_library,
     server_says_api,
 )
 
@@ -58,10 +57,10 @@ class FlowLaunch:
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
         request_body_extra: Mapping[str, Any] | None = None,
     ) -> None:
-        self.flow_id = str(check_id("flow_id", flow_id))
+        self.subject_id = str(check_id("flow_id", flow_id))
         self._start = functools.partial(
             run_flow,
-            self.flow_id,
+            self.subject_id,
             wrangled_dataset_ids=wrangled_dataset_ids,
             run_parameters=run_parameters,
             overrides=overrides,
@@ -76,7 +75,7 @@ class FlowLaunch:
     @property
     def subject(self) -> str:
         """The object to run, for users."""
-        return f"flow {self.flow_id}"
+        return f"flow {self.subject_id}"
 
     def start(self, execution_id: str) -> Operation[StartedFlowRun]:
         """Return the call that starts it."""
@@ -90,20 +89,14 @@ class FlowLaunch:
         rows = (read_row(item) for item in answer.get("data") or ())
         # Job groups that are part of another flow run must not be canceled with this one.
         ids = (row.id for row in rows if row is not None and row.flow_run_id in (None, flow_run_id))
-        return RunRef(flow_run_id, tuple(dict.fromkeys(ids)), self.flow_id)
-
-    def ref(self, run_id: Id) -> RunRef:
-        """Return a run of this flow."""
-        return RunRef(run_id, subject_id=self.flow_id)
+        return ref_of(self, flow_run_id, tuple(dict.fromkeys(ids)))
 
     def find(self, since: float, person_id: str | None) -> Procedure[list[FoundRun]]:
         """Find the flow runs that could be it.
 
         :raises TrifactaApiError: a call failed, or too many flow runs would have to be read individually.
         """
-        listing = list_job_library(run_by="currentUser", date_filter={"createdAt": {"gte": int(since * 1000)}})
-        read = [read_row(item) for item in (yield from read_all(as_written(listing)))]
-        listed = [row for row in read if row is not None]
+        listed = [row for row in (yield from read_library(since)) if row is not None]
         rows = [row for row in listed if _may_be(row, since, person_id)]
         if any(map(_names_somebody_else, rows)) and (
             yield from server_says_api(listed, person_id, of_flow_runs=True)
@@ -122,7 +115,7 @@ class FlowLaunch:
         return [
             FoundRun(flow_run_id, None, _doubt(row, same))
             for flow_run_id, row in ids.items()
-            if (same := same_id(self._flow_of[flow_run_id], self.flow_id)) is not False
+            if (same := same_id(self._flow_of[flow_run_id], self.subject_id)) is not False
         ]
 
 

@@ -20,10 +20,9 @@ from airflow_provider_trifacta.api.operations import (
     get_job_group_outputs,
     get_job_group_status,
 )
-from airflow_provider_trifacta.api.paging import PageReader
+from airflow_provider_trifacta.api.paging import read_all
 from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.runs.descriptions import named
-from airflow_provider_trifacta.api.runs.job_group import within
 from airflow_provider_trifacta.api.runs.job_group_rows import JobGroupRow, read_row, recipe_of
 from airflow_provider_trifacta.api.runs.kind import (
     Diagnosis,
@@ -34,9 +33,8 @@ from airflow_provider_trifacta.api.runs.kind import (
     RunRef,
     Summary,
 )
-from airflow_provider_trifacta.api.runs.reports import explain_failure
+from airflow_provider_trifacta.api.runs.reports import explain_failure, read_last_change
 from airflow_provider_trifacta.api.statuses import RunStatus, is_bad_end, is_canceled, is_final, is_success
-from airflow_provider_trifacta.api.timestamps import timestamp_of
 
 #: Maximum number of job groups whose failed jobs are looked up.
 _MOST_DIAGNOSED = 20
@@ -65,7 +63,7 @@ class _FlowRuns:
         """Read ``getFlowRunStatus``, and once it is final, ``getFlowRunJobGroups``."""
         own: str | None = None
         try:
-            own = yield within(get_flow_run_status(run.id), budget)
+            own = yield get_flow_run_status(run.id).within(budget)
         except TrifactaApiError as error:
             # An answer that is not from the API, such as a proxy's page, does not show which routes exist.
             if error.name is None or not says_no_such_route(error):
@@ -77,8 +75,7 @@ class _FlowRuns:
 
     def last_change(self, run: RunRef) -> Procedure[float | None]:
         """Read ``updatedAt`` of ``getFlowRun``."""
-        changed = timestamp_of((yield get_flow_run(run.id).within(0)).get("updatedAt"))
-        return changed.timestamp() if changed else None
+        return (yield from read_last_change(get_flow_run(run.id)))
 
     def progress(self, run: RunRef) -> Procedure[str]:
         """Read ``getFlowRunJobGroups``."""
@@ -113,7 +110,7 @@ class _FlowRuns:
             remarks.append("All its job groups are Complete, but the flow run itself is not.")
         complete = [identity for identity, status in statuses.items() if is_success(status)]
         if complete and bad:
-            remarks.append(f"Complete: job group{'s' if len(complete) > 1 else ''} {_listed(complete)}.")
+            remarks.append(f"Complete: {_listed(complete)}.")
         return Diagnosis(tuple(jobs), tuple(remarks))
 
     def started_nothing(self, run: RunRef) -> Procedure[bool]:
@@ -148,9 +145,7 @@ class _FlowRuns:
         """Read ``getFlowRunJobGroups``."""
         rows = yield from self._rows(run, budget)
         ids = [row.id for row in rows]
-        return (
-            Summary(f"It consists of job group{'s' if len(ids) > 1 else ''} {_listed(ids)}.") if ids else Summary()
-        )
+        return Summary(f"It consists of {_listed(ids)}.") if ids else Summary()
 
     def outputs(self, run: RunRef) -> Procedure[JobGroupOutputs]:
         """Read ``getJobGroupOutputs`` of every job group."""
@@ -181,20 +176,18 @@ class _FlowRuns:
         :param every: whether a job group without a usable id is an error; otherwise it is skipped.
         """
         # Rows are left as the server writes them: read_row reads every spelling.
-        listing = replace(get_flow_run_job_groups(run.id, **selection), row=Any, max_pages=_MOST_PAGES)
-        reader = PageReader(listing)
+        listing = get_flow_run_job_groups(run.id, **selection).as_written(_MOST_PAGES)
         found: list[tuple[JobGroupRow, Any]] = []
-        while (operation := reader.next_page()) is not None:
-            for item in reader.take((yield within(operation, budget))):
-                row = read_row(item)
-                if row is None and every and isinstance(item, Mapping) and "status" in _names(item):
-                    raise TrifactaAnswerNotUnderstood(
-                        method="GET",
-                        path=listing.request.path,
-                        message="expected job groups with an id, got one without",
-                    )
-                if row is not None and str(row.flow_run_id or run.id) == str(run.id):
-                    found.append((row, item))
+        for item in (yield from read_all(listing, budget=budget)):
+            row = read_row(item)
+            if row is None and every and isinstance(item, Mapping) and "status" in _names(item):
+                raise TrifactaAnswerNotUnderstood(
+                    method="GET",
+                    path=listing.request.path,
+                    message="expected job groups with an id, got one without",
+                )
+            if row is not None and str(row.flow_run_id or run.id) == str(run.id):
+                found.append((row, item))
         return found
 
     def _cancel_others(self, run: RunRef, budget: float | None) -> Procedure[str | None]:
@@ -263,20 +256,21 @@ def _cancel_all(job_group_ids: Iterable[int], budget: float | None) -> Procedure
     failures: dict[int, TrifactaApiError] = {}
     for job_group_id in job_group_ids:
         try:
-            yield within(cancel_job_group(job_group_id), budget)
+            yield cancel_job_group(job_group_id).within(budget)
         except TrifactaApiError as error:
             if not says_gone(error):
                 failures[job_group_id] = error
     if not failures:
         return None
     why = next(iter(failures.values()))
-    return f"job group{'s' if len(failures) > 1 else ''} {_listed(failures)} could not be canceled ({why})"
+    return f"{_listed(failures)} could not be canceled ({why})"
 
 
 def _listed(ids: Collection[int]) -> str:
-    """Return ids as text for users, shortened if there are many."""
+    """Return job groups as text for users, shortened if there are many: ``job groups 90210, 90211``."""
     shown = ", ".join(map(str, [*ids][:_MOST_LISTED]))
-    return shown if len(ids) <= _MOST_LISTED else f"{shown} and {len(ids) - _MOST_LISTED} more"
+    more = f" and {len(ids) - _MOST_LISTED} more" if len(ids) > _MOST_LISTED else ""
+    return f"job group{'s' if len(ids) > 1 else ''} {shown}{more}"
 
 
 def _names(item: Mapping[Any, Any]) -> set[str]:
@@ -286,7 +280,7 @@ def _names(item: Mapping[Any, Any]) -> set[str]:
 def _status_of_one(job_group_id: int, budget: float | None) -> Procedure[str]:
     """Read the status of a job group; one that was deleted cannot become Complete."""
     try:
-        status: str = yield within(get_job_group_status(job_group_id), budget)
+        status: str = yield get_job_group_status(job_group_id).within(budget)
     except TrifactaApiError as error:
         if not says_gone(error):
             raise

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from airflow_provider_trifacta.api.answers import JobGroupOutputs
 from airflow_provider_trifacta.api.application import Application
-from airflow_provider_trifacta.api.messages import Operation
 from airflow_provider_trifacta.api.operations import (
     cancel_job_group,
     get_job_group,
@@ -17,10 +14,7 @@ from airflow_provider_trifacta.api.operations import (
 from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.runs.descriptions import describe_job_group
 from airflow_provider_trifacta.api.runs.kind import Diagnosis, KindName, RunDescription, RunKind, RunRef, Summary
-from airflow_provider_trifacta.api.runs.reports import explain_failure, progress_of, summary_of
-from airflow_provider_trifacta.api.timestamps import timestamp_of
-
-T = TypeVar("T")
+from airflow_provider_trifacta.api.runs.reports import explain_failure, progress_of, read_last_change, summary_of
 
 
 class _JobGroups:
@@ -31,13 +25,12 @@ class _JobGroups:
 
     def status(self, run: RunRef, *, budget: float | None = None) -> Procedure[str]:
         """Read ``getJobGroupStatus``."""
-        status: str = yield within(get_job_group_status(run.id), budget)
+        status: str = yield get_job_group_status(run.id).within(budget)
         return status
 
     def last_change(self, run: RunRef) -> Procedure[float | None]:
         """Read ``updatedAt`` of ``getJobGroup``."""
-        changed = timestamp_of((yield get_job_group(run.id).within(0)).get("updatedAt"))
-        return changed.timestamp() if changed else None
+        return (yield from read_last_change(get_job_group(run.id)))
 
     def progress(self, run: RunRef) -> Procedure[str]:
         """Read ``getJobsForJobGroup``."""
@@ -54,7 +47,7 @@ class _JobGroups:
 
     def cancel(self, run: RunRef, *, budget: float | None = None) -> Procedure[str | None]:
         """Call ``cancelJobGroup``."""
-        yield within(cancel_job_group(run.id), budget)
+        yield cancel_job_group(run.id).within(budget)
         return None
 
     def cancel_side_by_side(self, run: RunRef, most: int) -> list[Procedure[str | None]]:
@@ -77,11 +70,6 @@ class _JobGroups:
     def page(self, application: Application, run: RunRef) -> str:
         """Return the URL of the job group's page."""
         return application.job_group_url(run.id)
-
-
-def within(operation: Operation[T], budget: float | None) -> Operation[T]:
-    """Return an operation with a retry budget in seconds; None keeps the client's."""
-    return operation if budget is None else operation.within(budget)
 
 
 JOB_GROUPS: RunKind = _JobGroups()

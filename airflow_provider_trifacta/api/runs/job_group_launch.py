@@ -16,17 +16,16 @@ from airflow_provider_trifacta.api.errors import (
 )
 from airflow_provider_trifacta.api.ids import id_of, same_id
 from airflow_provider_trifacta.api.messages import Id, Operation
-from airflow_provider_trifacta.api.operations import get_resource, list_job_library, run_job_group
-from airflow_provider_trifacta.api.paging import read_all
+from airflow_provider_trifacta.api.operations import get_resource, run_job_group
 from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.run_request import parameters_by_name
 from airflow_provider_trifacta.api.runs.job_group import JOB_GROUPS
 from airflow_provider_trifacta.api.runs.job_group_rows import JobGroupRow, read_row
-from airflow_provider_trifacta.api.runs.kind import FoundRun, RefusalHints, RunRef
+from airflow_provider_trifacta.api.runs.kind import FoundRun, RefusalHints, RunRef, ref_of
 from airflow_provider_trifacta.api.runs.sources import (
     OTHER_SOURCES,
-    as_written,
     not_from_the_api,
+    read_library,
     server_says_api,
 )
 from airflow_provider_trifacta.api.timestamps import timestamp_of
@@ -83,7 +82,7 @@ class JobGroupLaunch:
                 "request_body_extra: testMode starts nothing, so there is nothing to wait for. "
                 "Use TrifactaHook.run_job_group to check a request"
             )
-        self.wrangled_dataset_id = str(body["wrangledDataset"]["id"])
+        self.subject_id = str(body["wrangledDataset"]["id"])
         parameters = body.get("runParameters")
         self.run_parameters = parameters_by_name(parameters)
         self.overrides = body.get("overrides")
@@ -98,7 +97,7 @@ class JobGroupLaunch:
     @property
     def subject(self) -> str:
         """The object to run, for users."""
-        return f"recipe {self.wrangled_dataset_id}"
+        return f"recipe {self.subject_id}"
 
     def start(self, execution_id: str) -> Operation[StartedJobGroup]:
         """Return the call that starts it."""
@@ -107,24 +106,14 @@ class JobGroupLaunch:
     def started(self, answer: StartedJobGroup) -> RunRef | None:
         """Return the job group, None when the answer names none."""
         job_group_id = id_of(answer.get("id"))
-        return None if job_group_id is None else self.ref(job_group_id)
-
-    def ref(self, run_id: Id) -> RunRef:
-        """Return a job group of this recipe."""
-        return RunRef(run_id, subject_id=self.wrangled_dataset_id)
+        return None if job_group_id is None else ref_of(self, job_group_id)
 
     def find(self, since: float, person_id: str | None) -> Procedure[list[FoundRun]]:
         """Find the job groups that could be it.
 
-        We request those of the user since then, but do not rely on the server to filter. We do not filter by the
-        source ``api``: a server that uses another value for it would hide them.
-
         :raises TrifactaApiError: a call failed, or too many job groups would have to be looked up individually.
         """
-        listing = as_written(
-            list_job_library(run_by="currentUser", date_filter={"createdAt": {"gte": int(since * 1000)}})
-        )
-        read = [read_row(row) for row in (yield from read_all(listing))]
+        read = yield from read_library(since)
         listed = [row for row in read if row is not None]
         rows = yield from self._completed([row for row in listed if self._may_be(row, since, person_id)])
         rows = [row for row in rows if self._may_be(row, since, person_id)]
@@ -140,7 +129,7 @@ class JobGroupLaunch:
 
     def _may_be(self, row: JobGroupRow, since: float, person_id: str | None) -> bool:
         """Return whether nothing in a row contradicts the launch, apart from its source."""
-        if row.flow_run_id is not None or same_id(row.recipe_id, self.wrangled_dataset_id) is False:
+        if row.flow_run_id is not None or same_id(row.recipe_id, self.subject_id) is False:
             return False
         if same_id(row.creator_id, person_id) is False:
             return False
@@ -157,7 +146,7 @@ class JobGroupLaunch:
         return not self._names_our_source(row) and str(row.source).lower() in OTHER_SOURCES
 
     def _doubt(self, row: JobGroupRow) -> str | None:
-        if same_id(row.recipe_id, self.wrangled_dataset_id) is None:
+        if same_id(row.recipe_id, self.subject_id) is None:
             return "which recipe it ran cannot be read"
         if not self._names_our_source(row):
             return not_from_the_api(row.source)
@@ -167,7 +156,7 @@ class JobGroupLaunch:
 
     def _completed(self, rows: list[JobGroupRow]) -> Procedure[list[JobGroupRow]]:
         """Complete the rows that lack the recipe by looking them up; drop those that no longer exist."""
-        missing = [row for row in rows if same_id(row.recipe_id, self.wrangled_dataset_id) is None]
+        missing = [row for row in rows if same_id(row.recipe_id, self.subject_id) is None]
         new = [row for row in missing if row.id not in self._looked_up]
         if len(self._looked_up) + len(new) > _MOST_LOOKED_UP:
             raise TrifactaApiError(

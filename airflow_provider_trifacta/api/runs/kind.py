@@ -194,6 +194,11 @@ class Launch(Protocol):
         ...
 
     @property
+    def subject_id(self) -> Id:
+        """The id of the object to run."""
+        ...
+
+    @property
     def refusal_hints(self) -> RefusalHints:
         """What a user can do when the server refuses to start it."""
         ...
@@ -219,10 +224,6 @@ class Launch(Protocol):
         """
         ...
 
-    def ref(self, run_id: Id) -> RunRef:
-        """Return a run of this launch that an earlier submit started."""
-        ...
-
     def find(self, since: float, person_id: str | None) -> Procedure[list[FoundRun]]:
         """Find the runs that could be it.
 
@@ -242,3 +243,19 @@ class RefusalHints:
 
     missing: str
     invalid: str
+
+
+def ref_of(launch: Launch, run_id: Id, parts: tuple[int, ...] = ()) -> RunRef:
+    """Return a run of a launch."""
+    return RunRef(run_id, parts, launch.subject_id)
+
+
+def name_of(kind: RunKind, run: RunRef) -> str:
+    """Return the name of a run, for users: ``job group 90210``."""
+    return f"{kind.noun} {run.id}"
+
+
+def title_of(kind: RunKind, run: RunRef) -> str:
+    """Return the name of a run at the beginning of a sentence: ``Job group 90210``."""
+    # Not capitalize() on the whole: an id may have capital letters.
+    return f"{kind.noun.capitalize()} {run.id}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from airflow_provider_trifacta.api.answers import StartedPlanRun
@@ -17,14 +16,13 @@ from airflow_provider_trifacta.api.operations import list_plan_snapshot_runs, ru
 from airflow_provider_trifacta.api.paging import read_all
 from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.runs.job_group_rows import reference_of
-from airflow_provider_trifacta.api.runs.kind import FoundRun, RefusalHints, RunRef
+from airflow_provider_trifacta.api.runs.kind import FoundRun, RefusalHints, RunRef, ref_of
 from airflow_provider_trifacta.api.runs.plan_run import PLAN_RUNS, missing_references
+from airflow_provider_trifacta.api.runs.sources import MOST_PAGES
 from airflow_provider_trifacta.api.statuses import status_word
 from airflow_provider_trifacta.api.text import line
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
-#: Maximum number of pages, of a hundred plan runs each, that a search reads before it gives up.
-_MOST_PAGES = 50
 #: A non-numeric id: its form is undocumented ("integer or string"). We require a letter.
 _ID = re.compile(r"(?=.*[A-Za-z])[0-9A-Za-z_.:~-]{1,100}")
 
@@ -48,9 +46,9 @@ class PlanLaunch:
         run_parameters: Mapping[str, Mapping[str, str | int | float | bool]] | None = None,
         request_body_extra: Mapping[str, Any] | None = None,
     ) -> None:
-        self.plan_id = str(check_id("plan_id", plan_id))
+        self.subject_id = str(check_id("plan_id", plan_id))
         self._start = functools.partial(
-            run_plan, self.plan_id, run_parameters=run_parameters, request_body_extra=request_body_extra
+            run_plan, self.subject_id, run_parameters=run_parameters, request_body_extra=request_body_extra
         )
         body = self._start().request.body or {}
         self.run_parameters = run_parameters or body.get("planNodeOverrides")
@@ -59,7 +57,7 @@ class PlanLaunch:
     @property
     def subject(self) -> str:
         """The object to run, for users."""
-        return f"plan {self.plan_id}"
+        return f"plan {self.subject_id}"
 
     def start(self, execution_id: str) -> Operation[StartedPlanRun]:
         """Return the call that starts it."""
@@ -71,22 +69,18 @@ class PlanLaunch:
         :raises TrifactaRunRefused: the plan is not valid, despite the success code (api/README.md, section 5).
         """
         run_id = _run_id(answer.get("planSnapshotRunId"))
-        run = None if run_id is None else self.ref(run_id)
+        run = None if run_id is None else ref_of(self, run_id)
         verdict = answer.get("validationStatus")
         if verdict not in (None, "Valid"):
             raise TrifactaRunRefused(
                 method="POST",
-                path=f"/v4/plans/{self.plan_id}/run",
+                path=f"/v4/plans/{self.subject_id}/run",
                 name=line(str(verdict), 100),
                 message=f"the plan is not valid ({line(str(verdict), 100)}), so it does not run",
                 run_id=None if run is None else run.id,
-                explain=functools.partial(missing_references, self.plan_id),
+                explain=functools.partial(missing_references, self.subject_id),
             )
         return run
-
-    def ref(self, run_id: Id) -> RunRef:
-        """Return a run of this plan."""
-        return RunRef(run_id, subject_id=self.plan_id)
 
     def find(self, since: float, person_id: str | None) -> Procedure[list[FoundRun]]:
         """Find the plan runs that could be it."""
@@ -94,7 +88,7 @@ class PlanLaunch:
             run_by="currentUser", date_filter={"createdAt": {"gte": int(since * 1000)}}
         )
         found = []
-        for row in (yield from read_all(replace(listing, row=Any, max_pages=_MOST_PAGES))):
+        for row in (yield from read_all(listing.as_written(MOST_PAGES))):
             run_id = _run_id(row.get("id")) if isinstance(row, Mapping) else None
             if run_id is None:
                 continue
@@ -103,7 +97,7 @@ class PlanLaunch:
                 continue
             if same_id(reference_of(row, ("creator", "creatorid")), person_id) is False:
                 continue
-            same = same_id(reference_of(row, ("plan", "planid")), self.plan_id)
+            same = same_id(reference_of(row, ("plan", "planid")), self.subject_id)
             if same is not False:
                 doubt = None if same else "which plan it ran cannot be read"
                 status = row.get("status")

@@ -29,7 +29,6 @@ from airflow_provider_trifacta.api.operations import (
 from airflow_provider_trifacta.api.paging import PageReader, read_all
 from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.runs.descriptions import describe_job_group, named
-from airflow_provider_trifacta.api.runs.job_group import within
 from airflow_provider_trifacta.api.runs.kind import (
     Diagnosis,
     FailedJob,
@@ -39,7 +38,7 @@ from airflow_provider_trifacta.api.runs.kind import (
     RunRef,
     Summary,
 )
-from airflow_provider_trifacta.api.runs.reports import explain_failure
+from airflow_provider_trifacta.api.runs.reports import explain_failure, read_last_change
 from airflow_provider_trifacta.api.statuses import is_bad_end, status_word
 from airflow_provider_trifacta.api.text import line
 from airflow_provider_trifacta.api.timestamps import timestamp_of
@@ -68,7 +67,7 @@ class _PlanRuns:
         :raises TrifactaAnswerNotUnderstood: the answer is about another run.
         """
         try:
-            answer: PlanSnapshotRun = yield within(get_plan_snapshot_run(run.id), budget)
+            answer: PlanSnapshotRun = yield get_plan_snapshot_run(run.id).within(budget)
         except (TrifactaForbidden, TrifactaNotFound) as error:
             latest = None if run.subject_id is None else (yield from _latest_run(run, budget))
             if latest is None or str(latest["id"]) != str(run.id):
@@ -79,8 +78,7 @@ class _PlanRuns:
 
     def last_change(self, run: RunRef) -> Procedure[float | None]:
         """Read ``updatedAt`` of ``getPlanSnapshotRun``."""
-        changed = timestamp_of((yield get_plan_snapshot_run(run.id).within(0)).get("updatedAt"))
-        return changed.timestamp() if changed else None
+        return (yield from read_last_change(get_plan_snapshot_run(run.id)))
 
     def progress(self, run: RunRef) -> Procedure[str]:
         """Return an empty string: the API reports no progress of plan runs."""
@@ -118,7 +116,7 @@ class _PlanRuns:
 
     def cancel(self, run: RunRef, *, budget: float | None = None) -> Procedure[str | None]:
         """Call ``cancelPlanSnapshotRun``."""
-        answer = yield within(cancel_plan_snapshot_run(run.id), budget)
+        answer = yield cancel_plan_snapshot_run(run.id).within(budget)
         if isinstance(answer, Mapping) and answer.get("failedToCancelSomeJobs") is True:
             return "some of its jobs could not be canceled (failedToCancelSomeJobs)"
         return None
@@ -175,7 +173,7 @@ def _latest_run(run: RunRef, budget: float | None) -> Procedure[PlanSnapshotRun 
     try:
         reader = PageReader(replace(list_plans(), max_pages=_MOST_PAGES))
         while (operation := reader.next_page()) is not None:
-            for plan in reader.take((yield within(operation, budget))):
+            for plan in reader.take((yield operation.within(budget))):
                 if str(plan["id"]) == str(run.subject_id):
                     return plan.get("latestPlanSnapshotRun")
     except (TrifactaForbidden, TrifactaNotFound, TrifactaGone, TrifactaAnswerNotUnderstood):

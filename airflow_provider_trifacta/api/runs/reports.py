@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_trifacta.api.errors import TrifactaApiError
-from airflow_provider_trifacta.api.messages import Id, JsonObject
+from airflow_provider_trifacta.api.messages import Id, JsonObject, Operation
 from airflow_provider_trifacta.api.operations import get_job_group, get_jobs_for_job_group
 from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.runs.kind import FailedJob, Summary
 from airflow_provider_trifacta.api.statuses import RunStatus, is_canceled, is_final
 from airflow_provider_trifacta.api.text import line
+from airflow_provider_trifacta.api.timestamps import timestamp_of
 
 #: Retry budget, in seconds, of calls that only explain a known failure.
 DIAGNOSIS_BUDGET = 60.0
@@ -55,6 +56,15 @@ def progress_of(jobs: Iterable[JsonObject]) -> Progress:
         elif isinstance(percent, (int, float)):
             percents.append(min(max(float(percent), 0.0), 100.0))
     return Progress(done, total, int(sum(percents) / total) if percents else None)
+
+
+def read_last_change(get: Operation[Any]) -> Procedure[float | None]:
+    """Read when a run last changed, in seconds since the epoch; None when it is not specified. One call.
+
+    :param get: reads an object with ``updatedAt``.
+    """
+    changed = timestamp_of((yield get.within(0)).get("updatedAt"))
+    return changed.timestamp() if changed else None
 
 
 def explain_failure(job_group_id: Id) -> Procedure[list[FailedJob]]:

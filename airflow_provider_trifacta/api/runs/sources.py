@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import Any
 
 from airflow_provider_trifacta.api.ids import same_id
 from airflow_provider_trifacta.api.operations import list_job_library
-from airflow_provider_trifacta.api.paging import Listing, read_all
+from airflow_provider_trifacta.api.paging import read_all
 from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.runs.job_group_rows import JobGroupRow, read_row
 
 #: Values documented or observed to mean that something other than the API started a job group.
 OTHER_SOURCES = frozenset({"ui", "schedule", "cli"})
-#: Maximum number of pages, of a hundred job groups each, that a search reads before it gives up.
-_MOST_PAGES = 50
+#: Maximum number of pages, of a hundred runs each, that a search reads before it gives up.
+MOST_PAGES = 50
 #: Number of job groups that are read to learn which source the server reports for the API.
 _EXAMPLES = 10
 #: Maximum number of characters quoted from an unknown value.
 _EXCERPT = 40
 
 
-def as_written(listing: Listing[Any]) -> Listing[Any]:
-    """Return a list whose rows are left as the server writes them: ``read_row`` reads every spelling."""
-    return replace(listing, row=Any, max_pages=_MOST_PAGES)
+def read_library(since: float) -> Procedure[list[JobGroupRow | None]]:
+    """Read the job groups that this user started since then; None for each that has no id that can be read.
+
+    We do not rely on the server to filter. We do not filter by the source ``api``: a server that uses another
+    value for it would hide them.
+
+    :param since: seconds since the epoch.
+    """
+    listing = list_job_library(run_by="currentUser", date_filter={"createdAt": {"gte": int(since * 1000)}})
+    return [read_row(row) for row in (yield from read_all(listing.as_written(MOST_PAGES)))]
 
 
 def not_from_the_api(source: str | None) -> str:
@@ -53,5 +58,5 @@ def server_says_api(
     listing = list_job_library(
         ranfrom="api", run_by="currentUser", sort="-createdAt", limit=_EXAMPLES, page_size=_EXAMPLES
     )
-    examples = yield from read_all(as_written(listing))
+    examples = yield from read_all(listing.as_written(MOST_PAGES))
     return any(shows_it(row) for row in map(read_row, examples) if row is not None)

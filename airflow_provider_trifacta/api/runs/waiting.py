@@ -11,7 +11,7 @@ from airflow_provider_trifacta.api.decoration import decoration
 from airflow_provider_trifacta.api.errors import TrifactaUnauthorized
 from airflow_provider_trifacta.api.logs import Log
 from airflow_provider_trifacta.api.procedures import Pause, Procedure
-from airflow_provider_trifacta.api.runs.kind import RunKind, RunRef
+from airflow_provider_trifacta.api.runs.kind import RunKind, RunRef, name_of, title_of
 from airflow_provider_trifacta.api.statuses import RunStatus, is_final, is_known
 from airflow_provider_trifacta.api.timestamps import spoken
 
@@ -53,16 +53,11 @@ class Wait:
     """
 
     def __init__(self, kind: RunKind, run: RunRef, *, unknown_status_timeout: float, log: Log) -> None:
-        self._run = f"{kind.noun.capitalize()} {run.id}"
+        self._run = title_of(kind, run)
         self._unknown_status_timeout = unknown_status_timeout
         self._log = log
         self._status: str | None = None
         self._unknown_since: float | None = None
-
-    @property
-    def status(self) -> str | None:
-        """The status value of the last poll, None before the first."""
-        return self._status
 
     def observe(self, status: str, now: float, *, unchanged_since: float | None = None) -> Ending | None:
         """Process the result of a poll; return how the wait ended, None while it goes on.
@@ -117,10 +112,10 @@ class _ProgressReports:
             return
         progress = ""
         if status == RunStatus.IN_PROGRESS.value:
-            with decoration(f"The progress of {self._kind.noun} {self._ref.id} could not be read", self._log):
+            with decoration(f"The progress of {name_of(self._kind, self._ref)} could not be read", self._log):
                 progress = f": {yield from self._kind.progress(self._ref)}"
-        noun, waited = self._kind.noun.capitalize(), spoken(now - self._began)
-        self._log.info("%s %s is still %s after %s%s", noun, self._ref.id, status, waited, progress)
+        title, waited = title_of(self._kind, self._ref), spoken(now - self._began)
+        self._log.info("%s is still %s after %s%s", title, status, waited, progress)
         self._interval = max(self._interval, min(2 * self._interval, _PROGRESS_LONGEST))
         self._next = now + self._interval
 
