@@ -25,6 +25,7 @@ from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
 from airflow_provider_trifacta.api.client import TrifactaClient
 from airflow_provider_trifacta.api.messages import Operation
 from airflow_provider_trifacta.api.paging import Listing
+from airflow_provider_trifacta.api.rate_limits import Quota
 from airflow_provider_trifacta.api.retries import RetryPolicy
 from airflow_provider_trifacta.api.settings import ClientSettings
 from airflow_provider_trifacta.emulator import Emulator
@@ -197,6 +198,8 @@ class Caller:
     def __init__(self, kind: str, clock: FakeClock) -> None:
         self.kind = kind
         self.clock = clock
+        #: The quotas that the client of the last call knew afterwards.
+        self.quotas: dict[str, tuple[Quota, ...]] = {}
 
     def __call__(
         self,
@@ -214,18 +217,24 @@ class Caller:
         clock = clock or self.clock
         if self.kind == "sync":
             with TrifactaClient(options, token, clock=clock, random_number=lambda: 0.5) as client:
-                if isinstance(operation, Listing):
-                    return list(client.iterate(operation))
-                return client.send(operation)
+                try:
+                    if isinstance(operation, Listing):
+                        return list(client.iterate(operation))
+                    return client.send(operation)
+                finally:
+                    self.quotas = client.quotas
 
         async def call() -> Any:
             credential = token if isinstance(token, str) else AsyncCredentialOf(token)
             async with AsyncTrifactaClient(
                 options, credential, clock=clock, random_number=lambda: 0.5
             ) as asynchronous:
-                if isinstance(operation, Listing):
-                    return [item async for item in asynchronous.iterate(operation)]
-                return await asynchronous.send(operation)
+                try:
+                    if isinstance(operation, Listing):
+                        return [item async for item in asynchronous.iterate(operation)]
+                    return await asynchronous.send(operation)
+                finally:
+                    self.quotas = asynchronous.quotas
 
         return asyncio.run(call())
 

@@ -15,6 +15,7 @@ from airflow_provider_trifacta.api.exchange import Exchanger, Token, Transfer
 from airflow_provider_trifacta.api.messages import Operation
 from airflow_provider_trifacta.api.paging import Listing, PageReader
 from airflow_provider_trifacta.api.procedures import Pause, Procedure, drive_async
+from airflow_provider_trifacta.api.rate_limits import Quota
 from airflow_provider_trifacta.api.settings import ClientSettings
 
 T = TypeVar("T")
@@ -61,6 +62,11 @@ class AsyncTrifactaClient(BoundOperations):
         if self._transport is not None:
             await self._transport.close()
             self._transport = None
+
+    @property
+    def quotas(self) -> dict[str, tuple[Quota, ...]]:
+        """The quotas that the server last reported, by route: ``POST /v4/jobGroups``."""
+        return self._exchanger.quotas.by_route()
 
     async def send(self, operation: Operation[T]) -> T:
         """Send an operation and return its result, repeating it according to the retry policy.

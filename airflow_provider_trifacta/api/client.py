@@ -21,6 +21,7 @@ from airflow_provider_trifacta.api.messages import Answer, Id, Operation
 from airflow_provider_trifacta.api.operations import get_job_group_pdf_results
 from airflow_provider_trifacta.api.paging import Listing, PageReader
 from airflow_provider_trifacta.api.procedures import Pause, Procedure, drive
+from airflow_provider_trifacta.api.rate_limits import Quota
 from airflow_provider_trifacta.api.requests_transport import RequestsTransport
 from airflow_provider_trifacta.api.settings import ClientSettings
 
@@ -97,6 +98,11 @@ class TrifactaClient(BoundOperations):
             retries=replace(self.settings.retries, budget=budget),
         )
         return TrifactaClient(settings, self._credential.token(), clock=self._clock, random_number=self._random)
+
+    @property
+    def quotas(self) -> dict[str, tuple[Quota, ...]]:
+        """The quotas that the server last reported, by route: ``POST /v4/jobGroups``."""
+        return self._exchanger.quotas.by_route()
 
     def send(self, operation: Operation[T]) -> T:
         """Send an operation and return its result, repeating it according to the retry policy.

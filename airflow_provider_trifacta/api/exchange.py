@@ -25,6 +25,7 @@ from airflow_provider_trifacta.api.errors import (
 )
 from airflow_provider_trifacta.api.messages import Answer, Operation, Request
 from airflow_provider_trifacta.api.procedures import Pause
+from airflow_provider_trifacta.api.rate_limits import QuotaBoard
 from airflow_provider_trifacta.api.redaction import Redactor
 from airflow_provider_trifacta.api.settings import ClientSettings
 from airflow_provider_trifacta.api.timestamps import spoken
@@ -100,6 +101,7 @@ class Exchanger:
         self._clock = clock
         self._random = random_number
         self._reached = reached
+        self.quotas = QuotaBoard(log)
 
     def send(self, operation: Operation[T], save: Save | None = None) -> Exchange[T]:
         """Send an operation and return its result, repeating it according to the retry policy.
@@ -200,6 +202,7 @@ class Exchanger:
         until = self._clock.monotonic() + seconds
         for _ in range(MAX_REDIRECTS + 1):
             answer: Answer = yield Transfer(request, url, headers, seconds, self._redactor, save)
+            self.quotas.read(request.method, request.path, answer.headers)
             if answer.status < 200:
                 # Data after it does not answer the next call, so the clients close the connection.
                 raise no_answer(
