@@ -11,10 +11,12 @@ from typing import Any, Protocol
 
 from airflow_provider_trifacta.api.application import check_application_url
 from airflow_provider_trifacta.api.arguments import check_seconds
+from airflow_provider_trifacta.api.credentials import TOKEN
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.api.retries import RetryPolicy
 from airflow_provider_trifacta.api.settings import ClientSettings
 from airflow_provider_trifacta.api.tls import check_ca_bundle
+from airflow_provider_trifacta.api.token_endpoint import token_url_from
 from airflow_provider_trifacta.api.urls import base_url_from, check_proxy
 
 CONN_TYPE = "trifacta"
@@ -22,6 +24,7 @@ DEFAULT_CONN_ID = "trifacta_default"
 HOOK_NAME = "Trifacta"
 #: Tasks warn when a token expires within this many days.
 DEFAULT_EXPIRY_WARNING_DAYS = 7.0
+_LONGEST_REFRESH_TOKEN_DAYS = 365
 
 
 class AirflowConnection(Protocol):
@@ -86,6 +89,32 @@ def _text(name: str, value: Any) -> str:
     )
 
 
+def _client_id(name: str, value: Any) -> str:
+    text = value.strip() if isinstance(value, str) else ""
+    if TOKEN.fullmatch(text) and set(text) != {"*"}:
+        return text
+    raise TrifactaConfigurationError(
+        f"extra {name}: {value!r} is not a client id. Copy it from the page 'OAuth 2.0 API Tokens'"
+    )
+
+
+def _token_url(name: str, value: Any) -> str:
+    try:
+        return token_url_from(value)
+    except TrifactaConfigurationError as error:
+        raise TrifactaConfigurationError(f"extra {error}") from None
+
+
+def _lifetime(name: str, value: Any) -> float:
+    days = _days(name, value)
+    if 1 <= days <= _LONGEST_REFRESH_TOKEN_DAYS:
+        return days
+    raise TrifactaConfigurationError(
+        f"extra {name}: {value!r} is not between 1 and {_LONGEST_REFRESH_TOKEN_DAYS}, the lifetimes that the "
+        "application offers"
+    )
+
+
 def _days(name: str, value: Any) -> float:
     try:
         return check_seconds(name, value, zero=True)
@@ -94,7 +123,8 @@ def _days(name: str, value: Any) -> float:
 
 
 #: The form shows them as collapsible sections.
-_NETWORK, _TOKEN, _PATIENCE, _LINKS = "Network", "Token", "Timeouts and retries", "Links"
+_NETWORK, _TOKEN, _OAUTH = "Network", "Token", "OAuth 2.0"
+_PATIENCE, _LINKS = "Timeouts and retries", "Links"
 
 #: In the order in which users set up a connection; the form keeps this order.
 EXTRA_FIELDS: dict[str, ExtraField] = {
@@ -132,6 +162,36 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
         "my_company.stores.VaultTokenStore. Default: none.",
         {"type": ["string", "null"], "section": _TOKEN},
         _text,
+    ),
+    "oauth_client_id": ExtraField(
+        "Client id",
+        "For Alteryx One, which has OAuth 2.0 token pairs in place of API access tokens. The client id on the "
+        "page 'OAuth 2.0 API Tokens' of the application. With it, the password is not read: paste the refresh "
+        "token into the Variable with the token, and run a DAG with TrifactaRefreshOAuthTokenOperator. Default: "
+        "none.",
+        {"type": ["string", "null"], "section": _OAUTH},
+        _client_id,
+    ),
+    "oauth_token_url": ExtraField(
+        "Token endpoint",
+        "The token endpoint on the same page, for example https://pingauth.alteryxcloud.com/as/token. Default: "
+        "none.",
+        {"type": ["string", "null"], "section": _OAUTH},
+        _token_url,
+    ),
+    "oauth_refresh_token_days": ExtraField(
+        "Lifetime of the refresh token",
+        "Days that were chosen when the pair was generated, 1 to 365: tasks warn before it ends. Default: "
+        "unknown.",
+        {"type": ["number", "null"], "minimum": 1, "maximum": 365, "section": _OAUTH},
+        _lifetime,
+    ),
+    "oauth_refresh_on_demand": ExtraField(
+        "Refresh on demand",
+        "Whether any task or trigger refreshes an access token that was refused, without a DAG that does. Needs a "
+        "store with the token that compares before it writes, such as SqlTokenStore. Default: no.",
+        {"type": ["boolean", "null"], "default": False, "section": _OAUTH},
+        _boolean,
     ),
     "expiry_warning_days": ExtraField(
         "Warn before the token expires",
@@ -177,6 +237,52 @@ PLACEHOLDERS = {
 }
 
 
+@dataclass(frozen=True)
+class OAuthSettings:
+    """What a connection specifies for OAuth 2.0.
+
+    :param client_id: the client id that the pair was generated for.
+    :param token_url: the token endpoint.
+    :param refresh_token_days: lifetime of the refresh token in days; None if it is not specified.
+    :param refresh_on_demand: whether any task or trigger may refresh the pair.
+    """
+
+    client_id: str
+    token_url: str
+    refresh_token_days: float | None
+    refresh_on_demand: bool
+
+
+def oauth_of(connection: AirflowConnection) -> OAuthSettings | None:
+    """Return what a connection specifies for OAuth 2.0, None if it uses an API access token.
+
+    :raises TrifactaConfigurationError: a field is missing or cannot be used.
+    """
+    try:
+        extra = extra_of(connection)
+        # The form stores its default, false, for the last field.
+        if not any(extra.get(name) for name in EXTRA_FIELDS if name.startswith("oauth_")):
+            return None
+        for name in ("oauth_client_id", "oauth_token_url"):
+            if name not in extra:
+                raise TrifactaConfigurationError(
+                    f"extra {name}: missing. Copy it from the page 'OAuth 2.0 API Tokens' of the application"
+                )
+        if not {"token_variable", "credential_store"} & set(extra):
+            raise TrifactaConfigurationError(
+                "extra token_variable: missing. Name the Airflow Variable that holds the token pair, with 'token' "
+                "or 'secret' in its name, and paste the refresh token into it"
+            )
+    except TrifactaConfigurationError as error:
+        raise _unusable(connection, error) from None
+    return OAuthSettings(
+        extra["oauth_client_id"],
+        extra["oauth_token_url"],
+        extra.get("oauth_refresh_token_days"),
+        extra.get("oauth_refresh_on_demand", False),
+    )
+
+
 def settings_of(connection: AirflowConnection, *, user_agent: str) -> ClientSettings:
     """Return the client settings for the server of a connection.
 
@@ -199,6 +305,7 @@ def settings_of(connection: AirflowConnection, *, user_agent: str) -> ClientSett
             user_agent=user_agent,
             application_url=extra.get("application_url"),
             token_kept_in=_token_kept_in(connection, extra),
+            uses_oauth="oauth_client_id" in extra,
         )
     except TrifactaConfigurationError as error:
         raise _unusable(connection, error) from None
@@ -206,7 +313,9 @@ def settings_of(connection: AirflowConnection, *, user_agent: str) -> ClientSett
 
 def _token_kept_in(connection: AirflowConnection, extra: Mapping[str, Any]) -> str | None:
     """Return where a user finds the token of a connection, None if it is simply the password."""
-    if "token_variable" in extra:
+    if "oauth_client_id" in extra and {"token_variable", "credential_store"} & set(extra):
+        kept = f"{pair_kept_in(extra)}, which a DAG with TrifactaRefreshOAuthTokenOperator keeps fresh"
+    elif "token_variable" in extra:
         kept = f"Variable {extra['token_variable']!r} (until it exists, the password of the Airflow connection)"
     elif "credential_store" in extra:
         kept = f"what the credential_store {extra['credential_store']!r} keeps"
@@ -215,6 +324,16 @@ def _token_kept_in(connection: AirflowConnection, extra: Mapping[str, Any]) -> s
     else:
         return None
     return kept
+
+
+def pair_kept_in(extra: Mapping[str, Any]) -> str:
+    """Return where a user finds the token pair of an OAuth connection.
+
+    :param extra: the settings in its extra.
+    """
+    if "token_variable" in extra:
+        return f"Variable {extra['token_variable']!r}"
+    return f"what the credential_store {extra['credential_store']!r} keeps"
 
 
 def _other_type(connection: AirflowConnection) -> str | None:

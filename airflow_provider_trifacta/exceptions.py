@@ -14,7 +14,11 @@ API errors are shown as a tree in :mod:`airflow_provider_trifacta.api.errors`. E
     ├── TrifactaResultsNotSaved              it is Complete, but a requested result could not be saved
     │   └── TrifactaProfileMissing           it ran without profiling; not retried
     ├── TrifactaRotationError                no token was rotated, or leftovers not revoked; the stored one works
+    ├── TrifactaRefreshError                 an OAuth 2.0 token pair was not refreshed; the next run tries again
+    │   ├── TrifactaRefreshRefused           the token endpoint refuses the connection's settings; not retried
+    │   └── TrifactaOAuthPairLost            its refresh token no longer works: generate a new pair; not retried
     ├── TrifactaTokenUnreadable              the token could not be read where it is kept (a TrifactaApiError)
+    │   └── TrifactaTokenNotRefreshed        the access token of an OAuth connection was not replaced in time
     ├── TrifactaFlowCopyUnknown              a flow may or may not have been copied; not retried
     ├── TrifactaSubmitOutcomeUnknown         it may or may not have been started; nothing else was
     ├── TrifactaTaskKilled                   the task was killed during the start; it was canceled, or not started
@@ -72,8 +76,11 @@ __all__ = [
     "TrifactaJobGroupStatusUnknown",
     "TrifactaJobGroupTimeout",
     "TrifactaNotFound",
+    "TrifactaOAuthPairLost",
     "TrifactaProfileMissing",
     "TrifactaRateLimited",
+    "TrifactaRefreshError",
+    "TrifactaRefreshRefused",
     "TrifactaResultsNotSaved",
     "TrifactaRotationError",
     "TrifactaRunCanceled",
@@ -87,6 +94,7 @@ __all__ = [
     "TrifactaSubmitOutcomeUnknown",
     "TrifactaSubmitRefused",
     "TrifactaTaskKilled",
+    "TrifactaTokenNotRefreshed",
     "TrifactaTokenUnreadable",
     "TrifactaTransportError",
     "TrifactaUnauthorized",
@@ -200,6 +208,18 @@ class TrifactaRotationError(TrifactaError):
     """A token was not rotated, or leftover tokens could not be revoked. The stored token works."""
 
 
+class TrifactaRefreshError(TrifactaError):
+    """The OAuth 2.0 token pair of a connection was not refreshed. A later refresh may succeed."""
+
+
+class TrifactaRefreshRefused(TrifactaRefreshError, AirflowFailException):
+    """The token endpoint refuses what the connection specifies. The task is not retried: it would again."""
+
+
+class TrifactaOAuthPairLost(TrifactaRefreshError, AirflowFailException):
+    """The refresh token of a connection no longer works. A user has to generate a new pair."""
+
+
 #: How many characters of the cause are quoted when a token could not be read.
 _LONGEST_CAUSE = 300
 
@@ -227,8 +247,34 @@ class TrifactaTokenUnreadable(TrifactaApiError):
         message = f"Airflow connection {conn_id!r}: the API access token could not be read from {where} ({reason})"
         return cls(method="", path="", message=message)
 
+    @classmethod
+    def missing(cls, conn_id: str, name: str) -> TrifactaTokenUnreadable:
+        """Return the error for an OAuth connection whose Variable Airflow does not find.
+
+        :param name: the Variable.
+        """
+        error = cls(
+            method="",
+            path="",
+            message=f"Airflow connection {conn_id!r}: Variable {name!r} does not exist, or could not be read",
+        )
+        error.hint = (
+            "If it does not exist, generate a pair on the page 'OAuth 2.0 API Tokens' of the application, create "
+            "the Variable, and paste the refresh token into it."
+        )
+        return error
+
     def __str__(self) -> str:
         return f"{self.message}. {self.hint}"
+
+
+class TrifactaTokenNotRefreshed(TrifactaTokenUnreadable):
+    """The access token of an OAuth connection is missing or was refused, and was not replaced in time."""
+
+    hint = (
+        "Access tokens live for minutes: check that the DAG with TrifactaRefreshOAuthTokenOperator is not paused "
+        "and succeeds, and read the log of its last run."
+    )
 
 
 _NOT_RETRIED = "Nothing was started, and the task is not retried: it would be refused again."

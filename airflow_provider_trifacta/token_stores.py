@@ -18,8 +18,10 @@ from airflow_provider_trifacta.airflow_support.variables import read_variable, w
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.connection import (
     AirflowConnection,
+    OAuthSettings,
     extra_of,
     kept_elsewhere,
+    oauth_of,
     of_connection,
     usable_token,
 )
@@ -51,49 +53,105 @@ class TokenStore(Protocol):
         ...
 
 
-def store_of(connection: AirflowConnection, *, airflow_api: AirflowApi | None = None) -> TokenStore:
+class ComparingTokenStore(TokenStore, Protocol):
+    """Keeps one token, and can replace it only if nobody else has: what an OAuth 2.0 token pair needs."""
+
+    def compare_and_write(self, seen: str, token: str) -> bool:
+        """Replace the stored string if it still is the one that was read; return whether it was replaced.
+
+        Of two processes that do this at the same time with the same string, exactly one succeeds.
+
+        :param seen: what :meth:`read` returned.
+        :raises Exception: it is not known whether it was replaced.
+        """
+        ...
+
+
+def store_of(
+    connection: AirflowConnection, *, airflow_api: AirflowApi | None = None, held: set[str] | None = None
+) -> TokenStore:
     """Return the store that a connection names.
 
     :param airflow_api: writes connections on Airflow 3, where tasks cannot.
+    :param held: the Variables that are known to have held a token; the store adds to it.
     :raises TrifactaConfigurationError: what the extra names cannot be used.
     """
     try:
         extra = extra_of(connection)
     except TrifactaConfigurationError as error:
         raise of_connection(connection, error) from None
+    oauth = oauth_of(connection)
     variable, path = extra.get("token_variable"), extra.get("credential_store")
     if variable and path:
         raise of_connection(connection, "extra token_variable and credential_store contradict each other, say one")
     if variable:
-        return VariableTokenStore(variable, connection)
-    if path:
-        return _store_of_ones_own(path, connection)
-    return ConnectionTokenStore(connection, airflow_api)
+        kind = DatabaseVariableTokenStore if tasks_use_the_database() else VariableTokenStore
+        store: TokenStore = kind(variable, connection, has_password=oauth is None, held=held)
+    elif path:
+        store = _store_of_ones_own(path, connection)
+    else:
+        store = ConnectionTokenStore(connection, airflow_api)
+    if oauth is not None:
+        _check_pair_store(store, oauth, connection)
+    return store
 
 
-def read_token(connection: AirflowConnection) -> str:
+def _check_pair_store(store: TokenStore, oauth: OAuthSettings, connection: AirflowConnection) -> None:
+    if hasattr(store, "compare_and_write"):
+        return
+    if not isinstance(store, VariableTokenStore):
+        raise of_connection(
+            connection,
+            f"extra credential_store: {type(store).__name__} has no compare_and_write, so two tasks could refresh "
+            "the same token pair and kill it. Add it, or keep the pair in a Variable (token_variable)",
+        )
+    if oauth.refresh_on_demand:
+        raise of_connection(
+            connection,
+            "extra oauth_refresh_on_demand: needs a credential_store that compares before it writes, such as "
+            "SqlTokenStore. With a Variable, a DAG with TrifactaRefreshOAuthTokenOperator refreshes the pair",
+        )
+
+
+def read_token(connection: AirflowConnection, *, held: set[str] | None = None) -> str:
     """Read the token of a connection from its store. From then on, all its secrets are masked in logs.
 
+    :param held: the Variables that are known to have held a token; see :func:`store_of`.
     :raises TrifactaConfigurationError: the token cannot be sent, or the store cannot be used.
     :raises TrifactaTokenUnreadable: the Variable that keeps it cannot be read.
     """
-    store = store_of(connection)
+    store = store_of(connection, held=held)
     token = usable_token(store.read(), connection, _name_of(store))
     mask_secret(token)
+    mask_proxy_passwords(connection)
+    return token
+
+
+def mask_proxy_passwords(connection: AirflowConnection) -> None:
+    """Mask the passwords of the proxies that a connection uses in logs."""
     for proxy in (extra_of(connection).get("proxy", ""), *getproxies().values()):
         password = urlsplit(proxy).password
         if password:
             mask_secret(unquote(password))
-    return token
 
 
 class VariableTokenStore:
     """Keeps the token in an Airflow Variable. Until the Variable exists, the password of the connection is used.
 
     :param name: name of the Variable. Airflow masks by name, so it must contain ``token`` or ``secret``.
+    :param has_password: whether the password is a token; with OAuth 2.0 it is not.
+    :param held: the Variables that are known to have held a token. One of them that Airflow does not find later
+        could not be read: on Airflow 3.0 to 3.2, this cannot be told apart.
     """
 
-    def __init__(self, name: str, connection: AirflowConnection) -> None:
+    def __init__(
+        self,
+        name: str,
+        connection: AirflowConnection,
+        *,
+        has_password: bool = True,
+        held: set[str] | None = None,
+    ) -> None:
         if redact("visible", name) == "visible":
             raise of_connection(
                 connection,
@@ -102,6 +160,8 @@ class VariableTokenStore:
             )
         self.name = name
         self._connection = connection
+        self._has_password = has_password
+        self._held = set() if held is None else held
 
     def read(self) -> str:
         """Return the value of the Variable, or the password if the Variable certainly does not exist.
@@ -113,7 +173,15 @@ class VariableTokenStore:
         except Exception as error:
             where = f"Variable {self.name!r}"
             raise TrifactaTokenUnreadable.because_of(self._connection.conn_id, where, error) from error
-        return value if value is not None else self._connection.password or ""
+        if value is not None:
+            self._held.add(self.name)
+            return value
+        if not self._has_password:
+            raise TrifactaTokenUnreadable.missing(self._connection.conn_id, self.name)
+        if self.name in self._held:
+            gone = LookupError("it held a token before, and Airflow no longer finds it")
+            raise TrifactaTokenUnreadable.because_of(self._connection.conn_id, f"Variable {self.name!r}", gone)
+        return self._connection.password or ""
 
     def write(self, token: str) -> None:
         """Set the Variable."""
@@ -130,6 +198,47 @@ class VariableTokenStore:
                 "connection to Airflow's own REST API in airflow_api_conn_id, or your own store (credential_store)"
             )
         return None
+
+
+class DatabaseVariableTokenStore(VariableTokenStore):
+    """Keeps the token in an Airflow Variable on Airflow 2, where tasks can compare it before they write."""
+
+    def compare_and_write(self, seen: str, token: str) -> bool:
+        """Replace the Variable if its value still is the one that was read."""
+        from airflow.models.variable import Variable as Row
+        from airflow.utils.session import create_session
+
+        table = Row.__table__
+        with create_session() as session:
+            row = session.query(Row).filter(Row.key == self.name).one_or_none()
+            if row is None or row.get_val() != seen:  # type: ignore[no-untyped-call]
+                return False
+            stored, new = row._val, Row(key=self.name, val=token)  # type: ignore[no-untyped-call]
+            # By the encrypted value: each encryption of the same value differs.
+            update = table.update().where(table.c.key == self.name, table.c.val == stored)
+            result: Any = session.execute(update.values(val=new._val, is_encrypted=new.is_encrypted))
+            return bool(result.rowcount == 1)
+
+
+class VariableClaimStore:
+    """Keeps the claim of whoever refreshes the token pair in a Variable, in a second Variable.
+
+    :param name: the Variable with the pair.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = f"{name}_refresh"
+
+    def read(self) -> str | None:
+        """Return the claim, None if there has never been one.
+
+        :raises Exception: it could not be read.
+        """
+        return read_variable(self._name)
+
+    def write(self, text: str) -> None:
+        """Set the Variable."""
+        Variable.set(self._name, text)
 
 
 class ConnectionTokenStore:

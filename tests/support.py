@@ -248,8 +248,8 @@ class AsyncCredentialOf:
     async def token(self) -> str:
         return self._credential.token()
 
-    async def reread(self) -> str:
-        return self._credential.reread()
+    async def reread(self, patience: float) -> str:
+        return self._credential.reread(patience)
 
 
 class FakeTaskInstance:

@@ -93,7 +93,7 @@ class AsyncTrifactaClient(BoundOperations):
                 raise RuntimeError("use the client as an asynchronous context manager: async with client: ...")
             return self._transport.transfer(step)
         if isinstance(step, Token):
-            return self._credential.reread() if step.reread else self._credential.token()
+            return self._credential.reread(step.patience) if step.reread else self._credential.token()
         if isinstance(step, Pause):
             return self._clock.async_sleep(step.seconds)
         return self.send(step)

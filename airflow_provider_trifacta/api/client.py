@@ -83,7 +83,7 @@ class TrifactaClient(BoundOperations):
         return client
 
     def detached(self, *, budget: float, timeout: float) -> TrifactaClient:
-        """Return an uninterruptible client with its own connections that keeps the current token.
+        """Return an uninterruptible client with its own connections that starts with the current token.
 
         For signal handlers: they must not call back into Airflow, and may interrupt this client in the middle of a
         request.
@@ -97,7 +97,7 @@ class TrifactaClient(BoundOperations):
             read_timeout=timeout,
             retries=replace(self.settings.retries, budget=budget),
         )
-        return TrifactaClient(settings, self._credential.token(), clock=self._clock, random_number=self._random)
+        return TrifactaClient(settings, self._credential.detached(), clock=self._clock, random_number=self._random)
 
     @property
     def quotas(self) -> dict[str, tuple[Quota, ...]]:
@@ -167,7 +167,7 @@ class TrifactaClient(BoundOperations):
         if isinstance(step, Transfer):
             return self._transfer(step)
         if isinstance(step, Token):
-            return self._credential.reread() if step.reread else self._credential.token()
+            return self._credential.reread(step.patience) if step.reread else self._credential.token()
         if isinstance(step, Pause):
             return sleep_unless(self._interrupt, self._clock, step.seconds)
         return self.send(step)

@@ -6,8 +6,12 @@ refuses it. A credential may be a constant string, or a token that is replaced d
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Protocol
+
+#: What a token may consist of: it is sent in a header.
+TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 
 
 class Credential(Protocol):
@@ -17,8 +21,15 @@ class Credential(Protocol):
         """Return the token to send."""
         ...
 
-    def reread(self) -> str:
-        """Read the token again from where it is kept, and return it."""
+    def reread(self, patience: float) -> str:
+        """Read the token again from where it is kept, since the server refused it, and return it.
+
+        :param patience: maximum seconds to wait for another one.
+        """
+        ...
+
+    def detached(self) -> Credential:
+        """Return a credential for signal handlers, which must not call Airflow."""
         ...
 
 
@@ -29,8 +40,11 @@ class AsyncCredential(Protocol):
         """Return the token to send."""
         ...
 
-    async def reread(self) -> str:
-        """Read the token again from where it is kept, and return it."""
+    async def reread(self, patience: float) -> str:
+        """Read the token again from where it is kept, since the server refused it, and return it.
+
+        :param patience: maximum seconds to wait for another one.
+        """
         ...
 
 
@@ -44,9 +58,13 @@ class StaticToken:
         """Return the token."""
         return self.value
 
-    def reread(self) -> str:
+    def reread(self, patience: float) -> str:
         """Return the same token: there is nowhere else to read it."""
         return self.value
+
+    def detached(self) -> StaticToken:
+        """Return this credential: it calls nothing."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -59,6 +77,6 @@ class AsyncStaticToken:
         """Return the token."""
         return self.value
 
-    async def reread(self) -> str:
+    async def reread(self, patience: float) -> str:
         """Return the same token: there is nowhere else to read it."""
         return self.value

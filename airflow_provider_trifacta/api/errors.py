@@ -193,17 +193,24 @@ class TrifactaUnauthorized(TrifactaApiError):
         "(an API access token of this server, not expired, not revoked)."
     )
 
-    def explain(self, token: str, kept_in: str | None) -> None:
+    def explain(self, token: str, kept_in: str | None, *, oauth: bool = False) -> None:
         """Add what is known about the refused token to the hint. The token itself is not quoted.
 
         :param kept_in: where a user finds it; None means the password of the connection.
+        :param oauth: whether it is the access token of an OAuth 2.0 pair.
         """
+        if oauth:
+            self.hint = (
+                f"The access token in {kept_in} was not accepted: check that the DAG succeeds, and that the pair "
+                "was generated for this server and workspace, and is enabled on the page 'OAuth 2.0 API Tokens'."
+            )
+            return
         if kept_in is not None:
             self.hint = self.hint.replace("the password of the Airflow connection", kept_in)
         if _is_jwt(token):
             self.hint += (
-                " It is a JWT, such as Alteryx One issues: that edition needs OAuth 2.0 token pairs, which are "
-                "not supported yet. Where the server has API access tokens, use one of those."
+                " It is a JWT, such as Alteryx One issues: for that edition, set oauth_client_id and "
+                "oauth_token_url in the extra of the connection, and keep the OAuth 2.0 token pair in a Variable."
             )
 
 

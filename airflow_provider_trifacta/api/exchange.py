@@ -71,9 +71,11 @@ class Token:
     """Return the token to send.
 
     :param reread: whether to read it again from where it is kept, because the current one was refused.
+    :param patience: maximum seconds to wait for another token.
     """
 
     reread: bool
+    patience: float = 0.0
 
 
 Exchange = Generator[Transfer | Token | Pause, Any, T]
@@ -109,11 +111,12 @@ class Exchanger:
         :raises TrifactaApiError: the last error, unwrapped.
         """
         started = self._clock.monotonic()
+        until = started + self._settings.retries.within(operation.budget).budget
         seconds = self._settings.read_timeout
         if operation.budget is not None:
             seconds = min(seconds, max(operation.budget, _SHORTEST_ATTEMPT))
         try:
-            return (yield from self._once(operation, seconds, save))
+            return (yield from self._once(operation, seconds, until, save))
         except TrifactaApiError as error:
             failure = error
         try:
@@ -171,7 +174,7 @@ class Exchanger:
                 left = policy.budget - (self._clock.monotonic() - started)
                 seconds = min(self._settings.read_timeout, max(left, _SHORTEST_ATTEMPT))
                 try:
-                    return (yield from self._once(operation, seconds, save))
+                    return (yield from self._once(operation, seconds, started + policy.budget, save))
                 except (TrifactaNotFound, TrifactaGone) as error:
                     if request.method != "DELETE" or not says_gone(error):
                         raise
@@ -179,20 +182,30 @@ class Exchanger:
                     return operation.decode(Answer(request, 204, {}, b""))
         raise AssertionError("tenacity returns or raises")
 
-    def _once(self, operation: Operation[T], seconds: float, save: Save | None) -> Exchange[T]:
-        """Send a request once, and again if the server refuses a token that has been replaced meanwhile."""
+    def _once(self, operation: Operation[T], seconds: float, until: float, save: Save | None) -> Exchange[T]:
+        """Send a request once, and again if the server refuses a token that has been replaced meanwhile.
+
+        :param until: until when to wait for another token, on the monotonic clock.
+        """
         token: str = yield Token(reread=False)
         for _ in range(MAX_TOKEN_CHANGES):
             try:
                 answer = yield from self._transfer(operation.request, token, seconds, save)
                 return self._decoded(operation, answer)
             except TrifactaUnauthorized as error:
-                replaced: str = yield Token(reread=True)
+                replaced: str = yield Token(reread=True, patience=max(0.0, until - self._clock.monotonic()))
                 if replaced == token:
-                    error.explain(token, self._settings.token_kept_in)
+                    self._explain(error, token)
                     raise
                 token = replaced
-        return self._decoded(operation, (yield from self._transfer(operation.request, token, seconds, save)))
+        try:
+            return self._decoded(operation, (yield from self._transfer(operation.request, token, seconds, save)))
+        except TrifactaUnauthorized as error:
+            self._explain(error, token)
+            raise
+
+    def _explain(self, error: TrifactaUnauthorized, token: str) -> None:
+        error.explain(token, self._settings.token_kept_in, oauth=self._settings.uses_oauth)
 
     def _transfer(self, request: Request, token: str, seconds: float, save: Save | None) -> Exchange[Answer]:
         """Send a request once with this token, and follow redirects."""

@@ -46,6 +46,7 @@ class Request:
     :param path: route below the base URL, its parameters percent-encoded.
     :param query: names and values; None values are omitted, booleans become ``true`` and ``false``.
     :param body: the JSON body.
+    :param form: the fields of a form body, as OAuth 2.0 wants it; not together with ``body``.
     :param headers: additional headers.
     :param accept: requested media type.
     :param repeatable: whether sending it twice has the same effect as sending it once; None decides by the
@@ -59,18 +60,21 @@ class Request:
     path: str
     query: Mapping[str, Any] | None = None
     body: Mapping[str, Any] | None = None
+    form: Mapping[str, str] | None = field(default=None, repr=False)
     headers: Mapping[str, str] | None = None
     accept: str = "application/json"
     repeatable: bool | None = None
     max_bytes: int = MAX_ANSWER
     confidential: bool = False
-    #: The bytes of the JSON body, None when there is none.
+    #: The bytes of the body, None when there is none.
     encoded_body: bytes | None = field(default=None, init=False, repr=False, compare=False)
     _query_string: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.body is not None:
             object.__setattr__(self, "encoded_body", _encoded(self.body))
+        elif self.form is not None:
+            object.__setattr__(self, "encoded_body", urlencode(self.form).encode())
         if self.query:
             object.__setattr__(self, "_query_string", _query_string(self.query))
         if self.headers:

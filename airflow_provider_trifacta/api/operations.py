@@ -13,7 +13,6 @@ API's plural name of the resource (``flows``, ``outputObjects``).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, is_typeddict
@@ -41,6 +40,7 @@ from airflow_provider_trifacta.api.answers import (
     StartedPlanRun,
 )
 from airflow_provider_trifacta.api.arguments import check_id, path_segment
+from airflow_provider_trifacta.api.credentials import TOKEN
 from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaConfigurationError, TrifactaNotFound
 from airflow_provider_trifacta.api.messages import Answer, Id, JsonObject, Operation, Request
 from airflow_provider_trifacta.api.paging import Listing
@@ -52,7 +52,6 @@ Names = str | Sequence[str] | None
 DateFilter = Mapping[str, Mapping[str, datetime | int]] | None
 #: Maximum size in bytes of an answer to a poll: a triggerer may wait for thousands at a time.
 _MAX_STATUS = 1024 * 1024
-_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 FilterType = Literal["fuzzy", "contains", "exact", "exactIgnoreCase"] | None
 
 
@@ -124,7 +123,7 @@ def _new_token(answer: Answer) -> Any:
     token = _object(CreatedApiAccessToken)(answer)
     value, identity = token["tokenValue"], token["tokenInfo"]["tokenId"]
     # The id goes into logs and XComs.
-    if not _TOKEN.fullmatch(value) or not identity or value in identity:
+    if not TOKEN.fullmatch(value) or not identity or value in identity:
         raise answer.not_understood("expected a tokenValue of printable ASCII characters, and a tokenId")
     return token
 

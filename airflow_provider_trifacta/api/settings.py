@@ -41,6 +41,7 @@ class ClientSettings:
     :param user_agent: the ``User-Agent`` header.
     :param application_url: base URL of the web application, for links; None derives it from ``base_url``.
     :param token_kept_in: where a user finds the token, for errors; None means the password of the connection.
+    :param uses_oauth: whether the token is the access token of an OAuth 2.0 pair.
     """
 
     base_url: str
@@ -52,6 +53,7 @@ class ClientSettings:
     user_agent: str = field(default_factory=default_user_agent)
     application_url: str | None = None
     token_kept_in: str | None = None
+    uses_oauth: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "base_url", base_url_from(self.base_url))

@@ -29,6 +29,7 @@ from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
 from airflow_provider_trifacta.api.bound_operations import BoundOperations
 from airflow_provider_trifacta.api.client import TrifactaClient
 from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK, Clock, Interrupt, sleep_unless
+from airflow_provider_trifacta.api.credentials import AsyncCredential
 from airflow_provider_trifacta.api.decoration import decoration
 from airflow_provider_trifacta.api.errors import (
     TrifactaAnswerNotUnderstood,
@@ -57,57 +58,26 @@ from airflow_provider_trifacta.connection import (
     AirflowConnection,
     extra_of,
     name_of,
+    oauth_of,
+    of_connection,
     settings_of,
     unknown_extras,
 )
+from airflow_provider_trifacta.hooks.stored_tokens import (
+    AsyncOAuthToken,
+    AsyncStoredToken,
+    OAuthToken,
+    StoredToken,
+)
 from airflow_provider_trifacta.token_stores import TokenStore, read_token, store_of
+from airflow_provider_trifacta.tokens.oauth_connection import TAKE_OVER_AFTER, OAuthConnection
+from airflow_provider_trifacta.tokens.oauth_refresh import RefreshResult
 from airflow_provider_trifacta.tokens.patience import ReadingPatience
 
 T = TypeVar("T")
 
 #: Seconds that each step of a connection test may take.
 _TEST_TIMEOUT = 5.0
-#: Seconds until a refused token is read again.
-_SECOND_LOOK = 3.0
-
-
-class _StoredToken:
-    """The token in the store of an Airflow connection, for the synchronous client."""
-
-    def __init__(self, hook: TrifactaHook, value: str) -> None:
-        self._hook = hook
-        self._value = value
-
-    def token(self) -> str:
-        return self._value
-
-    def reread(self) -> str:
-        found = self._hook.read_token()
-        if found == self._value:
-            # The token may be about to be replaced, so read it once more shortly afterwards.
-            self._hook.sleep(_SECOND_LOOK)
-            found = self._hook.read_token()
-        self._value = found
-        return found
-
-
-class _AsyncStoredToken:
-    """The token in the store of an Airflow connection, for the asynchronous client."""
-
-    def __init__(self, hook: TrifactaHook, value: str) -> None:
-        self._hook = hook
-        self._value = value
-
-    async def token(self) -> str:
-        return self._value
-
-    async def reread(self) -> str:
-        found = await self._hook.async_read_token()
-        if found == self._value:
-            await self._hook.clock.async_sleep(_SECOND_LOOK)
-            found = await self._hook.async_read_token()
-        self._value = found
-        return found
 
 
 class TrifactaHook(BoundOperations, BaseHook):
@@ -142,8 +112,10 @@ class TrifactaHook(BoundOperations, BaseHook):
         self._retry_budget = check_retry_budget(retry_budget)
         self.clock = clock
         self._interrupt = interrupt
-        self._async_access: tuple[ClientSettings, _AsyncStoredToken] | None = None
-        self._retries = RetryPolicy() if self._retry_budget is None else RetryPolicy(budget=self._retry_budget)
+        self._async_access: tuple[ClientSettings, AsyncCredential] | None = None
+        #: How long calls are repeated, and how long a token that cannot be read is read again.
+        self.retries = RetryPolicy() if self._retry_budget is None else RetryPolicy(budget=self._retry_budget)
+        self._variables_with_token: set[str] = set()
         self._token_was_read = False
 
     # -------------------------------------------------------------------------------------------------- clients
@@ -162,7 +134,14 @@ class TrifactaHook(BoundOperations, BaseHook):
         connection = self.get_connection(self.trifacta_conn_id)
         settings = self._settings(connection)
         self._warning_days = extra_of(connection).get("expiry_warning_days", DEFAULT_EXPIRY_WARNING_DAYS)
-        self._credential = _StoredToken(self, self._patiently(lambda: read_token(connection)))
+        self._credential: StoredToken | OAuthToken
+        oauth = _oauth_connection(connection, settings)
+        if oauth is not None:
+            self._credential = OAuthToken(self, oauth)
+            self._credential.token()
+        else:
+            token = self._patiently(lambda: read_token(connection, held=self._variables_with_token))
+            self._credential = StoredToken(self, token)
         return TrifactaClient(settings, self._credential, clock=self.clock, interrupt=self._interrupt)
 
     @asynccontextmanager
@@ -178,38 +157,76 @@ class TrifactaHook(BoundOperations, BaseHook):
             self._token_was_read = True
             connection = await self._async_patiently(self._async_connection)
             settings = self._settings(connection)
-            token = await self._async_patiently(lambda: _read_token_in_thread(connection))
-            self._async_access = settings, _AsyncStoredToken(self, token)
+            self._async_access = settings, await self._async_credential(connection, settings)
         settings, credential = self._async_access
         async with AsyncTrifactaClient(settings, credential, clock=self.clock, reached=True) as client:
             yield client
 
+    async def _async_credential(self, connection: AirflowConnection, settings: ClientSettings) -> AsyncCredential:
+        oauth = await sync_to_async(_oauth_connection)(connection, settings)
+        if oauth is not None:
+            return AsyncOAuthToken(self, oauth)
+        return AsyncStoredToken(self, await self._async_patiently(lambda: self._read_in_thread(connection)))
+
     def token_store(self, *, airflow_api_conn_id: str | None = None) -> TokenStore:
-        """Return where the token of the connection is kept.
+        """Return where the API access token of the connection is kept.
 
         :param airflow_api_conn_id: the Airflow connection to Airflow's own REST API, needed on Airflow 3 when the
             token is the password of the connection.
+        :raises TrifactaConfigurationError: the connection uses OAuth 2.0.
         """
         connection = self.get_connection(self.trifacta_conn_id)
+        if oauth_of(connection) is not None:
+            raise of_connection(
+                connection,
+                "uses OAuth 2.0 (extra oauth_client_id), so it has no API access token to rotate. Refresh its "
+                "token pair with TrifactaRefreshOAuthTokenOperator",
+            )
         api = AirflowApi(self.get_connection(airflow_api_conn_id)) if airflow_api_conn_id else None
         return store_of(connection, airflow_api=api)
 
     def read_token(self) -> str:
-        """Return the token, read from where it is kept.
+        """Return the API access token, read from where it is kept.
 
         Once it has been read, later failures to read it are retried within the retry budget.
 
         :raises TrifactaTokenUnreadable: it could not be read.
         """
-        return self._patiently(lambda: read_token(self.get_connection(self.trifacta_conn_id)))
+        held = self._variables_with_token
+        return self._patiently(lambda: read_token(self.get_connection(self.trifacta_conn_id), held=held))
+
+    def refresh_oauth_token(self, *, by: str, take_over_after: float = TAKE_OVER_AFTER) -> RefreshResult:
+        """Refresh the token pair of an OAuth connection, or see that another task has.
+
+        :param by: which task refreshes, for users.
+        :param take_over_after: seconds after which another task that makes no progress is replaced.
+        :raises TrifactaConfigurationError: the connection does not use OAuth 2.0, or cannot be used.
+        :raises TrifactaRefreshError: the pair was not refreshed; its subclasses report why.
+        :raises TrifactaTokenUnreadable: the pair could not be read; nothing was changed.
+        """
+        connection = self.get_connection(self.trifacta_conn_id)
+        oauth = _oauth_connection(connection, self._settings(connection))
+        if oauth is None:
+            raise of_connection(
+                connection,
+                "does not use OAuth 2.0. For Alteryx One, set oauth_client_id and oauth_token_url in its extra. "
+                "An API access token is replaced with TrifactaRotateApiAccessTokenOperator",
+            )
+        result = oauth.refresh(by=by, clock=self.clock, log=self.log, take_over_after=take_over_after)
+        self._warn_before_pair_ends(result.refresh_token_ends_at, extra_of(connection))
+        return result
 
     def get_token_expiry(self) -> datetime | None:
         """Return when the current token expires (``listApiAccessTokens``).
 
-        None if it never does, or if the API does not reveal which of the user's tokens it is.
+        None if it never does, or if the API does not reveal which of the user's tokens it is. With OAuth 2.0, this
+        is the end of the refresh token, as far as ``oauth_refresh_token_days`` tells; nothing is sent.
 
         :raises TrifactaApiError: no answer, or access tokens are switched off.
         """
+        self.get_conn()
+        if isinstance(self._credential, OAuthToken):
+            return self._credential.ends_at
         return self._token_expiry(budget=None)
 
     def _token_expiry(self, *, budget: float | None) -> datetime | None:
@@ -221,6 +238,9 @@ class TrifactaHook(BoundOperations, BaseHook):
         """Log a warning if the current token expires within days. Checks once, and never fails a task."""
         client = self.client
         if not self._warning_days:
+            return
+        if isinstance(self._credential, OAuthToken):
+            self._warn_before_pair_ends(self._credential.ends_at, {"expiry_warning_days": self._warning_days})
             return
         with decoration("When the API access token ends could not be read", self.log):
             try:
@@ -237,16 +257,31 @@ class TrifactaHook(BoundOperations, BaseHook):
                     f"{expires.astimezone(UTC):%Y-%m-%d %H:%M}",
                 )
 
+    def _warn_before_pair_ends(self, ends_at: datetime | None, extra: Mapping[str, Any]) -> None:
+        days = extra.get("expiry_warning_days", DEFAULT_EXPIRY_WARNING_DAYS)
+        now = datetime.fromtimestamp(self.clock.time(), UTC)
+        if days and ends_at is not None and ends_at - now < timedelta(days=days):
+            self.log.warning(
+                "The refresh token of connection %r ends on %s UTC. Generate a new pair on the page 'OAuth 2.0 "
+                "API Tokens' before that, and paste its refresh token in place of what is stored",
+                self.trifacta_conn_id,
+                f"{ends_at.astimezone(UTC):%Y-%m-%d %H:%M}",
+            )
+
     async def async_read_token(self) -> str:
-        """Return the token, read from where it is kept without blocking the event loop.
+        """Return the API access token, read from where it is kept without blocking the event loop.
 
         :raises TrifactaTokenUnreadable: it could not be read, see :meth:`read_token`.
         """
 
         async def read() -> str:
-            return await _read_token_in_thread(await self._async_connection())
+            return await self._read_in_thread(await self._async_connection())
 
         return await self._async_patiently(read)
+
+    async def _read_in_thread(self, connection: AirflowConnection) -> str:
+        # Variables and custom stores are read synchronously.
+        return await sync_to_async(read_token)(connection, held=self._variables_with_token)
 
     def _patiently(self, read: Callable[[], T]) -> T:
         """Read the token, or what is needed to find it, and retry after failures that may pass."""
@@ -282,7 +317,7 @@ class TrifactaHook(BoundOperations, BaseHook):
     def _patience(self) -> ReadingPatience:
         return ReadingPatience(
             self.trifacta_conn_id,
-            self._retries,
+            self.retries,
             read_before=self._token_was_read,
             clock=self.clock,
             random_number=random.random,
@@ -303,7 +338,7 @@ class TrifactaHook(BoundOperations, BaseHook):
         settings = settings_of(connection, user_agent=_user_agent())
         if self._retry_budget is not None:
             settings = replace(settings, retries=replace(settings.retries, budget=self._retry_budget))
-        self._retries = settings.retries
+        self.retries = settings.retries
         return settings
 
     def send(self, operation: Operation[T]) -> T:
@@ -397,7 +432,9 @@ class TrifactaHook(BoundOperations, BaseHook):
                 read_timeout=min(settings.read_timeout, _TEST_TIMEOUT),
                 retries=replace(settings.retries, budget=min(settings.retries.budget, _TEST_TIMEOUT)),
             )
-            with TrifactaClient(settings, read_token(connection), clock=self.clock) as client:
+            oauth = _oauth_connection(connection, settings)
+            token = read_token(connection) if oauth is None else oauth.access_token_for_test()
+            with TrifactaClient(settings, token, clock=self.clock) as client:
                 person = client.get_current_person()
         except TrifactaNotFound as error:
             # Every server of the API has this route.
@@ -442,9 +479,10 @@ class TrifactaHook(BoundOperations, BaseHook):
         }
 
 
-async def _read_token_in_thread(connection: AirflowConnection) -> str:
-    # Variables and custom stores are read synchronously.
-    return await sync_to_async(read_token)(connection)
+def _oauth_connection(connection: AirflowConnection, settings: ClientSettings) -> OAuthConnection | None:
+    """Return the OAuth side of a connection, None if it uses an API access token."""
+    oauth = oauth_of(connection)
+    return None if oauth is None else OAuthConnection(connection, oauth, settings)
 
 
 @functools.cache

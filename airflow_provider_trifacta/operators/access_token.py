@@ -1,4 +1,4 @@
-"""Rotating the API access token of a connection."""
+"""Keeping the tokens of a connection valid: rotating API access tokens, refreshing OAuth 2.0 token pairs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 if TYPE_CHECKING:
     from airflow_provider_trifacta.airflow_support.compat import Context
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+
+#: A turn must be confirmed and used within a quarter of this, and the longest has to end within two minutes.
+_SHORTEST, _LONGEST = timedelta(seconds=10), timedelta(seconds=90)
 
 
 class TrifactaRotateApiAccessTokenOperator(SuggestsArgumentNames, BaseOperator):
@@ -114,6 +117,54 @@ class TrifactaRotateApiAccessTokenOperator(SuggestsArgumentNames, BaseOperator):
                     f"lifetime_seconds: {lifetime} is not longer than {name}, {span.total_seconds():.0f} s"
                 )
         return lifetime
+
+
+class TrifactaRefreshOAuthTokenOperator(SuggestsArgumentNames, BaseOperator):
+    """Refresh the OAuth 2.0 token pair of a connection, as Alteryx One needs it.
+
+    Run it in a DAG of its own every two minutes, with ``max_active_runs=1`` and ``catchup=False``: an access token
+    lives for five. Each run refreshes. The pair is replaced in the Variable or store named in the extra of the
+    connection, where a user has pasted the refresh token. If the task is killed or suspended at any step, the
+    stored pair still works, or the next run reports what happened; two tasks never use the same refresh token.
+    Ends within two minutes, unless it holds a new pair that cannot be stored. Returns when access token and
+    refresh token expire, never a token.
+
+    :param take_over_after: how long another task that refreshes the same pair may make no progress before this one
+        takes over, from 10 to 90 seconds.
+    :param trifacta_conn_id: the Airflow connection whose pair is refreshed (templated).
+    """
+
+    template_fields: Sequence[str] = ("trifacta_conn_id",)
+    ui_color = "#fdf3d7"
+
+    def __init__(
+        self,
+        *,
+        take_over_after: timedelta = timedelta(seconds=60),
+        trifacta_conn_id: str = "trifacta_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(take_over_after, timedelta) or not _SHORTEST <= take_over_after <= _LONGEST:
+            raise TrifactaConfigurationError(
+                f"take_over_after: {take_over_after!r} is not between {_SHORTEST.seconds} and {_LONGEST.seconds} "
+                "seconds"
+            )
+        self.take_over_after = take_over_after
+        self.trifacta_conn_id = trifacta_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Refresh the pair, or see that another task has."""
+        from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
+        from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+
+        log_without_stack()
+        ti = context["ti"]
+        result = TrifactaHook(self.trifacta_conn_id).refresh_oauth_token(
+            by=f"{ti.dag_id}.{ti.task_id} {ti.run_id}",
+            take_over_after=self.take_over_after.total_seconds(),
+        )
+        return result.as_xcom()
 
 
 def _check_timedelta(name: str, value: Any) -> timedelta | None:

@@ -241,7 +241,7 @@ class _Replaced(StaticToken):
     def token(self) -> str:
         return self.new if type(self).rereads else self.value
 
-    def reread(self) -> str:
+    def reread(self, patience: float) -> str:
         type(self).rereads += 1
         return self.new
 

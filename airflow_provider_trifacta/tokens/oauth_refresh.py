@@ -1,0 +1,304 @@
+"""Refreshes the OAuth 2.0 token pair of a connection: the stored pair works, or an error says what happened.
+
+The order makes it safe to be killed or suspended at any point::
+
+    read the pair -> take the turn -> announce the refresh in the stored pair, and read that back
+    send the refresh token            at most three times, and only while the turn is certainly ours
+    store the new pair, read it back  for up to 15 minutes: the old one is dead
+
+Only a task that dies between the answer and the store loses the pair: no client can prevent that, since the
+refresh token dies when it is used. The announcement then says when that was, and which task it was.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_trifacta.airflow_support.compat import mask_secret
+from airflow_provider_trifacta.api.errors import (
+    TrifactaAnswerNotUnderstood,
+    TrifactaApiError,
+    TrifactaTransportError,
+)
+from airflow_provider_trifacta.api.retries import may_have_been_carried_out
+from airflow_provider_trifacta.api.text import sentence
+from airflow_provider_trifacta.exceptions import (
+    TrifactaOAuthPairLost,
+    TrifactaRefreshError,
+    TrifactaRefreshRefused,
+)
+from airflow_provider_trifacta.tokens.oauth_pair import OAuthPair, RefreshAttempt
+from airflow_provider_trifacta.tokens.turns import NotOurTurnError, Stored, Turn
+
+if TYPE_CHECKING:
+    from airflow_provider_trifacta.api.clock import Clock
+    from airflow_provider_trifacta.api.logs import Log
+    from airflow_provider_trifacta.api.token_endpoint import FreshTokens, TokenEndpoint
+
+#: Seconds after which a refresh ends, unless it holds a pair that it could not store yet.
+LONGEST_REFRESH = 110.0
+#: How often the same refresh token is sent.
+_MOST_REQUESTS = 3
+#: Seconds between two requests, if the endpoint does not ask for more; and the most that it may ask for.
+_PAUSE, _LONGEST_PAUSE = 1.0, 20.0
+#: Seconds for which a new pair is stored again and again, and the longest pause between two attempts.
+_STORING, _LONGEST_STORE_PAUSE = 900.0, 15.0
+#: Where users generate a pair.
+PAGE = "the page 'OAuth 2.0 API Tokens' of the application"
+
+
+@dataclass(frozen=True)
+class RefreshResult:
+    """What a refresh did. Contains no token.
+
+    :param refreshed: False if another task replaced the pair meanwhile.
+    :param expires_at: when the stored access token expires.
+    :param refresh_token_ends_at: when the stored refresh token expires, None when that is not known.
+    """
+
+    refreshed: bool
+    expires_at: datetime | None
+    refresh_token_ends_at: datetime | None
+
+    def as_xcom(self) -> dict[str, Any]:
+        """Return the result as plain values."""
+        return {
+            "refreshed": self.refreshed,
+            "expires_at": self.expires_at and self.expires_at.isoformat(),
+            "refresh_token_ends_at": self.refresh_token_ends_at and self.refresh_token_ends_at.isoformat(),
+        }
+
+
+class OAuthRefresh:
+    """Refreshes one pair once.
+
+    :param turn: decides whose turn it is.
+    :param read: reads and masks what is stored.
+    :param endpoint: issues new pairs.
+    :param named: the connection and where its pair is kept, for users: the beginning of each error.
+    :param by: which task this is, for users.
+    :param take_over_after: seconds after which a task that makes no progress may be replaced.
+    :param days: lifetime of the refresh token in days, None when it is not known.
+    :param deadline: when to end, on the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        turn: Turn,
+        *,
+        read: Callable[[], Stored],
+        endpoint: TokenEndpoint,
+        named: str,
+        by: str,
+        take_over_after: float,
+        days: float | None,
+        deadline: float,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._turn = turn
+        self._read = read
+        self._endpoint = endpoint
+        self._named = named
+        self._by = by
+        self._take_over_after = take_over_after
+        self._days = days
+        self._deadline = deadline
+        self._clock = clock
+        self._log = log
+
+    def run(self) -> RefreshResult:
+        """Refresh the pair, or see that another task has replaced it.
+
+        :raises TrifactaOAuthPairLost: the refresh token no longer works; a user has to generate a pair.
+        :raises TrifactaRefreshRefused: the token endpoint refuses the request as it is configured.
+        :raises TrifactaRefreshError: the pair was not refreshed; the next run tries again.
+        :raises TrifactaTokenUnreadable: the pair could not be read.
+        """
+        start = self._read()
+        while True:
+            try:
+                return self._refresh(start)
+            except NotOurTurnError:
+                found = self._read()
+            except TrifactaRefreshError as error:
+                raise type(error)(f"{self._named}{error}") from error
+            if found.pair.refresh_token != start.pair.refresh_token:
+                self._log.info("Another pair has been stored meanwhile: nothing left to do")
+                return self._result(found.pair, refreshed=False)
+            if self._clock.monotonic() >= self._deadline:
+                raise TrifactaRefreshError(f"{self._named}another task has the turn to refresh, and has not ended")
+
+    def _refresh(self, start: Stored) -> RefreshResult:
+        seen = self._turn.take(start)
+        spent: OAuthPair | None = None
+        stored: OAuthPair | None = None
+        try:
+            self._turn.check()
+            attempt = RefreshAttempt(str(uuid.uuid4()), self._now(), self._by)
+            announced = self._turn.write(seen, seen.pair.announcing(attempt))
+            fresh = self._request(announced)
+            for token in (fresh.access_token, fresh.refresh_token):
+                if token is not None:
+                    mask_secret(token)
+            stored = self._store(announced, announced.pair.refreshed(fresh, now=self._now()))
+            spent = announced.pair
+        finally:
+            self._turn.give_back(spent, stored)
+        if stored.access_token is None:
+            self._log.warning(
+                "%s issued no access token that can be sent, only a refresh token", self._endpoint.url
+            )
+        else:
+            self._log.info(
+                "The token pair was refreshed. The access token is valid until %s", _time(stored.expires_at)
+            )
+        return self._result(stored, refreshed=True)
+
+    # -------------------------------------------------------------------------------------------- the token
+    # endpoint
+
+    def _request(self, announced: Stored) -> FreshTokens:
+        """Send the refresh token until there is an answer."""
+        maybe_spent = False
+        for number in range(1, _MOST_REQUESTS + 1):
+            self._turn.check()
+            left = self._deadline - self._clock.monotonic()
+            try:
+                return self._endpoint.refresh(
+                    announced.pair.refresh_token, seconds=min(self._take_over_after / 2, max(left, 1.0))
+                )
+            except TrifactaApiError as error:
+                failure = error
+            maybe_spent = maybe_spent or may_have_been_carried_out(failure)
+            if failure.status == 400 and failure.name == "invalid_grant":
+                self._end_refused_grant(announced, failure)
+            pause = min(_LONGEST_PAUSE, max(_PAUSE, failure.retry_after or 0.0))
+            left = self._deadline - self._clock.monotonic() - pause
+            if not _may_pass(failure) or number == _MOST_REQUESTS or left <= _PAUSE:
+                self._withdraw(announced, spent=maybe_spent)
+                raise self._failed(failure, maybe_spent=maybe_spent)
+            self._log.warning("%s The same refresh token is sent again in %.1f s", sentence(str(failure)), pause)
+            self._clock.sleep(pause)
+            found = self._read()
+            if found.text != announced.text:
+                raise NotOurTurnError
+            announced = self._turn.extend(found)
+        raise AssertionError("the last request returns or raises")
+
+    def _end_refused_grant(self, announced: Stored, failure: TrifactaApiError) -> None:
+        """End a refresh whose refresh token does not work.
+
+        :raises NotOurTurnError: another one is stored meanwhile.
+        :raises TrifactaOAuthPairLost: it is still the same.
+        """
+        if self._read().pair.refresh_token != announced.pair.refresh_token:
+            raise NotOurTurnError
+        earlier = announced.pair.unresolved
+        self._withdraw(announced, spent=True)
+        reason = "it was used before, has expired, or was revoked"
+        if earlier is not None:
+            reason = f"a refresh {earlier} was answered and never stored, or {reason}"
+        raise TrifactaOAuthPairLost(
+            f"the token endpoint refuses the refresh token ({failure.name}): {reason}. Generate a new pair on "
+            f"{PAGE}, and paste its refresh token there. Waiting tasks go on as soon as this task has refreshed it"
+        )
+
+    def _withdraw(self, announced: Stored, *, spent: bool) -> None:
+        """Take the announcement back, so that the next refresh does not wait for this one."""
+        try:
+            if self._turn.is_still_ours() and self._read().text == announced.text:
+                self._turn.write(announced, announced.pair.withdrawn(spent=spent))
+        except Exception as error:
+            self._log.warning("The announcement of the refresh could not be taken back: %s", error)
+
+    def _failed(self, failure: TrifactaApiError, *, maybe_spent: bool) -> TrifactaRefreshError:
+        """Return the error for a request that was not answered with a pair."""
+        url = self._endpoint.url
+        said = f"{failure.status} {failure.name or failure.message or ''}".strip()
+        if isinstance(failure, TrifactaTransportError) or _may_pass(failure):
+            outcome = (
+                "Whether the refresh token was spent is not known: the next run finds out"
+                if maybe_spent
+                else "Nothing was spent"
+            )
+            return TrifactaRefreshError(f"{url} did not answer with a pair. {sentence(str(failure))} {outcome}")
+        if failure.name in ("invalid_client", "unauthorized_client"):
+            return TrifactaRefreshRefused(
+                f"{url} does not know the client ({said}). Check the extra oauth_client_id: copy the client id "
+                f"from {PAGE}"
+            )
+        if failure.name is None or failure.status in (404, 405):
+            return TrifactaRefreshRefused(
+                f"{url} is no token endpoint ({said}). Check the extra oauth_token_url: copy the token endpoint "
+                f"from {PAGE}"
+            )
+        return TrifactaRefreshRefused(f"{url} refuses the request ({said}: {failure.message or 'no message'})")
+
+    # ---------------------------------------------------------------------------------------------------- storing
+
+    def _store(self, announced: Stored, pair: OAuthPair) -> OAuthPair:
+        """Store a new pair: nothing else has it.
+
+        :return: what is stored afterwards: a pair that a user pasted meanwhile stays.
+        """
+        until = self._clock.monotonic() + _STORING
+        pause = _PAUSE
+        while True:
+            try:
+                found = self._read()
+                if found.text == pair.stored():
+                    return pair
+                if found.pair.refresh_token == pair.refresh_token != announced.pair.refresh_token:
+                    return pair  # and another task refreshes it already
+                if found.pair.refresh_token != announced.pair.refresh_token:
+                    self._log.warning(
+                        "Another refresh token was stored meanwhile: it stays, the new pair is dropped"
+                    )
+                    raise NotOurTurnError
+                return self._turn.write(found, pair).pair
+            except NotOurTurnError:
+                if self._is_replaced(announced, pair):
+                    raise
+            except Exception as error:
+                problem = error
+                if self._clock.monotonic() + pause > until:
+                    raise TrifactaOAuthPairLost(
+                        f"the pair was refreshed, but could not be stored for {_STORING / 60:.0f} minutes, and is "
+                        f"lost ({type(problem).__name__}: {problem}). Generate a new pair on {PAGE}, and paste "
+                        "its refresh token there"
+                    ) from error
+                self._log.warning("The new pair could not be stored, trying again in %.0f s: %s", pause, problem)
+            self._clock.sleep(pause)
+            pause = min(_LONGEST_STORE_PAUSE, pause * 2)
+
+    def _is_replaced(self, announced: Stored, pair: OAuthPair) -> bool:
+        """Return whether the stored refresh token is neither the one that was spent nor the new one."""
+        try:
+            found = self._read().pair.refresh_token
+        except Exception:
+            return False
+        return found not in (announced.pair.refresh_token, pair.refresh_token)
+
+    def _result(self, pair: OAuthPair, *, refreshed: bool) -> RefreshResult:
+        return RefreshResult(refreshed, pair.expires_at, pair.ends_at(self._days))
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.time(), UTC)
+
+
+def _may_pass(failure: TrifactaApiError) -> bool:
+    """Return whether the same request may be answered with a pair later."""
+    if isinstance(failure, TrifactaAnswerNotUnderstood):
+        return failure.status is not None and 200 <= failure.status < 300
+    return (
+        isinstance(failure, TrifactaTransportError) or failure.status == 429 or may_have_been_carried_out(failure)
+    )
+
+
+def _time(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "an unknown time"
