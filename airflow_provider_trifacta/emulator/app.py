@@ -28,6 +28,7 @@ from airflow_provider_trifacta.emulator.handlers import DUPLICATE, Call, Content
 from airflow_provider_trifacta.emulator.journal import Entry
 from airflow_provider_trifacta.emulator.jsontext import decoded
 from airflow_provider_trifacta.emulator.oauth import OAuth
+from airflow_provider_trifacta.emulator.oauth_page import OAuthPage
 from airflow_provider_trifacta.emulator.oauth_tokens import OAuthTokens
 from airflow_provider_trifacta.emulator.pages import Pages
 from airflow_provider_trifacta.emulator.problems import Problem
@@ -80,6 +81,7 @@ class Application:
         self._redaction = Redaction(self._token_values)
         self._access = access
         self._pages = Pages(state, self.runs, prefix.rstrip("/"))
+        self._oauth_page = OAuthPage(state, self.oauth, prefix.rstrip("/"))
         self._connections = connections
         self._refuse = refuse
         self._prefix = prefix.rstrip("/")
@@ -136,7 +138,7 @@ class Application:
     async def _serve(self, request: Request) -> Response:
         request_id = str(uuid.uuid4())
         path = request.scope["raw_path"].decode("ascii", "replace")
-        page = self._page(request, path)
+        page = await self._page(request, path)
         if page is not None:
             return page
         operation, path_parameters, path = self._find(request.method, path)
@@ -170,17 +172,24 @@ class Application:
                 await self._refuse(seconds)
         return response
 
-    def _page(self, request: Request, path: str) -> Response | None:
+    async def _page(self, request: Request, path: str) -> Response | None:
         """Return an HTML page, None if the client is not a browser or there is no page."""
         accepted = request.headers.get("accept", "*/*")
-        if request.method != "GET" or not ("text/html" in accepted or accepted == "*/*"):
+        if not ("text/html" in accepted or accepted == "*/*"):
             return None
-        page = self._pages.find(path)
-        if page is None:
-            return None
+        of_oauth = path.removesuffix("/") == self._oauth_page.path
         try:
+            if request.method == "POST" and of_oauth:
+                self._access.check_local(request)
+                self._access.check_origin(request)
+                return self._oauth_page.act(await request.body(), request.headers.get("content-type", ""))
+            page = self._oauth_page.show if of_oauth else self._pages.find(path)
+            if request.method != "GET" or page is None:
+                return None
             self._access.check_local(request)
             return page()
+        except ClientDisconnect:
+            return Response(status_code=400)
         except Problem as problem:
             return _answer(problem)
 

@@ -14,10 +14,12 @@ from airflow_provider_trifacta.emulator import forms
 from airflow_provider_trifacta.emulator.contract import Operation
 from airflow_provider_trifacta.emulator.oauth_tokens import SCOPE, OAuthPair, OAuthTokens
 
+#: What the URL of the authorization server ends in.
+ISSUER_PATH = "/as"
 TOKEN = Operation(
     id="oauthToken",
     method="POST",
-    path="/as/token",
+    path=f"{ISSUER_PATH}/token",
     success=200,
     produces="application/json",
     consumes=forms.MEDIA_TYPE,

@@ -47,6 +47,11 @@ class OAuthTokens:
             state.save()
         self.client_id = next(iter(clients))
 
+    @property
+    def token_url(self) -> str:
+        """The token endpoint."""
+        return f"{self._issuer()}/token"
+
     def values(self) -> Iterator[str]:
         """Yield the value of every token there has been."""
         yield from list(self._tokens)

@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 
 import uvicorn
 
-from airflow_provider_trifacta.emulator import oauth, world
+from airflow_provider_trifacta.emulator import world
 from airflow_provider_trifacta.emulator.access import Access, is_loopback
 from airflow_provider_trifacta.emulator.app import Application, new_world
 from airflow_provider_trifacta.emulator.clock import Clock, Pace
 from airflow_provider_trifacta.emulator.connections import Connections, protocol_noting
 from airflow_provider_trifacta.emulator.faults import Fault
 from airflow_provider_trifacta.emulator.journal import Entry
+from airflow_provider_trifacta.emulator.oauth import ISSUER_PATH
 from airflow_provider_trifacta.emulator.oauth_tokens import OAuthPair
 from airflow_provider_trifacta.emulator.state import Row, State
 
@@ -125,7 +126,7 @@ class Emulator:
             connections=self._connections,
             refuse=self._refuse,
             access=access,
-            issuer=lambda: f"{self._origin}/as",
+            issuer=lambda: f"{self._origin}{ISSUER_PATH}",
             prefix=prefix,
             enforce_quotas=enforce_quotas,
         )
@@ -232,7 +233,7 @@ class Emulator:
     @property
     def oauth_token_url(self) -> str:
         """The token endpoint of OAuth 2.0, which is not behind the prefix."""
-        return f"{self._origin}{oauth.TOKEN.path}"
+        return self.app.oauth.tokens.token_url
 
     @property
     def oauth_client_id(self) -> str:
