@@ -8,6 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
+from airflow_provider_trifacta.emulator import oauth_page
 from airflow_provider_trifacta.emulator.clock import Pace
 from airflow_provider_trifacta.emulator.server import Emulator
 from airflow_provider_trifacta.emulator.world import RECIPES
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         default=[],
         help="a name by which clients call this server; may be repeated",
     )
+    parser.add_argument("--oauth-only", action="store_true", help="accept no API access tokens, only OAuth 2.0")
     options = parser.parse_args(arguments)
     try:
         Pace.parse(options.pace)
@@ -48,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         enforce_quotas=not options.no_quotas,
         hosts=options.allow_host,
     )
+    emulator.change_settings(oauth_only=options.oauth_only)
     try:
         emulator.start()
     except OSError as error:
@@ -55,7 +58,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     if not emulator.is_loopback:
         print("warning: reachable from other machines", file=sys.stderr)  # noqa: T201
-    lines = [f"URL:   {emulator.url}", f"Token: {emulator.token}", "Recipes:"]
+    lines = [
+        f"URL:   {emulator.url}",
+        f"Token: {emulator.token}{' (only for /emulator)' if options.oauth_only else ''}",
+        f"OAuth token endpoint: {emulator.oauth_token_url}",
+        f"OAuth client id:      {emulator.oauth_client_id}",
+        f"OAuth tokens:         {emulator.url}{oauth_page.PATH}",
+        "Recipes:",
+    ]
     lines += [f"  {identity:>2}  {name} ({behaviour})" for identity, name, behaviour, _, _ in RECIPES]
     print("\n".join([*lines, "Stop with Ctrl-C."]), flush=True)  # noqa: T201
     stopped = threading.Event()

@@ -47,14 +47,26 @@ class Access:
                 f"Host: {header!r} is not a name of this server. Start it with --allow-host for one that is"
             )
 
+    def check_origin(self, request: Request) -> None:
+        """Refuse what other web pages send, even without reading the answer.
+
+        Every browser says where such a request comes from; other programs need not.
+
+        :raises Problem: 403.
+        """
+        origin = request.headers.get("origin")
+        own = f"http://{request.headers.get('host', '')}"
+        if origin is not None and origin.lower() != own.lower():
+            raise Problem.forbidden(f"Origin: {origin!r} must not control this server")
+        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            raise Problem.forbidden("Sec-Fetch-Site: other pages must not control this server")
+
     def check_control(self, request: Request) -> None:
         """Refuse control requests from others.
 
         :raises Problem: 401 without the token, 403 from a web page.
         """
-        origin = request.headers.get("origin")
-        if origin is not None and origin.lower() != f"http://{request.headers.get('host', '')}".lower():
-            raise Problem.forbidden(f"Origin: {origin!r} must not control this server")
+        self.check_origin(request)
         scheme, _, value = request.headers.get("authorization", "").partition(" ")
         sent = value.strip().encode("latin-1")
         if scheme.lower() != "bearer" or not hmac.compare_digest(sent, self._token):

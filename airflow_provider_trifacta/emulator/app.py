@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from airflow_provider_trifacta.emulator import world
+from airflow_provider_trifacta.emulator import oauth, world
 from airflow_provider_trifacta.emulator.access import Access
 from airflow_provider_trifacta.emulator.clock import Clock, Pace, timestamp
 from airflow_provider_trifacta.emulator.connections import Connections
@@ -27,9 +27,13 @@ from airflow_provider_trifacta.emulator.faults import Fault, Faults
 from airflow_provider_trifacta.emulator.handlers import DUPLICATE, Call, Content, Handlers, person_of
 from airflow_provider_trifacta.emulator.journal import Entry
 from airflow_provider_trifacta.emulator.jsontext import decoded
+from airflow_provider_trifacta.emulator.oauth import OAuth
+from airflow_provider_trifacta.emulator.oauth_page import OAuthPage
+from airflow_provider_trifacta.emulator.oauth_tokens import OAuthTokens
 from airflow_provider_trifacta.emulator.pages import Pages
 from airflow_provider_trifacta.emulator.problems import Problem
 from airflow_provider_trifacta.emulator.quotas import Quotas, refusal
+from airflow_provider_trifacta.emulator.redaction import Redaction
 from airflow_provider_trifacta.emulator.runs import Runs
 from airflow_provider_trifacta.emulator.state import State
 
@@ -47,7 +51,7 @@ class Application:
     :param connections: the TCP connections, to reset and count them.
     :param refuse: refuses connections for N seconds.
     :param access: the access control.
-    :param stored_token: the initial token of the control route that keeps the token of a connection.
+    :param issuer: returns the URL of the authorization server, below which the token endpoint is.
     :param prefix: a path in front of all routes, as behind a proxy.
     """
 
@@ -60,7 +64,7 @@ class Application:
         connections: Connections,
         refuse: Callable[[float], Awaitable[None]],
         access: Access,
-        stored_token: str,
+        issuer: Callable[[], str],
         prefix: str = "",
         enforce_quotas: bool = True,
     ) -> None:
@@ -73,9 +77,11 @@ class Application:
         self.faults = Faults()
         self.journal: list[Entry] = []
         self.access_tokens_enabled = True
-        self.stored_token = stored_token
+        self.oauth = OAuth(OAuthTokens(state, issuer))
+        self._redaction = Redaction(self._token_values)
         self._access = access
         self._pages = Pages(state, self.runs, prefix.rstrip("/"))
+        self._oauth_page = OAuthPage(state, self.oauth, prefix.rstrip("/"))
         self._connections = connections
         self._refuse = refuse
         self._prefix = prefix.rstrip("/")
@@ -132,12 +138,10 @@ class Application:
     async def _serve(self, request: Request) -> Response:
         request_id = str(uuid.uuid4())
         path = request.scope["raw_path"].decode("ascii", "replace")
-        page = self._page(request, path)
+        page = await self._page(request, path)
         if page is not None:
             return page
-        path = path.removeprefix(self._prefix) if path.startswith(f"{self._prefix}/") else ""
-        found = self.contract.find(request.method, path)
-        operation, path_parameters = found if found and self._serves(found[0]) else (None, {})
+        operation, path_parameters, path = self._find(request.method, path)
         try:
             raw = await request.body()
         except ClientDisconnect:
@@ -146,10 +150,12 @@ class Application:
             at=self.clock.now(),
             operation=operation.id if operation else None,
             method=request.method,
-            path=path,
-            query=dict(request.query_params),
-            headers={name: request.headers[name] for name in _JOURNALED if name in request.headers},
-            body=self._without_tokens(raw),
+            path=self._redaction.text(path),
+            query=self._redaction.texts(self._query(request, operation)),
+            headers=self._redaction.texts(
+                (name, request.headers[name]) for name in _JOURNALED if name in request.headers
+            ),
+            body=self._redaction.form(raw) if operation is oauth.TOKEN else self._redaction.body(raw),
             connection=self._connections.number(request.scope),
             request_id=request_id,
         )
@@ -166,33 +172,50 @@ class Application:
                 await self._refuse(seconds)
         return response
 
-    def _page(self, request: Request, path: str) -> Response | None:
+    async def _page(self, request: Request, path: str) -> Response | None:
         """Return an HTML page, None if the client is not a browser or there is no page."""
         accepted = request.headers.get("accept", "*/*")
-        if request.method != "GET" or not ("text/html" in accepted or accepted == "*/*"):
+        if not ("text/html" in accepted or accepted == "*/*"):
             return None
-        page = self._pages.find(path)
-        if page is None:
-            return None
+        of_oauth = path.removesuffix("/") == self._oauth_page.path
         try:
+            if request.method == "POST" and of_oauth:
+                self._access.check_local(request)
+                self._access.check_origin(request)
+                return self._oauth_page.act(await request.body(), request.headers.get("content-type", ""))
+            page = self._oauth_page.show if of_oauth else self._pages.find(path)
+            if request.method != "GET" or page is None:
+                return None
             self._access.check_local(request)
             return page()
+        except ClientDisconnect:
+            return Response(status_code=400)
         except Problem as problem:
             return _answer(problem)
 
+    def _find(self, method: str, path: str) -> tuple[Operation | None, dict[str, str], str]:
+        """Return the operation of a request, its path parameters, and the path without the prefix."""
+        if (method, path) == (oauth.TOKEN.method, oauth.TOKEN.path):
+            return oauth.TOKEN, {}, path
+        path = path.removeprefix(self._prefix) if path.startswith(f"{self._prefix}/") else ""
+        found = self.contract.find(method, path)
+        return (*found, path) if found and self._serves(found[0]) else (None, {}, path)
+
     def _serves(self, operation: Operation) -> bool:
-        if operation.resource == "apiAccessTokens" and not self.access_tokens_enabled:
+        enabled = self.access_tokens_enabled and not self.oauth.settings.oauth_only
+        if operation.resource == "apiAccessTokens" and not enabled:
             return False
         return self.handlers.serves(operation)
 
-    def _without_tokens(self, raw: bytes) -> Any:
-        text = raw.decode("utf-8", "replace")
-        for token in self.state.tables.get("apiAccessTokens", {}).values():
-            text = text.replace(token["_value"], "***")
-        try:
-            return decoded(text.encode()) if text else None
-        except ValueError:
-            return text[:1000]
+    def _token_values(self) -> Iterator[str]:
+        for token in self.state.rows("apiAccessTokens"):
+            yield token["_value"]
+        yield from self.oauth.tokens.values()
+
+    def _query(self, request: Request, operation: Operation | None) -> Iterable[tuple[str, str]]:
+        if operation is oauth.TOKEN:
+            return self._redaction.fields(request.url.query)
+        return request.query_params.items()
 
     async def _respond(
         self,
@@ -207,7 +230,11 @@ class Application:
         for fault in due:
             entry.fault = fault.kind
             if fault.kind in ("expire_token", "delete_token"):
-                self._end_token(request, delete=fault.kind == "delete_token")
+                delete = fault.kind == "delete_token"
+                if operation is oauth.TOKEN:
+                    self.oauth.end_token_of(raw, request.headers.get("content-type", ""), expire=not delete)
+                else:
+                    self._end_token(request, delete=delete)
             elif fault.kind == "delay" and not fault.after:
                 await asyncio.sleep(fault.seconds)
             elif not fault.after and fault.kind != "cut":
@@ -228,13 +255,13 @@ class Application:
         path: str,
         raw: bytes,
     ) -> Response:
+        if operation is oauth.TOKEN:
+            return self.oauth.answer(raw, request.headers.get("content-type", ""))
         headers: dict[str, str] = {}
         try:
             if operation is None:
                 raise Problem.no_route(request.method, path)
-            scheme, _, value = request.headers.get("authorization", "").partition(" ")
-            person, token = person_of(self.state, value.strip() if scheme.lower() == "bearer" else None)
-            token["lastUsed"] = timestamp(self.clock.now())
+            person = self._authenticated(request)
             _check_media_types(request, operation, raw)
             headers = self.quotas.admit(operation, person)
             call = Call(
@@ -262,6 +289,22 @@ class Application:
             return Response(result.body, operation.success, headers, result.media_type)
         return JSONResponse(result, operation.success, headers)
 
+    def _authenticated(self, request: Request) -> int:
+        """Return the user of the token of a request.
+
+        :raises Problem: 401.
+        """
+        scheme, _, value = request.headers.get("authorization", "").partition(" ")
+        value = value.strip() if scheme.lower() == "bearer" else ""
+        person = self.oauth.tokens.person_of(value)
+        if person is not None:
+            return person
+        person, token = person_of(self.state, value)
+        if self.oauth.settings.oauth_only:
+            raise Problem.unauthorized("API access tokens are not accepted, only OAuth 2.0 API tokens")
+        token["lastUsed"] = timestamp(self.clock.now())
+        return person
+
     def _broken(
         self, fault: Fault, operation: Operation | None, response: Response | None, request: Request
     ) -> Response:
@@ -276,6 +319,9 @@ class Application:
             return Response(page, fault.status, headers, "text/html")
         if fault.kind == "rate_limit":
             now = self.clock.now()
+            if operation is oauth.TOKEN:
+                wait = {"retry-after": str(math.ceil(60 - now % 60))}
+                return oauth.ordered(429, wait if fault.headers is None else headers)
             limit = operation.quota.user if operation and operation.quota else 1
             name = operation.id if operation else ""
             window_ends = (now // 60 + 1) * 60
@@ -286,10 +332,13 @@ class Application:
         problem = Problem.ordered(fault.status)
         if fault.status in (204, 304):
             return Response(status_code=fault.status, headers=headers)
+        if operation is oauth.TOKEN:
+            return oauth.ordered(fault.status, headers)
         return JSONResponse(problem.body(), fault.status, headers)
 
     def _end_token(self, request: Request, *, delete: bool) -> None:
         value = request.headers.get("authorization", "").removeprefix("Bearer ")
+        self.oauth.tokens.end(value, expire=not delete)
         for token in list(self.state.rows("apiAccessTokens")):
             if token["_value"] == value:
                 if delete:
@@ -332,14 +381,24 @@ class Application:
         return JSONResponse(settings)
 
     async def _show_token(self, request: Request) -> Response:
-        return JSONResponse({"token": self.stored_token})
+        return JSONResponse({"token": self.state.stored_token})
 
     async def _store_token(self, request: Request) -> Response:
         body = decoded(await request.body())
         if not isinstance(body, dict) or not isinstance(body.get("token"), str):
             raise Problem.validation("token: missing")
-        self.stored_token = body["token"]
+        if not isinstance(body.get("if_token", ""), str):
+            raise Problem.validation("if_token: not a string")
+        # Nothing is awaited in between, so no other request can store a token.
+        if body.get("if_token", self.state.stored_token) != self.state.stored_token:
+            raise Problem.conflict("another token is stored by now")
+        self.store_token(body["token"])
         return Response(status_code=204)
+
+    def store_token(self, token: str) -> None:
+        """Change the token that the control route keeps."""
+        self.state.stored_token = token
+        self.state.save()
 
     def change_settings(
         self,
@@ -352,7 +411,7 @@ class Application:
         opaque_tokens: bool | None = None,
         endless_tokens: bool | None = None,
         source_word: str | None = None,
-        **writing: Any,
+        **others: Any,
     ) -> None:
         """Change how the server behaves; None leaves a setting unchanged.
 
@@ -362,13 +421,20 @@ class Application:
         :param endless_tokens: whether tokens that never expire may be created.
         :param source_word: the source (``ranfrom``) of runs that the API starts from now on: ``api``, or another
             value; ``null`` sets none.
-        :param writing: how job groups are written, see
+        :param others: how the token endpoint behaves (names with ``oauth_``), see
+            :class:`~airflow_provider_trifacta.emulator.oauth.OAuthSettings`; how job groups are written, see
             :class:`~airflow_provider_trifacta.emulator.writing.Writing`.
         :raises ValueError: the pace is invalid, or a way of writing is unknown.
         :raises TypeError: there is no such setting.
         """
         new_pace = None if pace is None else Pace.parse(pace)
-        new_writing = replace(self.handlers.writing, **writing)
+        of_oauth = {name: value for name, value in others.items() if name.startswith("oauth_")}
+        new_oauth = replace(
+            self.oauth.settings, **{name: value for name, value in of_oauth.items() if value is not None}
+        )
+        new_writing = replace(
+            self.handlers.writing, **{name: value for name, value in others.items() if name not in of_oauth}
+        )
         for name, value in (
             ("enforce_quotas", enforce_quotas),
             ("honour_execution_id", honour_execution_id),
@@ -399,6 +465,7 @@ class Application:
             self.handlers.endless_tokens = endless_tokens
         if source_word is not None:
             self.runs.source_word = None if source_word == "null" else source_word
+        self.oauth.settings = new_oauth
         self.handlers.writing = new_writing
 
 
@@ -470,4 +537,6 @@ def new_world(state: State, *, token: str | None) -> str:
     if token is not None and all(row["_value"] != token for row in tokens.values()):
         world.add_token(state, world.PERSON, value=token)
     working = [row["_value"] for row in tokens.values() if row["expiredAt"] is None]
-    return token or (working[0] if working else world.add_token(state, world.PERSON)["_value"])
+    token = token or (working[0] if working else world.add_token(state, world.PERSON)["_value"])
+    state.stored_token = state.stored_token or token
+    return token

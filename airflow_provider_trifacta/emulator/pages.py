@@ -7,27 +7,15 @@ import re
 from collections.abc import Callable, Iterable
 from html import escape
 
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
+from airflow_provider_trifacta.emulator import oauth_page
+from airflow_provider_trifacta.emulator.rendering import bullets, page, table, table_of_values
 from airflow_provider_trifacta.emulator.runs import Runs
 from airflow_provider_trifacta.emulator.state import Row, State
 from airflow_provider_trifacta.emulator.world import RECIPES
 
 _LATEST = 50
-_HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-store",
-}
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>body {{ font: 16px sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em }}
-td, th {{ text-align: left; padding: .2em 1.5em .2em 0; vertical-align: top }}</style></head>
-<body><p><a href="{home}">Trifacta emulator</a></p><h1>{title}</h1>
-{content}
-</body></html>
-"""
 _TRY = (
     "Recipe 7 completes, 8 fails in its wrangle job, 9 runs until it is canceled, 10 fails while it publishes, 11 "
     "stays Pending for a while first. Flow 301 runs until it is canceled, 302 completes, 303 has no output, 304 "
@@ -65,9 +53,10 @@ class Pages:
             f"<h2>{self._list_link('jobs', 'Job groups')}</h2>"
             + self._latest_job_groups()
             + "<h2>Flows</h2>"
-            + _list(self._flow_link(flow) for flow in self._state.rows("flows"))
+            + bullets(self._flow_link(flow) for flow in self._state.rows("flows"))
             + f"<h2>{self._list_link('plans', 'Plans')}</h2>"
-            + _list(self._plan_link(plan) for plan in self._state.rows("plans"))
+            + bullets(self._plan_link(plan) for plan in self._state.rows("plans"))
+            + f"<h2>{self._list_link(oauth_page.PATH[1:], oauth_page.TITLE)}</h2>"
             + f"<h2>What to try</h2><p>{escape(_TRY)}</p><p>Recipes at the start: {escape(behaviours)}.</p>"
         )
         return self._page("Trifacta emulator", content)
@@ -89,9 +78,11 @@ class Pages:
             f"Flow: {self._flow_link(self._state.get('flows', recipe['flow']['id'], deleted=True))}",
             f"Started: {escape(job_group['createdAt'])}, last change: {escape(job_group['updatedAt'])}",
         ]
-        content = _list(facts) + "<h2>Jobs</h2>" + _rows(("Job", "Type", "Status", "Done", "Error"), rows)
+        content = (
+            bullets(facts) + "<h2>Jobs</h2>" + table_of_values(("Job", "Type", "Status", "Done", "Error"), rows)
+        )
         if status == "Complete":
-            outputs = _list(escape(str(path)) for path in job_group["_files"])
+            outputs = bullets(escape(str(path)) for path in job_group["_files"])
             content += f"<h2>Outputs</h2>{outputs}<p>Nothing is really written.</p>"
         content += f"<h2>What to try</h2><p>{escape(_advice(status))}</p>"
         return self._page(f"Job group {identity}: {status}", content)
@@ -106,7 +97,9 @@ class Pages:
         job_groups = [row for row in self._state.rows("jobGroups") if row["wrangledDataset"]["id"] in known]
         content = (
             "<h2>Recipes</h2>"
-            + _rows(("Recipe", "Name", "Behaviour"), [(r["id"], r["name"], r["_behaviour"]) for r in recipes])
+            + table_of_values(
+                ("Recipe", "Name", "Behaviour"), [(r["id"], r["name"], r["_behaviour"]) for r in recipes]
+            )
             + "<h2>Job groups</h2>"
             + (self._table(job_groups[::-1][:_LATEST]) if job_groups else "<p>None yet: run a recipe.</p>")
             + "<h2>What to try</h2><p>Run a recipe by its number, as wrangled_dataset_id.</p>"
@@ -121,7 +114,7 @@ class Pages:
         for plan in self._state.rows("plans"):
             latest = self._plan_runs(plan)[:1]
             rows.append((self._plan_link(plan), *(_run_cells(latest[0]) if latest else ("", "never", ""))))
-        return self._page("Plans", _table(("Plan", "Latest run", "Status", "Started"), rows))
+        return self._page("Plans", table(("Plan", "Latest run", "Status", "Started"), rows))
 
     def _plan(self, identity: str) -> Response:
         plan = self._state.tables.get("plans", {}).get(identity)
@@ -134,9 +127,9 @@ class Pages:
         runs = self._plan_runs(plan)[:_LATEST]
         content = (
             "<h2>Nodes</h2>"
-            + _table(("Node", "Flow"), nodes)
+            + table(("Node", "Flow"), nodes)
             + "<h2>Runs</h2>"
-            + (_table(("Run", "Status", "Started"), map(_run_cells, runs)) if runs else "<p>None yet.</p>")
+            + (table(("Run", "Status", "Started"), map(_run_cells, runs)) if runs else "<p>None yet.</p>")
             + ("<h2>Job groups of the latest run</h2>" + self._table(self._parts(runs[0])) if runs else "")
             + "<h2>What to try</h2><p>Run it by its number, as plan_id.</p>"
         )
@@ -174,7 +167,7 @@ class Pages:
             )
             for row in job_groups
         ]
-        return _table(("Job group", "Status", "Recipe", "Started"), rows)
+        return table(("Job group", "Status", "Recipe", "Started"), rows)
 
     def _flow_link(self, flow: Row) -> str:
         return self._link("flows", flow["id"], f"{flow['name']} ({flow['id']})")
@@ -189,8 +182,7 @@ class Pages:
         return f'<a href="{escape(self._prefix)}/{kind}/{escape(str(identity))}">{escape(text)}</a>'
 
     def _page(self, title: str, content: str, status: int = 200) -> Response:
-        page = _PAGE.format(title=escape(title), home=f"{escape(self._prefix)}/", content=content)
-        return HTMLResponse(page, status, _HEADERS)
+        return page(self._prefix, title, content, status)
 
 
 def _named(recipe: Row) -> str:
@@ -199,22 +191,6 @@ def _named(recipe: Row) -> str:
 
 def _message(job: Row) -> str:
     return str((job.get("errorMessage") or {}).get("message") or "")
-
-
-def _list(items: Iterable[str]) -> str:
-    return "<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>"
-
-
-def _rows(names: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Return a table of values."""
-    return _table(names, ([escape(str(cell)) for cell in row] for row in rows))
-
-
-def _table(names: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a table of cells that are already HTML."""
-    head = "".join(f"<th>{escape(name)}" for name in names)
-    lines = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{lines}</table>"
 
 
 def _run_cells(plan_run: Row) -> tuple[str, str, str]:

@@ -64,6 +64,11 @@ class Problem(Exception):
         return cls(410, "GoneException", f"{what} was deleted", f"{what} {identity} was deleted earlier")
 
     @classmethod
+    def conflict(cls, details: str) -> Problem:
+        """Return a 409."""
+        return cls(409, "ConflictException", "Conflict", details)
+
+    @classmethod
     def ordered(cls, status: int) -> Problem:
         """Return the answer for an ordered fault, with the API's name for the status, if there is one."""
         names = {400: "ValidationFailed", 403: "AccessControlException", 404: "DataNotFoundException"}

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,8 @@ from airflow_provider_trifacta.emulator.clock import Clock, Pace
 from airflow_provider_trifacta.emulator.connections import Connections, protocol_noting
 from airflow_provider_trifacta.emulator.faults import Fault
 from airflow_provider_trifacta.emulator.journal import Entry
+from airflow_provider_trifacta.emulator.oauth import ISSUER_PATH
+from airflow_provider_trifacta.emulator.oauth_tokens import OAuthPair
 from airflow_provider_trifacta.emulator.state import Row, State
 
 T = TypeVar("T")
@@ -124,7 +126,7 @@ class Emulator:
             connections=self._connections,
             refuse=self._refuse,
             access=access,
-            stored_token=self.token,
+            issuer=lambda: f"{self._origin}{ISSUER_PATH}",
             prefix=prefix,
             enforce_quotas=enforce_quotas,
         )
@@ -202,6 +204,16 @@ class Emulator:
             raise RuntimeError("the emulator is not running")
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=10)
 
+    def _in_server(self, work: Callable[[], T]) -> T:
+        """Do something that changes the state between two requests, not during one."""
+        if self._thread is None:
+            return work()
+
+        async def do() -> T:
+            return work()
+
+        return self._call(do())
+
     async def _refuse(self, seconds: float) -> None:
         if self._server is not None:
             await self._server.refuse(seconds)
@@ -211,13 +223,35 @@ class Emulator:
     @property
     def url(self) -> str:
         """The base URL, for the host of a connection."""
+        return f"{self._origin}{self._prefix}"
+
+    @property
+    def _origin(self) -> str:
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}{self._prefix}"
+        return f"http://{host}:{self._port}"
+
+    @property
+    def oauth_token_url(self) -> str:
+        """The token endpoint of OAuth 2.0, which is not behind the prefix."""
+        return self.app.oauth.tokens.token_url
+
+    @property
+    def oauth_client_id(self) -> str:
+        """The client id that refreshing needs."""
+        return self.app.oauth.tokens.client_id
+
+    def oauth_refresh_token_works(self, value: str) -> bool:
+        """Return whether this is a refresh token that is not spent, expired or revoked."""
+        return self.app.oauth.tokens.refresh_token_works(value)
+
+    def oauth_access_token_works(self, value: str) -> bool:
+        """Return whether this is an OAuth access token that is not expired or revoked."""
+        return self.app.oauth.tokens.access_token_works(value)
 
     @property
     def stored_token(self) -> str:
         """The token that :class:`~airflow_provider_trifacta.emulator.token_store.EmulatorTokenStore` keeps now."""
-        return self.app.stored_token
+        return self.state.stored_token
 
     @property
     def is_loopback(self) -> bool:
@@ -277,6 +311,26 @@ class Emulator:
         """Add a user and return its id and the value of a token."""
         person: int = world.add_person(self.state, email)["id"]
         return person, self.add_token(person=person)
+
+    def generate_oauth_pair(self, *, refresh_token_days: int = 365, person: int = world.PERSON) -> OAuthPair:
+        """Generate a pair of OAuth tokens, as a user does on the page *OAuth 2.0 API Tokens*.
+
+        :param refresh_token_days: from 1 to 365; counts for every refresh token that descends from the pair.
+        :raises ValueError: another number of days.
+        """
+        return self._in_server(lambda: self.app.oauth.generate(person, refresh_token_days))
+
+    def disable_oauth_family(self, value: str) -> None:
+        """Disable the pair that an OAuth token descends from, with all its tokens.
+
+        :raises ValueError: there is no such token.
+        """
+        tokens = self.app.oauth.tokens
+        self._in_server(lambda: tokens.disable(tokens.family_of(value)))
+
+    def store_token(self, value: str) -> None:
+        """Change what :class:`~airflow_provider_trifacta.emulator.token_store.EmulatorTokenStore` keeps."""
+        self._in_server(lambda: self.app.store_token(value))
 
     def delete_token(self, value: str) -> None:
         """Revoke the token with this value."""

@@ -30,6 +30,8 @@ class State:
         self.tables: dict[str, dict[str, Row]] = {}
         #: What each ``x-execution-id`` started, by user and id.
         self.executions: dict[str, str] = {}
+        #: What the control route keeps for the token store of a connection.
+        self.stored_token = ""
         self._next_id = 1000
 
     def load(self) -> bool:
@@ -38,6 +40,7 @@ class State:
             return False
         kept = json.loads(self._file.read_text("utf-8"))
         self.tables, self.executions, self._next_id = kept["tables"], kept["executions"], kept["next_id"]
+        self.stored_token = kept.get("stored_token", "")
         return True
 
     def save(self) -> None:
@@ -46,7 +49,8 @@ class State:
             return
         handle, name = tempfile.mkstemp(dir=self._file.parent, prefix=f".{self._file.name}.")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"tables": self.tables, "executions": self.executions, "next_id": self._next_id}, file)
+            kept = {"tables": self.tables, "executions": self.executions, "next_id": self._next_id}
+            json.dump({**kept, "stored_token": self.stored_token}, file)
         os.replace(name, self._file)
 
     def new_id(self) -> int:

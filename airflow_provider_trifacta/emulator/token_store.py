@@ -8,6 +8,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 
+class _Conflict(Exception):
+    """Another token is stored than expected."""
+
+
 class EmulatorTokenStore:
     """A store for the extra ``credential_store`` of a connection to an emulator.
 
@@ -32,6 +36,17 @@ class EmulatorTokenStore:
         """
         self._send("PUT", json.dumps({"token": token}))
 
+    def compare_and_write(self, seen: str, token: str) -> bool:
+        """Replace the stored token if it still is ``seen``, in one step. Return whether it was.
+
+        :raises OSError: the emulator does not answer.
+        """
+        try:
+            self._send("PUT", json.dumps({"token": token, "if_token": seen}))
+        except _Conflict:
+            return False
+        return True
+
     def why_not_writable(self) -> str | None:
         """Return None: the store can always be written."""
         return None
@@ -44,6 +59,8 @@ class EmulatorTokenStore:
             content = answer.read()
         finally:
             connection.close()
+        if answer.status == 409:
+            raise _Conflict
         if answer.status >= 300:
             raise OSError(f"the emulator refuses its token store: {content.decode('utf-8', 'replace')[:200]}")
         return json.loads(content) if content else None
