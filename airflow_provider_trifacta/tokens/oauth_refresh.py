@@ -13,7 +13,8 @@ refresh token dies when it is used. The announcement then says when that was, an
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -22,10 +23,11 @@ from airflow_provider_trifacta.airflow_support.compat import mask_secret
 from airflow_provider_trifacta.api.errors import (
     TrifactaAnswerNotUnderstood,
     TrifactaApiError,
+    TrifactaError,
     TrifactaTransportError,
 )
 from airflow_provider_trifacta.api.retries import may_have_been_carried_out
-from airflow_provider_trifacta.api.text import sentence
+from airflow_provider_trifacta.api.text import line, sentence
 from airflow_provider_trifacta.exceptions import (
     TrifactaOAuthPairLost,
     TrifactaRefreshError,
@@ -134,13 +136,11 @@ class OAuthRefresh:
                 raise TrifactaRefreshError(f"{self._named}another task has the turn to refresh, and has not ended")
 
     def _refresh(self, start: Stored) -> RefreshResult:
-        seen = self._turn.take(start)
+        seen = self._take_turn(start)
         spent: OAuthPair | None = None
         stored: OAuthPair | None = None
         try:
-            self._turn.check()
-            attempt = RefreshAttempt(str(uuid.uuid4()), self._now(), self._by)
-            announced = self._turn.write(seen, seen.pair.announcing(attempt))
+            announced = self._announce(seen)
             fresh = self._request(announced)
             for token in (fresh.access_token, fresh.refresh_token):
                 if token is not None:
@@ -159,8 +159,17 @@ class OAuthRefresh:
             )
         return self._result(stored, refreshed=True)
 
-    # -------------------------------------------------------------------------------------------- the token
-    # endpoint
+    def _take_turn(self, start: Stored) -> Stored:
+        with _nothing_spent():
+            return self._turn.take(start)
+
+    def _announce(self, seen: Stored) -> Stored:
+        self._turn.check()
+        attempt = RefreshAttempt(str(uuid.uuid4()), self._now(), self._by)
+        with _nothing_spent():
+            return self._turn.write(seen, seen.pair.announcing(attempt))
+
+    # ------------------------------------------------------------------------------------------ the token endpoint
 
     def _request(self, announced: Stored) -> FreshTokens:
         """Send the refresh token until there is an answer."""
@@ -176,7 +185,7 @@ class OAuthRefresh:
                 failure = error
             maybe_spent = maybe_spent or may_have_been_carried_out(failure)
             if failure.status == 400 and failure.name == "invalid_grant":
-                self._end_refused_grant(announced, failure)
+                self._end_refused_grant(announced, failure, maybe_spent=maybe_spent)
             pause = min(_LONGEST_PAUSE, max(_PAUSE, failure.retry_after or 0.0))
             left = self._deadline - self._clock.monotonic() - pause
             if not _may_pass(failure) or number == _MOST_REQUESTS or left <= _PAUSE:
@@ -190,15 +199,24 @@ class OAuthRefresh:
             announced = self._turn.extend(found)
         raise AssertionError("the last request returns or raises")
 
-    def _end_refused_grant(self, announced: Stored, failure: TrifactaApiError) -> None:
+    def _end_refused_grant(self, announced: Stored, failure: TrifactaApiError, *, maybe_spent: bool) -> None:
         """End a refresh whose refresh token does not work.
 
+        :param maybe_spent: whether this refresh sent it before, and lost the answer.
         :raises NotOurTurnError: another one is stored meanwhile.
         :raises TrifactaOAuthPairLost: it is still the same.
+        :raises TrifactaRefreshError: this task was suspended, and used a refresh token that had been replaced.
         """
         if self._read().pair.refresh_token != announced.pair.refresh_token:
+            suspended = self._turn.held_for()
+            if suspended > self._take_over_after:
+                raise TrifactaRefreshError(
+                    f"this task was suspended for about {suspended:.0f} s, and then sent a refresh token that "
+                    "another task had replaced. If the next refresh fails with invalid_grant, the server has "
+                    f"revoked the pair because of that: generate a new one on {PAGE} then"
+                )
             raise NotOurTurnError
-        earlier = announced.pair.unresolved
+        earlier = announced.pair.unresolved or (announced.pair.refreshing if maybe_spent else None)
         self._withdraw(announced, spent=True)
         reason = "it was used before, has expired, or was revoked"
         if earlier is not None:
@@ -289,6 +307,18 @@ class OAuthRefresh:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.time(), UTC)
+
+
+@contextmanager
+def _nothing_spent() -> Iterator[None]:
+    """Turn whatever a store raises in the block into an error that says that nothing was spent."""
+    try:
+        yield
+    except (NotOurTurnError, TrifactaError):
+        raise
+    except Exception as error:
+        reason = line(f"{type(error).__name__}: {error}", 500)
+        raise TrifactaRefreshError(f"the store failed ({reason}). Nothing was spent") from error
 
 
 def _may_pass(failure: TrifactaApiError) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -86,6 +87,10 @@ class Turn(Protocol):
         """Return whether nobody can have taken over yet."""
         ...
 
+    def held_for(self) -> float:
+        """Return the seconds since the turn was confirmed, infinity if it never was."""
+        ...
+
     def give_back(self, spent: OAuthPair | None = None, stored: OAuthPair | None = None) -> None:
         """End the turn, whatever happened.
 
@@ -111,16 +116,17 @@ class _Timed:
 
     def check(self) -> None:
         """Check that the turn is certain to be ours for long enough to send a request."""
-        held = self._held_for()
-        if held is None or held > self._take_over_after / 4:
+        held = self.held_for()
+        if held > self._take_over_after / 4:
             raise TrifactaRefreshError(
-                f"gave up, since {held or 0:.1f} s have passed since it was this task's turn, and another task "
+                f"gave up, since {held:.1f} s have passed since it was this task's turn, and another task "
                 f"may take over after {self._take_over_after:.0f} s. Airflow or the machine is slow; nothing was "
                 "spent"
             )
 
-    def _held_for(self) -> float | None:
-        return None if self._confirmed_at is None else self._clock.monotonic() - self._confirmed_at
+    def held_for(self) -> float:
+        """Return the seconds since the turn was confirmed, infinity if it never was."""
+        return math.inf if self._confirmed_at is None else self._clock.monotonic() - self._confirmed_at
 
     def _watch(self, start: Stored, what_they_hold: Callable[[], str | None], log: Log, who: str) -> None:
         """Wait until the turn of somebody else ends, or has not changed for long enough.
@@ -283,8 +289,7 @@ class ClaimedTurn(_Timed):
 
     def is_still_ours(self) -> bool:
         """Return whether nobody can have taken over yet."""
-        held = self._held_for()
-        return held is not None and held <= self._take_over_after * 3 / 4 and self._claim.read() == self._ours
+        return self.held_for() <= self._take_over_after * 3 / 4 and self._claim.read() == self._ours
 
     def give_back(self, spent: OAuthPair | None = None, stored: OAuthPair | None = None) -> None:
         """Free the claim, unless somebody else may have taken it over."""
