@@ -200,7 +200,8 @@ class OAuthTokens:
             "sub": str(self._families[family]["person"]),
             "scope": SCOPE,
         }
-        parts = [json.dumps(part).encode() for part in ({"alg": "RS256", "typ": "JWT"}, payload)]
+        header = {"alg": "RS256", "typ": "JWT"}
+        parts = [json.dumps(part, separators=(",", ":")).encode() for part in (header, payload)]
         # Nobody can check the signature, so it is none.
         value = ".".join(_base64url(part) for part in (*parts, secrets.token_bytes(32)))
         self._add(value, family, "access", now + seconds)

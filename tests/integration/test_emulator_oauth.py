@@ -520,6 +520,13 @@ def test_the_journal_shows_what_was_asked_but_no_token(emulator: Emulator) -> No
             assert form.lower() not in shown.lower() + repr(emulator.journal).lower()
 
 
+def test_the_journal_shows_no_token_of_a_path(emulator: Emulator) -> None:
+    assert emulator.token.endswith("=")
+    for form in (emulator.token, urllib.parse.quote(emulator.token, safe="")):
+        Sent(emulator, "GET", f"/v4/apiAccessTokens/{form}")
+    assert [entry.path for entry in emulator.journal] == ["/v4/apiAccessTokens/***"] * 2
+
+
 def test_short_words_are_not_taken_for_tokens(emulator: Emulator) -> None:
     _send(emulator, b"grant_type=urn%3Aietf%3Aparams&scope=openid&client_id=mine&refresh_token=")
     (entry,) = emulator.calls("oauthToken")
