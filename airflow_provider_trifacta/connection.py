@@ -133,6 +133,13 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
         {"type": ["string", "null"], "section": _TOKEN},
         _text,
     ),
+    "token_sql_conn_id": ExtraField(
+        "Database of the token store",
+        "Id of an Airflow connection to the database in which the store above keeps the token, if that is "
+        "airflow_provider_trifacta.sql_token_store.SqlTokenStore. Default: none.",
+        {"type": ["string", "null"], "section": _TOKEN},
+        _text,
+    ),
     "expiry_warning_days": ExtraField(
         "Warn before the token expires",
         "Days before the end of the token from which tasks warn in their logs; 0 never warns. Default: 7.",
