@@ -379,12 +379,14 @@ class _Database:
 
     def can_update(self, connection: Connection) -> bool:
         """Return whether the row is there. Raises what a change would raise, and changes nothing."""
-        from sqlalchemy import update
+        from sqlalchemy import func, update
 
         columns = self._table.c
-        same = {column: column for column in (columns.value, columns.is_encrypted, columns.updated_at)}
+        # Another value, since SQLite does not write one that stays the same.
+        changed = {"value": columns.value + " ", "is_encrypted": columns.is_encrypted, "updated_at": func.now()}
+        statement = update(self._table).where(columns.name == self._name).values(changed)
         with self._transaction(connection) as transaction:
-            found = connection.execute(update(self._table).where(columns.name == self._name).values(same)).rowcount
+            found = connection.execute(statement).rowcount
             transaction.rollback()
         return found == 1
 

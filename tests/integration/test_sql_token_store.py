@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -39,6 +40,7 @@ from airflow_provider_trifacta.operators.access_token import TrifactaRotateApiAc
 from airflow_provider_trifacta.sql_token_store import SqlTokenStore, TokenNotStored
 
 TOKEN = "a-pasted-token-that-nobody-may-see"
+NEW = "the-token-after-it"
 PASSWORD = "p:@ss/wörd-of-the-database"
 STORE = "airflow_provider_trifacta.sql_token_store.SqlTokenStore"
 TABLE = """CREATE TABLE trifacta_token (name VARCHAR(250) PRIMARY KEY, value TEXT NOT NULL,
@@ -174,7 +176,7 @@ def database(request: pytest.FixtureRequest) -> Database:
     return found
 
 
-# ------------------------------------------------------------------------------------------------ reading and writing
+# --------------------------------------------------------------------------------------------- reading and writing
 
 
 def test_a_pasted_token_is_read_as_it_is_and_encrypted_when_it_is_replaced(database: Database) -> None:
@@ -315,18 +317,23 @@ def _count(store: SqlTokenStore, times: int) -> None:
     for _ in range(times):
         seen = store.read()
         while not store.compare_and_write(seen, str(int(seen) + 1)):
+            time.sleep(random.random() / 20)
             seen = store.read()
 
 
 def test_nothing_is_lost_between_processes(database: Database) -> None:
     database.paste("0")
     fork = multiprocessing.get_context("fork")
-    processes = [fork.Process(target=_count, args=(database.store(), 50)) for _ in range(8)]
+    processes = [fork.Process(target=_count, args=(database.store(), 50), daemon=True) for _ in range(8)]
     for process in processes:
         process.start()
-    for process in processes:
-        process.join(120)
-        assert process.exitcode == 0
+    try:
+        for process in processes:
+            process.join(300)
+            assert process.exitcode == 0
+    finally:
+        for process in processes:
+            process.kill()
     assert database.store().read() == "400"
 
 
@@ -468,7 +475,7 @@ def test_a_fernet_key_that_is_none(sqlite: Database, monkeypatch: pytest.MonkeyP
         raise ValueError("Fernet key must be 32 bytes")
 
     monkeypatch.setattr(compat, "get_fernet", broken)
-    with pytest.raises(TrifactaConfigurationError, match="Fernet key cannot be used .*32 bytes"):
+    with pytest.raises(TrifactaConfigurationError, match=r"Fernet key cannot be used .*32 bytes"):
         sqlite.store().read()
 
 
@@ -625,14 +632,14 @@ def test_no_value_is_shown_or_logged(
     )
     store = database.store()
     with pytest.raises(TokenNotStored, match="updated_at") as caught:
-        store.compare_and_write(TOKEN, "the-new-secret")
+        store.compare_and_write(TOKEN, NEW)
     said = _shown(caught.value)
     assert "Airflow connection 'tokens_db'" in said
     database.execute("ALTER TABLE trifacta_token RENAME COLUMN value TO thing")
-    with pytest.raises(TrifactaConfigurationError, match="cannot be read .*value") as unreadable:
+    with pytest.raises(TrifactaConfigurationError, match=r"cannot be read .*value") as unreadable:
         store.read()
     said += _shown(unreadable.value) + str(store.why_not_writable()) + caplog.text
-    for secret in (TOKEN, TOKEN[:12], "the-new-secret", PASSWORD, "gAAAA"):
+    for secret in (TOKEN, TOKEN[:12], NEW, PASSWORD, "gAAAA"):
         assert secret not in said
 
 
@@ -670,7 +677,7 @@ def test_a_hook_uses_it(connected: Database, emulator: Emulator) -> None:
 
 
 def test_a_token_is_rotated_in_it(connected: Database, emulator: Emulator, context: dict[str, Any]) -> None:
-    done = TrifactaRotateApiAccessTokenOperator(task_id="rotate", lifetime_seconds=1000).execute(context)
+    done = TrifactaRotateApiAccessTokenOperator(task_id="rotate", lifetime_seconds=86400).execute(context)
     assert done["rotated"]
     assert connected.store().read() != emulator.token
     TrifactaHook().get_current_person()
