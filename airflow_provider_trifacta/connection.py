@@ -151,8 +151,8 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
     "token_variable": ExtraField(
         "Variable with the token",
         "Name of an Airflow Variable that holds the API access token, where rotation can replace it, for example "
-        "trifacta_api_access_token. Until the Variable exists, the token above is used. Default: none, the token "
-        "above is the token.",
+        "trifacta_api_access_token. Until the Variable exists, the token above is used. For OAuth 2.0, the Variable "
+        "that holds the token pair. Default: none, the token above is the token.",
         {"type": ["string", "null"], "section": _TOKEN},
         _text,
     ),
@@ -162,6 +162,19 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
         "my_company.stores.VaultTokenStore. Default: none.",
         {"type": ["string", "null"], "section": _TOKEN},
         _text,
+    ),
+    "token_sql_conn_id": ExtraField(
+        "Database of the token store",
+        "Id of an Airflow connection to the database in which the store above keeps the token, if that is "
+        "airflow_provider_trifacta.sql_token_store.SqlTokenStore. Default: none.",
+        {"type": ["string", "null"], "section": _TOKEN},
+        _text,
+    ),
+    "expiry_warning_days": ExtraField(
+        "Warn before the token expires",
+        "Days before the end of the token from which tasks warn in their logs; 0 never warns. Default: 7.",
+        {"type": ["number", "null"], "minimum": 0, "default": 7, "section": _TOKEN},
+        _days,
     ),
     "oauth_client_id": ExtraField(
         "Client id",
@@ -192,12 +205,6 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
         "store with the token that compares before it writes, such as SqlTokenStore. Default: no.",
         {"type": ["boolean", "null"], "default": False, "section": _OAUTH},
         _boolean,
-    ),
-    "expiry_warning_days": ExtraField(
-        "Warn before the token expires",
-        "Days before the end of the token from which tasks warn in their logs; 0 never warns. Default: 7.",
-        {"type": ["number", "null"], "minimum": 0, "default": 7, "section": _TOKEN},
-        _days,
     ),
     "connect_timeout": ExtraField(
         "Connect timeout",

@@ -15,6 +15,7 @@ from asgiref.sync import sync_to_async
 from packaging.version import Version
 
 if TYPE_CHECKING:
+    from airflow.models.crypto import get_fernet as get_fernet
     from airflow.sdk import BaseHook as BaseHook
     from airflow.sdk import BaseOperator as BaseOperator
     from airflow.sdk import BaseOperatorLink as BaseOperatorLink
@@ -54,6 +55,8 @@ _PLACES = {
     "Variable": ("airflow.sdk", "airflow.models.variable"),
     "XCom": ("airflow.sdk.execution_time.xcom", "airflow.models.xcom"),
     "conf": ("airflow.sdk.configuration", "airflow.configuration"),  # 3.1
+    # That of the SDK, which works where nothing else is installed, cannot do without a key.
+    "get_fernet": ("airflow.models.crypto", "airflow.sdk.crypto"),
     "get_hook_lineage_collector": ("airflow.sdk.lineage", "airflow.lineage.hook"),  # 3.1
     "mask_secret": _MASKER,
     "redact": _MASKER,  # 3.0 has it in the second place

@@ -296,7 +296,7 @@ def test_on_demand_a_lost_pair_is_reported(trifacta_oauth_emulator: Emulator) ->
         TrifactaHook().get_current_person()
 
 
-# ----------------------------------------------------------------------------------------------------- in real time
+# ---------------------------------------------------------------------------------------------------- in real time
 
 
 def test_sixty_triggers_and_a_keeper_with_tokens_of_three_seconds(
