@@ -1,0 +1,57 @@
+"""A keeper of an OAuth 2.0 token pair, one that dies, and tasks that use the access token."""
+
+import os
+import signal
+import time
+from datetime import datetime, timedelta
+
+from airflow import DAG
+
+from airflow_provider_trifacta.operators.access_token import TrifactaRefreshOAuthTokenOperator
+from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
+
+COMMON = {"schedule": None, "start_date": datetime(2024, 1, 1), "catchup": False}
+KEEPER = {"trifacta_conn_id": "trifacta_oauth", "take_over_after": timedelta(seconds=10)}
+
+
+class KeepsFor(TrifactaRefreshOAuthTokenOperator):
+    """Refreshes for a number of seconds, one time after the other."""
+
+    def execute(self, context):
+        until = time.monotonic() + float(context["dag_run"].conf.get("seconds", 0))
+        while True:
+            result = super().execute(context)
+            if time.monotonic() > until:
+                return result
+
+
+class DiesAfterTheAnswer(TrifactaRefreshOAuthTokenOperator):
+    """Is killed once the refresh token is spent, before the new pair is stored."""
+
+    def execute(self, context):
+        from airflow_provider_trifacta.api.token_endpoint import TokenEndpoint
+
+        refresh = TokenEndpoint.refresh
+
+        def refresh_and_die(*args, **kwargs):
+            refresh(*args, **kwargs)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        TokenEndpoint.refresh = refresh_and_die
+        return super().execute(context)
+
+
+with DAG(dag_id="keep_oauth_token", **COMMON):
+    KeepsFor(task_id="refresh", **KEEPER)
+
+with DAG(dag_id="keep_oauth_token_and_die", **COMMON):
+    DiesAfterTheAnswer(task_id="refresh", **KEEPER)
+
+for mode, number in {"deferred": 15, "sync": 5, "one_deferred": 1}.items():
+    with DAG(dag_id=f"use_oauth_{mode}", max_active_tasks=30, **COMMON):
+        TrifactaRunJobGroupOperator.partial(
+            task_id="run",
+            trifacta_conn_id="trifacta_oauth",
+            deferrable=mode != "sync",
+            poll_interval=2,
+        ).expand(wrangled_dataset_id=[7] * number)

@@ -1,0 +1,95 @@
+"""An OAuth 2.0 token pair in a real Airflow: a keeper, and tasks whose access token ends again and again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from airflow_instance import IS_AIRFLOW_3, AirflowInstance
+
+from airflow_provider_trifacta.emulator import Emulator
+
+pytestmark = pytest.mark.system
+
+VARIABLE = "trifacta_oauth_token"
+# On Airflow 2 with SQLite, one task runs at a time: while the keeper does, nobody can start.
+READERS = {"use_oauth_deferred": 15, "use_oauth_sync": 5} if IS_AIRFLOW_3 else {"use_oauth_one_deferred": 1}
+ACCESS_SECONDS = 3 if IS_AIRFLOW_3 else 60
+
+
+def _paste(airflow: AirflowInstance, emulator: Emulator) -> str:
+    token = emulator.generate_oauth_pair(refresh_token_days=30).refresh_token
+    airflow.airflow("variables", "set", VARIABLE, token)
+    return token
+
+
+def _connect(airflow: AirflowInstance, emulator: Emulator) -> str:
+    airflow.set_connection(
+        "trifacta_oauth",
+        conn_type="trifacta",
+        host=emulator.url,
+        extra={
+            "oauth_client_id": emulator.oauth_client_id,
+            "oauth_token_url": emulator.oauth_token_url.removesuffix("/token"),
+            "oauth_refresh_token_days": 30,
+            "token_variable": VARIABLE,
+        },
+    )
+    return _paste(airflow, emulator)
+
+
+def _succeeds(airflow: AirflowInstance, dag_id: str, run_id: str, *, seconds: float = 240) -> None:
+    assert airflow.end_of(dag_id, run_id, seconds=seconds) == "success", airflow.task_log(dag_id, run_id)
+
+
+def _files_with(folder: Path, tokens: list[str]) -> list[str]:
+    contents = {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    return [name for name, content in contents.items() if any(token.encode() in content for token in tokens)]
+
+
+def test_waits_outlive_their_access_tokens(airflow: AirflowInstance, emulator: Emulator) -> None:
+    _connect(airflow, emulator)
+    known = {row["id"] for row in emulator.job_groups}
+    before = len(emulator.calls("oauthToken"))
+    emulator.change_settings(oauth_access_seconds=ACCESS_SECONDS, pace="seconds=30")
+    try:
+        airflow.trigger("keep_oauth_token", "keep", {"seconds": 90 if IS_AIRFLOW_3 else 0})
+        for dag_id in READERS:
+            airflow.trigger(dag_id, "use")
+        for dag_id in READERS:
+            _succeeds(airflow, dag_id, "use")
+        _succeeds(airflow, "keep_oauth_token", "keep")
+    finally:
+        emulator.change_settings(oauth_access_seconds=300, pace="seconds=2")
+    started = [row for row in emulator.job_groups if row["id"] not in known]
+    assert len(started) == sum(READERS.values())
+    assert {row["status"] for row in started} == {"Complete"}
+    refreshes = emulator.calls("oauthToken")[before:]
+    assert {entry.status for entry in refreshes} == {200}
+    assert len(refreshes) >= (15 if IS_AIRFLOW_3 else 1)
+    returned = airflow.xcoms("keep_oauth_token", "keep")["refresh", "return_value"]
+    assert isinstance(returned, dict)
+    assert set(returned) == {"refreshed", "expires_at", "refresh_token_ends_at"}
+    tokens = list(emulator.app.oauth.tokens.values())
+    assert len(tokens) > len(refreshes)
+    assert _files_with(airflow.home, tokens) == []
+
+
+def test_a_keeper_that_is_killed_between_answer_and_store(airflow: AirflowInstance, emulator: Emulator) -> None:
+    _connect(airflow, emulator)
+    airflow.trigger("keep_oauth_token", "before")
+    _succeeds(airflow, "keep_oauth_token", "before")
+    airflow.trigger("keep_oauth_token_and_die", "killed")
+    assert airflow.end_of("keep_oauth_token_and_die", "killed", seconds=180) == "failed"
+    airflow.trigger("keep_oauth_token", "after")
+    assert airflow.end_of("keep_oauth_token", "after", seconds=180) == "failed"
+    log = airflow.task_log("keep_oauth_token", "after")
+    assert "by keep_oauth_token_and_die.refresh killed was answered and never stored" in log
+    assert "Generate a new pair" in log
+    assert "oauth_refresh.py" not in log.split("Task failed with exception")[-1]
+    _paste(airflow, emulator)
+    airflow.trigger("keep_oauth_token", "healed")
+    _succeeds(airflow, "keep_oauth_token", "healed")
+    stored = json.loads(airflow.airflow("variables", "get", VARIABLE).strip().splitlines()[-1])
+    assert emulator.oauth_refresh_token_works(stored["refresh_token"])
