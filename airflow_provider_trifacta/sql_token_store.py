@@ -19,6 +19,7 @@ import os
 import re
 import socket
 import threading
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -207,11 +208,10 @@ def _open(connection: AirflowConnection) -> _Database:
         raise of_connection(connection, f"{named} does not exist") from None
     except Exception as error:
         raise TrifactaTokenUnreadable.because_of(connection.conn_id, named, error) from error
-    redactor = Redactor(theirs.password)
     try:
         kind, engine = _engine_of(theirs)
     except Exception as error:
-        problem = redactor.redact(line(str(error), _LONGEST_REASON))
+        problem = Redactor(theirs.password).redact(line(str(error), _LONGEST_REASON))
         raise of_connection(connection, f"{named} cannot be used: {problem}") from None
     try:
         # With this comes SQLAlchemy, which takes long to import.
@@ -221,7 +221,7 @@ def _open(connection: AirflowConnection) -> _Database:
     except Exception as error:
         raise of_connection(connection, f"Airflow's Fernet key cannot be used ({error})") from error
     where = f"table {TABLE} of Airflow connection {sql_conn_id!r}"
-    return _Database(connection, where, kind, engine, fernet, redactor)
+    return _Database(connection, where, kind, engine, fernet, theirs.password)
 
 
 def _engine_of(connection: AirflowConnection) -> tuple[str, Engine]:
@@ -281,11 +281,11 @@ class _Database:
 
     :param owner: the connection whose token it is.
     :param where: the table, for errors.
-    :param redactor: removes the password of the database from errors, and every value that it has seen.
+    :param password: that of the database, which no error shows.
     """
 
     def __init__(
-        self, owner: AirflowConnection, where: str, kind: str, engine: Engine, fernet: Any, redactor: Redactor
+        self, owner: AirflowConnection, where: str, kind: str, engine: Engine, fernet: Any, password: str | None
     ) -> None:
         from sqlalchemy import Boolean, Column, DateTime, MetaData, String, Table, Text, false, func
 
@@ -295,7 +295,9 @@ class _Database:
         self._kind = kind
         self._engine = engine
         self._fernet = fernet
-        self._redactor = redactor
+        self._password = password
+        #: The values of the last calls, which no error shows either.
+        self._secrets: deque[str] = deque(maxlen=8)
         self._table = Table(
             TABLE,
             MetaData(),
@@ -346,7 +348,7 @@ class _Database:
             self.create_unless_there(connection)
         if found is None:
             raise of_connection(self._owner, f"{self.where} has no row for it. {self.first_steps()}")
-        self._redactor.add(found.value)
+        self._secrets.append(found.value)
         return found
 
     def update(self, connection: Connection, new: _Stored, *, instead_of: str | None = None) -> bool:
@@ -436,8 +438,8 @@ class _Database:
     def encrypted(self, token: str) -> _Stored:
         """Return what is stored for a string: like a Variable, in plain text if Airflow has no Fernet key."""
         value = self._fernet.encrypt(token.encode()).decode()
-        self._redactor.add(token)
-        self._redactor.add(value)
+        self._secrets.append(token)
+        self._secrets.append(value)
         return _Stored(value, self._fernet.is_encrypted)
 
     def decrypted(self, row: Row[Any]) -> str:
@@ -457,7 +459,7 @@ class _Database:
                     "processes, also workers and triggerers, the same [core] fernet_key; or enter a token again, "
                     "with is_encrypted false"
                 ) from None
-        self._redactor.add(value)
+        self._secrets.append(value)
         return value
 
     # ------------------------------------------------------------------------------------------------------ errors
@@ -478,7 +480,10 @@ class _Database:
         """Return what a driver reports, without values."""
         # Further lines quote parts of the statement, with its values.
         said = (str(error.orig).strip().splitlines() or [""])[0]
-        return line(f"{type(error.orig).__name__}: {self._redactor.redact(said)}", _LONGEST_REASON)
+        return line(
+            f"{type(error.orig).__name__}: {Redactor(self._password, *self._secrets).redact(said)}",
+            _LONGEST_REASON,
+        )
 
     def _error(self, reason: str) -> TrifactaTokenUnreadable:
         message = f"Airflow connection {self._name!r}: the API access token could not be read from {self.where}"
