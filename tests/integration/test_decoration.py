@@ -285,7 +285,7 @@ def test_a_task_runs_whatever_the_list_of_tokens_is(
 ) -> None:
     running = server(TOKENS=tokens)
     assert _operator(deferrable) == 5
-    _at_most_one(warnings(), "When the API access token ends could not be read: ", "The API access token of ")
+    _at_most_one(warnings(), "The expiry of the API access token could not be read: ", "The API access token of ")
     assert _reads(running, TOKENS) == 1
 
 
