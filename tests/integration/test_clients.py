@@ -132,7 +132,7 @@ def test_typed_errors(call: Caller, emulator: Emulator, status: int, expected: t
     assert error.request_id == emulator.journal[-1].request_id
     assert str(error.request_id) in str(error)
     if status != 304:
-        assert error.message == f"Ordered fault: {status}"
+        assert error.message == f"Injected fault: {status}"
         assert error.message in str(error)
 
 

@@ -877,7 +877,7 @@ def test_a_permanent_refusal_burns_no_retries(tasks: Tasks, emulator: Emulator, 
     task = tasks()
     task.run_to_the_end()
     assert isinstance(task.error, AirflowFailException)
-    assert f"Ordered fault: {status}" in str(task.error)
+    assert f"Injected fault: {status}" in str(task.error)
     assert (task.state, task.try_number, tasks.kind.ids(emulator)) == ("failed", 1, [])
     assert len(emulator.calls(tasks.kind.submit)) == 1
 
