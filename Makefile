@@ -33,10 +33,10 @@ demo: demo-takes $(VENV)/installed  ## run a recipe in a real Airflow, and repor
 	$(BIN)/python demo/run.py
 
 demo-takes:
-	@echo "make demo: about 2.5 minutes on 2 cores the first time; it installs, and starts a real Airflow"
+	@echo "make demo: about 2.5 minutes on 2 cores the first time; it installs and starts a real Airflow"
 
 test-takes:
-	@echo "make test: about 10 minutes on 2 cores, and some more to install the first time"
+	@echo "make test: about 10 minutes on 2 cores; longer the first time, since it installs everything"
 
 up: $(VENV)/installed  ## Airflow with its UI and the emulator, until Ctrl-C
 	$(BIN)/python demo/up.py

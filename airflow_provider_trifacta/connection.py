@@ -130,7 +130,7 @@ _PATIENCE, _LINKS = "Timeouts and retries", "Links"
 EXTRA_FIELDS: dict[str, ExtraField] = {
     "verify": ExtraField(
         "Verify TLS certificates",
-        "Check the server's certificate. Switch off only for tests: the token goes to whoever answers.",
+        "Check the server's certificate. Turn off only for tests: the token is then sent to whoever answers.",
         {"type": ["boolean", "null"], "default": True, "section": _NETWORK},
         _boolean,
     ),
@@ -144,21 +144,21 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
     "proxy": ExtraField(
         "Proxy",
         "URL of a proxy, for example http://proxy.example.com:3128. Default: the environment's. A password in it "
-        "is shown to whoever may see connections.",
+        "is visible to anyone who may view connections.",
         {"type": ["string", "null"], "section": _NETWORK},
         _proxy,
     ),
     "token_variable": ExtraField(
         "Variable with the token",
-        "Name of an Airflow Variable that holds the API access token, where rotation can replace it, for example "
-        "trifacta_api_access_token. Until the Variable exists, the token above is used. For OAuth 2.0, the Variable "
-        "that holds the token pair. Default: none, the token above is the token.",
+        "Name of an Airflow Variable that holds the API access token, so that rotation can replace it, for example "
+        "trifacta_api_access_token. Until the Variable exists, the token above is used. With OAuth 2.0, the "
+        "Variable with the token pair. Default: none; the token above is used.",
         {"type": ["string", "null"], "section": _TOKEN},
         _text,
     ),
     "credential_store": ExtraField(
         "Store with the token",
-        "Dotted path of a class of your own that keeps the API access token, for example "
+        "Dotted path of your own class that stores the API access token, for example "
         "my_company.stores.VaultTokenStore. Default: none.",
         {"type": ["string", "null"], "section": _TOKEN},
         _text,
@@ -172,7 +172,7 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
     ),
     "expiry_warning_days": ExtraField(
         "Warn before the token expires",
-        "Days before the end of the token from which tasks warn in their logs; 0 never warns. Default: 7.",
+        "Tasks warn in their logs when the token expires within this many days; 0 never warns. Default: 7.",
         {"type": ["number", "null"], "minimum": 0, "default": 7, "section": _TOKEN},
         _days,
     ),
@@ -214,20 +214,20 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
     ),
     "read_timeout": ExtraField(
         "Read timeout",
-        "Seconds in which an answer must be complete; of a file, each piece of it. Default: 60.",
+        "Seconds within which an answer must be complete; for a file, each chunk of it. Default: 60.",
         {"type": ["number", "null"], "exclusiveMinimum": 0, "default": 60, "section": _PATIENCE},
         _seconds,
     ),
     "retry_budget": ExtraField(
         "Retry budget",
-        "Seconds for which a call is repeated when its answer is lost, the server is overloaded or a quota is "
-        "reached. Waits outlive faults that are shorter. Default: 900.",
+        "Seconds for which a call is retried when its answer is lost, the server is overloaded or a quota is "
+        "reached. A waiting task survives shorter outages. Default: 900.",
         {"type": ["number", "null"], "minimum": 0, "default": 900, "section": _PATIENCE},
         _budget,
     ),
     "application_url": ExtraField(
         "Application URL",
-        "Where links in logs and buttons lead: the address of the web application, up to its /jobs or /flows, "
+        "Address of the web application, for links in logs and buttons: its URL without /jobs or /flows, "
         "for example https://clouddataprep.com?projectId=my-project. Default: the base URL.",
         {"type": ["string", "null"], "section": _LINKS},
         check_application_url,
@@ -239,7 +239,7 @@ RELABELING = {"host": "Base URL", "password": "API access token", "schema": "Sch
 PLACEHOLDERS = {
     "host": "https://api.clouddataprep.com",
     "password": "the value of an API access token",
-    "schema": "https, unless the base URL says it",
+    "schema": "https, unless the base URL has a scheme",
     "port": "443, or the port of your server",
 }
 
@@ -300,7 +300,9 @@ def settings_of(connection: AirflowConnection, *, user_agent: str) -> ClientSett
         verify: bool | str = extra.get("verify", True)
         if "ca_bundle" in extra:
             if not verify:
-                raise TrifactaConfigurationError("extra ca_bundle: has no use while verify is false")
+                raise TrifactaConfigurationError(
+                    "extra ca_bundle: has no effect while verify is false. Remove one of them"
+                )
             verify = extra["ca_bundle"]
         return ClientSettings(
             base_url=base_url_from(connection.host, schema=connection.schema, port=connection.port),
@@ -325,7 +327,7 @@ def _token_kept_in(connection: AirflowConnection, extra: Mapping[str, Any]) -> s
     elif "token_variable" in extra:
         kept = f"Variable {extra['token_variable']!r} (until it exists, the password of the Airflow connection)"
     elif "credential_store" in extra:
-        kept = f"what the credential_store {extra['credential_store']!r} keeps"
+        kept = f"the token that credential_store {extra['credential_store']!r} returns"
     elif _other_type(connection):
         kept = f"the password of the Airflow connection, which {_other_type(connection)}"
     else:
@@ -340,7 +342,7 @@ def pair_kept_in(extra: Mapping[str, Any]) -> str:
     """
     if "token_variable" in extra:
         return f"Variable {extra['token_variable']!r}"
-    return f"what the credential_store {extra['credential_store']!r} keeps"
+    return f"credential_store {extra['credential_store']!r}"
 
 
 def _other_type(connection: AirflowConnection) -> str | None:
@@ -350,8 +352,8 @@ def _other_type(connection: AirflowConnection) -> str | None:
         return None
     theirs = " and keeps its token in the extra 'token'" if kind == "dataprep" else ""
     return (
-        f"is of type {kind!r}, not {CONN_TYPE!r}{theirs}. Make one of type {CONN_TYPE!r}: base URL in host, "
-        "API access token in password"
+        f"is of type {kind!r}, not {CONN_TYPE!r}{theirs}. Create one of type {CONN_TYPE!r}, with the base "
+        "URL in host and the API access token in password"
     )
 
 
@@ -364,13 +366,13 @@ def usable_token(text: str | None, connection: AirflowConnection, where: str) ->
     token = (text or "").strip()
     problem = None
     if not token:
-        problem = "is empty. Put an API access token there"
+        problem = "is empty. Enter an API access token"
     elif re.match(r"(authorization\s*:\s*)?bearer(\s|:|$)", token, re.IGNORECASE):
-        problem = "begins with 'Bearer', which is added when it is sent. Enter the token alone"
+        problem = "begins with 'Bearer', which is added automatically. Enter only the token"
     elif set(token) == {"*"}:
-        problem = "holds asterisks, the mask of a saved secret, not the secret. Enter the token again"
+        problem = "contains asterisks, the mask of a saved secret, not the secret. Enter the token again"
     elif re.search(r"[^\x21-\x7e]", token):
-        problem = "holds characters that no token has, such as spaces. Enter the token again"
+        problem = "contains characters that no token has, such as spaces. Enter the token again"
     if problem:
         raise _unusable(connection, f"{where}: {problem}")
     return token
@@ -402,16 +404,16 @@ def unknown_extras(connection: AirflowConnection) -> list[str]:
     # The Test button of Airflow 2 sends each one twice, once with this prefix.
     for name in (name for name in given if name.removeprefix(f"extra__{CONN_TYPE}__") not in EXTRA_FIELDS):
         close = get_close_matches(name, EXTRA_FIELDS, n=1)
-        meant = f", did you mean {close[0]!r}?" if close else ""
-        warnings.append(f"Connection {connection.conn_id}: extra {name!r} is not known and has no effect{meant}")
+        meant = f"; did you mean {close[0]!r}?" if close else ""
+        warnings.append(f"Connection {connection.conn_id}: extra {name!r} is unknown and has no effect{meant}")
     return warnings
 
 
 def kept_elsewhere(conn_id: str) -> str:
     """Return why a connection that is not in Airflow's database cannot be changed, and what to do."""
     return (
-        f"connection {conn_id!r} is not in Airflow's database but in a secrets backend. Name a Variable in its "
-        "extra (token_variable), or a store of your own (credential_store)"
+        f"connection {conn_id!r} is not in Airflow's database but in a secrets backend. Specify a Variable "
+        "(token_variable) or your own store (credential_store) in its extra"
     )
 
 

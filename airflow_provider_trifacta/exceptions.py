@@ -233,8 +233,8 @@ class TrifactaTokenUnreadable(TrifactaApiError):
     """
 
     hint = (
-        "Nothing else was used in its place, since that may have been revoked long ago. Check Airflow's API "
-        "server, its database, and the secrets backend if there is one; a retry of the task reads it again."
+        "No other token was used instead, since it may have been revoked long ago. Check Airflow's API server, "
+        "its database, and the secrets backend if there is one; a retry of the task reads the token again."
     )
 
     @classmethod

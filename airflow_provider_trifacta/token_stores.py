@@ -83,7 +83,7 @@ def store_of(
     oauth = oauth_of(connection)
     variable, path = extra.get("token_variable"), extra.get("credential_store")
     if variable and path:
-        raise of_connection(connection, "extra token_variable and credential_store contradict each other, say one")
+        raise of_connection(connection, "extra token_variable and credential_store are both set; set only one")
     if variable:
         kind = DatabaseVariableTokenStore if tasks_use_the_database() else VariableTokenStore
         store: TokenStore = kind(variable, connection, has_password=oauth is None, held=held)
@@ -155,8 +155,8 @@ class VariableTokenStore:
         if redact("visible", name) == "visible":
             raise of_connection(
                 connection,
-                f"extra token_variable: Airflow would show the value of a Variable named {name!r}. Choose a name "
-                "with 'token' or 'secret' in it",
+                f"extra token_variable: Airflow does not mask the value of a Variable named {name!r}. Choose a "
+                "name that contains 'token' or 'secret'",
             )
         self.name = name
         self._connection = connection
@@ -194,7 +194,7 @@ class VariableTokenStore:
             return f"the environment variable {in_the_way} takes precedence over the Variable; remove it"
         if reason := why_written_variables_are_logged():
             return (
-                f"{reason}, so the token would be seen there. Change that; or name no token_variable, but a "
+                f"{reason}, so the token would appear in the log. Change that; or replace token_variable with a "
                 "connection to Airflow's own REST API in airflow_api_conn_id, or your own store (credential_store)"
             )
         return None
@@ -273,9 +273,9 @@ class ConnectionTokenStore:
             return self._api.why_not_changeable(conn_id)
         if not tasks_use_the_database():
             return (
-                "tasks of Airflow 3 cannot change connections. Name a connection to Airflow's own REST API in "
-                "airflow_api_conn_id; or a Variable in the extra of the connection (token_variable); or a store "
-                "of your own there (credential_store)"
+                "tasks of Airflow 3 cannot change connections. Specify a connection to Airflow's own REST API in "
+                "airflow_api_conn_id, or a Variable (token_variable) or your own store (credential_store) in the "
+                "extra of the connection"
             )
         if not _is_in_database(conn_id):
             return kept_elsewhere(conn_id)
@@ -288,7 +288,7 @@ def _store_of_ones_own(path: str, connection: AirflowConnection) -> TokenStore:
     try:
         store = getattr(import_module(module), name)(connection)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise of_connection(connection, f"{where} cannot be imported, or not made ({error})") from error
+        raise of_connection(connection, f"{where} cannot be imported or instantiated ({error})") from error
     missing = [method for method in ("read", "write", "why_not_writable") if not hasattr(store, method)]
     if missing:
         raise of_connection(connection, f"{where} has no {', '.join(missing)}")

@@ -84,7 +84,7 @@ class AirflowInstance:
 
         :param say: receives a message about each step, since this takes most of a minute.
         """
-        say("making Airflow's database")
+        say("creating Airflow's database")
         self.home.mkdir(parents=True, exist_ok=True)
         passwords = {self.admin["login"]: self.admin["password"]}
         (self.home / "passwords.json").write_text(json.dumps(passwords))
@@ -106,7 +106,7 @@ class AirflowInstance:
         for command in commands:
             self.start_component(*command)
         if IS_AIRFLOW_3 or self._with_ui:
-            say(f"waiting until {self.url} answers")
+            say(f"waiting for {self.url}")
             path = "/api/v2/version" if IS_AIRFLOW_3 else "/health"
             wait_for(lambda: self._answers(path), f"no answer from {self.url}", seconds=120)
 

@@ -60,7 +60,7 @@ def main() -> int:
             elif xcoms.get(("run_recipe", "return_value")) != groups[0]["id"]:
                 problems.append(f"the task did not return the job group id: {xcoms}")
             if not any(entry.operation == "getJobGroupStatus" for entry in emulator.journal):
-                problems.append("the status was never read")
+                problems.append("the status was never polled")
             for row in groups:
                 say(f"outputs: {', '.join(row['_files'])}")
             say(f"link: {xcoms.get(('run_recipe', '_link_TrifactaJobGroupLink'))}")
@@ -70,7 +70,7 @@ def main() -> int:
         say("NOT as expected:\n  " + "\n  ".join(problems))
         say(f"task log:\n{airflow.task_log(DAG_ID, run_id)}")
         return 1
-    say("as expected: one job group, waited for in the triggerer, Complete")
+    say("as expected: one job group, polled in the triggerer, Complete")
     return 0
 
 

@@ -23,13 +23,13 @@ LIST_DAGS = {
 
 def guide(airflow: AirflowInstance, emulator: Emulator) -> list[str]:
     """Return what a user can do now."""
-    login = "no login is asked for" if IS_AIRFLOW_3 else "user admin, password admin"
+    login = "no login required" if IS_AIRFLOW_3 else "user admin, password admin"
     return [
         f"Airflow:   {airflow.url} ({login})",
         f"Emulator:  {emulator.url}, token {emulator.token}",
         f"Try:       trigger the DAG trifacta_run_and_wait: {airflow.url}/dags/trifacta_run_and_wait",
-        f"Your DAGs: put a file into {DAGS}; it is listed within 30 s",
-        f"Logs:      of tasks in {airflow.home / 'logs'}, of Airflow in {airflow.home}/*.log",
+        f"Your DAGs: put a file in {DAGS}; it appears within 30 s",
+        f"Logs:      tasks in {airflow.home / 'logs'}, Airflow in {airflow.home}/*.log",
         "Ctrl-C stops both.",
     ]
 
@@ -48,7 +48,7 @@ def main() -> None:
     airflow = AirflowInstance(home, DAGS, with_ui=True, settings=LIST_DAGS)
     with Emulator(pace="seconds=20") as emulator:
         try:
-            say(f"starting Airflow {version('apache-airflow')} beside the emulator, which takes about a minute")
+            say(f"starting Airflow {version('apache-airflow')} and the emulator, which takes about a minute")
             airflow.start(say)
             say("storing the connection trifacta_default")
             # Host and port in their own fields: the Test button of Airflow 3.3.2 refuses a stored connection

@@ -24,11 +24,11 @@ from airflow_provider_trifacta.exceptions import TrifactaResultsNotSaved
 #: There, a move would be another copy, and would need permission to read and delete.
 _WHOLE_UPLOADS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
 _STORAGE_PROVIDER = (
-    "Install the provider of its storage, for example apache-airflow-providers-amazon[s3fs], and check the "
+    "Install the provider for this storage, for example apache-airflow-providers-amazon[s3fs], and check the "
     "connection in the path"
 )
 _OLDER_LIBRARY = (
-    "This Airflow cannot work with the universal-pathlib that is installed, for no storage: install Airflow with "
+    "This Airflow does not work with the installed universal-pathlib, whatever the storage: install Airflow with "
     "its constraints, or 'universal-pathlib<0.3'"
 )
 #: Files that a killed process may leave behind have hidden names.
@@ -45,7 +45,7 @@ def target_of(name: str, value: Any) -> Path | ObjectStoragePath:
     if not isinstance(value, (str, os.PathLike, ObjectStoragePath)) or not str(value).strip():
         raise TrifactaConfigurationError(f"{name}: expected a path, got {value!r}")
     if str(value).endswith("/"):
-        raise TrifactaConfigurationError(f"{name}: {str(value)!r} is a folder, name a file in it")
+        raise TrifactaConfigurationError(f"{name}: {str(value)!r} is a folder; specify a file in it")
     if isinstance(value, ObjectStoragePath) or "://" in str(value):
         path = _storage_path(name, value)
         if path.protocol not in ("file", "local"):
@@ -110,12 +110,12 @@ def _obstacle(path: Path) -> str | None:
     """
     there = next(place for place in (path, *path.absolute().parents) if _is_there(place))
     if there.is_symlink() and not there.exists():
-        return f"{there} is a link to nothing"
+        return f"{there} is a broken link"
     mode = there.stat().st_mode
     if there is not path:
         return None if stat.S_ISDIR(mode) else f"{there} is not a folder"
     if stat.S_ISDIR(mode):
-        return "it is a folder, name a file in it"
+        return "it is a folder; specify a file in it"
     return None if stat.S_ISREG(mode) else "it is not a regular file"
 
 

@@ -65,7 +65,7 @@ class AirflowApi:
         body = {"connection_id": conn_id, "conn_type": conn_type, "password": password}
         path = f"/api/v2/connections/{quote(conn_id, safe='')}"
         if self._call(Request("PATCH", path, {"update_mask": "password"}, body)) is None:
-            raise AirflowApiError(f"Airflow's API server knows no connection {conn_id!r}")
+            raise AirflowApiError(f"Airflow's API server has no connection {conn_id!r}")
 
     def _call(self, request: Request) -> Any:
         """Return the decoded answer, None for 404."""
@@ -78,12 +78,12 @@ class AirflowApi:
                 credentials = {"username": self._connection.login, "password": self._connection.password}
                 login = Request("POST", "/auth/token", body=credentials, confidential=True)
                 token = self._decoded(self._send(login, {})).get("access_token")
-                missing = f"Airflow's API server at {self._settings.base_url} answered the login without a token"
+                missing = f"Airflow's API server at {self._settings.base_url} returned no token for the login"
             else:
                 token = self._connection.password
                 missing = (
-                    f"Airflow connection {self._connection.conn_id!r} has no login and no password: put in a user "
-                    "of Airflow who may edit connections"
+                    f"Airflow connection {self._connection.conn_id!r} has no login and no password: enter those "
+                    "of an Airflow user who may edit connections"
                 )
             if not isinstance(token, str) or not token:
                 raise AirflowApiError(missing)
@@ -105,7 +105,7 @@ class AirflowApi:
         finally:
             transport.close()
         raise AirflowApiError(
-            f"Airflow's API server at {self._settings.base_url} gave no answer to {request.method} "
+            f"Airflow's API server at {self._settings.base_url} returned no usable answer to {request.method} "
             f"{request.path}: {failure}. Check connection {self._connection.conn_id!r}"
         )
 

@@ -23,7 +23,7 @@ def read_variable(name: str) -> str | None:
         return str(value)
     for backend in _secrets_backends():
         if _has(backend, name):
-            raise LookupError("it exists, but Airflow gave no value")
+            raise LookupError("it exists, but Airflow returned no value")
     return None
 
 
@@ -35,10 +35,13 @@ def why_written_variables_are_logged() -> str | None:
     if tasks_use_the_database():
         return None
     if is_airflow_3_0():
-        return "Airflow 3.0 logs what tasks set, at any log level (3.1 no longer does)"
+        return "Airflow 3.0 logs the Variables that tasks set, at any log level (3.1 no longer does)"
     levels = f"{conf.get('logging', 'logging_level')} {conf.get('logging', 'namespace_levels', fallback='')}"
     if "DEBUG" in levels.upper():
-        return "Airflow logs what tasks set at log level DEBUG ([logging] logging_level, namespace_levels)"
+        return (
+            "at log level DEBUG ([logging] logging_level, namespace_levels), Airflow logs the Variables that "
+            "tasks set"
+        )
     return None
 
 

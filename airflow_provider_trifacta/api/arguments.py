@@ -85,19 +85,19 @@ def check_id(name: str, value: Any) -> Id:
         raise TrifactaConfigurationError(f"{name}: is empty")
     if text in ("None", "null"):
         raise TrifactaConfigurationError(
-            f"{name}: is {text!r}, which is what a template makes of a missing value. "
-            "Check the task or variable it reads"
+            f"{name}: is {text!r}, which is what a template renders for a missing value. "
+            "Check the task or variable that it reads"
         )
     kind = _KINDS[name]
     if _ULID.fullmatch(text):
         raise TrifactaConfigurationError(
-            f"{name}: {text!r} is a ULID, the id of a cloud-native workflow. Those are run by another API; "
-            f"use the id of a {kind.word}: {kind.where}"
+            f"{name}: {text!r} is a ULID, the id of a cloud-native workflow. Those have another API; "
+            f"use a {kind.word} id: {kind.where}"
         )
     in_url = set(kind.in_url.findall(text)) if "/" in text else set()
     found = in_url.pop() if len(in_url) == 1 else text
     if id_of(found) is None and not (kind.form and kind.form.fullmatch(found)):
-        raise TrifactaConfigurationError(f"{name}: {text!r} is not the id of a {kind.word}: {kind.where}")
+        raise TrifactaConfigurationError(f"{name}: {text!r} is not a {kind.word} id: {kind.where}")
     return value if isinstance(value, int) else found
 
 

@@ -33,7 +33,7 @@ class BodyReader:
         self._declared = _length(headers.get("content-length"))
         encoding = headers.get("content-encoding", "").strip().lower()
         if encoding not in ("", "identity", "gzip", "x-gzip"):
-            raise BodyError("the body is encoded in a way that was not asked for")
+            raise BodyError("the body has a content encoding that was not requested")
         self._gzip = zlib.decompressobj(_EITHER_HEADER) if "gzip" in encoding else None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -57,7 +57,7 @@ class BodyReader:
         # Neither older urllib3 nor a decompressor notices this.
         cut = self._declared is not None and self._received < self._declared
         if cut or (self._gzip is not None and self._received and not self._gzip.eof):
-            raise BodyError("the answer is cut short")
+            raise BodyError("the answer is truncated")
 
     def _decompressed(self, data: bytes, gzip: zlib._Decompress) -> Iterator[bytes]:
         try:
@@ -73,7 +73,7 @@ class BodyReader:
                 elif not data and len(piece) < CHUNK:
                     return
         except zlib.error:
-            raise BodyError("the body is not the gzip that its header says") from None
+            raise BodyError("the body is not gzip, although its header says so") from None
 
 
 def _length(text: str | None) -> int | None:

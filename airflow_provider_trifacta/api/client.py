@@ -214,7 +214,7 @@ class _Saving:
         """Check that the answer was saved and is what was requested."""
         if answer.status in _NOT_READY:
             not_ready = answer.unusable("the result is not ready")
-            not_ready.hint = "The server is still at it: try again later, or raise the retry budget."
+            not_ready.hint = "The server is still working on it: try again later, or raise the retry budget."
             raise not_ready
         if not is_saved(answer.status, answer.headers):
             raise answer.not_understood(f"expected 200 with {answer.request.accept}")

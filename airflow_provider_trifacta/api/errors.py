@@ -95,11 +95,11 @@ class TrifactaSubmitOutcomeUnknown(TrifactaError):
         candidates = ", ".join(str(identity) for identity in self.candidates)
         return (
             f"It is not known whether a run of {self.what} was started: {self.reason.rstrip('.')}. "
-            "Nothing more was started. "
+            "Nothing else was started. "
             + (f"It may be one of: {candidates}. " if candidates else "")
-            + f"Look at the job history of {self.what} since {self.since:%Y-%m-%d %H:%M:%S} UTC "
+            + f"Check the job history of {self.what} since {self.since:%Y-%m-%d %H:%M:%S} UTC "
             f"(execution id {self.execution_id}). A retry of the task searches again and starts nothing twice; "
-            "to start a new one in any case, clear the task"
+            "to start a new one regardless, clear the task"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -229,7 +229,7 @@ class TrifactaForbidden(TrifactaApiError):
     """403: the token's user is not allowed to do this."""
 
     hint = (
-        "The user of the token may not do this: check the user's permissions, that the token is of the "
+        "The user of the token may not do this: check the user's permissions, that the token belongs to the "
         "right workspace, and that the edition includes this part of the API."
     )
 
@@ -237,13 +237,13 @@ class TrifactaForbidden(TrifactaApiError):
 class TrifactaNotFound(TrifactaApiError):
     """404: no such object or no such route."""
 
-    hint = "Check the id, and that the token is of the workspace that has it."
+    hint = "Check the id, and that the token belongs to the same workspace."
 
 
 class TrifactaFeatureDisabled(TrifactaNotFound):
     """404 on a documented route: the feature behind it is disabled in this installation."""
 
-    hint = "API access tokens are switched off in this installation: an administrator has to enable them."
+    hint = "API access tokens are disabled in this installation: an administrator has to enable them."
 
 
 class TrifactaGone(TrifactaApiError):
@@ -259,13 +259,16 @@ class TrifactaUnsupportedMediaType(TrifactaApiError):
 class TrifactaRateLimited(TrifactaApiError):
     """429: a quota was reached and the retry budget is used up."""
 
-    hint = "The quota is per user and per workspace; spread the calls or raise the retry budget."
+    hint = "The quota is per user and per workspace; spread the calls out, or raise the retry budget."
 
 
 class TrifactaServerError(TrifactaApiError):
     """5xx: a server error."""
 
-    hint = "A fault of the server, or of a gateway before it: try again later, and give support the request id."
+    hint = (
+        "The server, or a gateway in front of it, failed: try again later. If that does not help, give support "
+        "the request id."
+    )
 
 
 class TrifactaRunRefused(TrifactaApiError):
@@ -291,45 +294,45 @@ class TrifactaAnswerNotUnderstood(TrifactaApiError):
     """The answer is not what the API documents: HTML from a proxy, truncated JSON, a redirect elsewhere."""
 
     hint = (
-        "The API does not answer like this: check the base URL of the Airflow connection, without /v4 at its end, "
-        "and what stands in between, such as a proxy or a page to log in."
+        "The API does not answer like this: check the base URL of the Airflow connection (without /v4 at the end) "
+        "and anything in between, such as a proxy or a login page."
     )
 
 
 class TransportFailure(Enum):
     """Why there was no answer; the values are shown to users."""
 
-    NO_SUCH_HOST = "the host name is not known"
+    NO_SUCH_HOST = "the host name cannot be resolved"
     NOT_CONNECTED = "no connection"
     CONNECT_TIMEOUT = "no connection within the connect timeout"
     TLS = "TLS failed"
-    PLAIN_HTTP = "the server does not speak https there"
-    PROXY = "the proxy could not be reached or refused"
+    PLAIN_HTTP = "the server does not speak https on this port"
+    PROXY = "the proxy could not be reached, or refused the connection"
     READ_TIMEOUT = "not complete within the read timeout"
     LOST = "connection failed or was lost"
 
 
 _CHECK_THE_WAY = (
-    "Check the base URL of the Airflow connection, and that this machine may reach it; if only through a proxy, "
-    "set the proxy in the extra."
+    "Check the base URL of the Airflow connection, and that this machine can reach it; if that takes a proxy, set "
+    "proxy in the extra."
 )
 _TRANSPORT_HINTS = {
     TransportFailure.NO_SUCH_HOST: _CHECK_THE_WAY,
     TransportFailure.NOT_CONNECTED: _CHECK_THE_WAY,
     TransportFailure.CONNECT_TIMEOUT: _CHECK_THE_WAY,
     TransportFailure.TLS: (
-        "Check that the base URL of the Airflow connection says https where the server speaks it; where its "
-        "certificate is signed by an authority of your own, set ca_bundle in the extra."
+        "Check that the server speaks https at the base URL of the Airflow connection; if its certificate is "
+        "signed by your own certificate authority, set ca_bundle in the extra."
     ),
     TransportFailure.PLAIN_HTTP: (
         "If it speaks plain http, write http:// in front of the host in the Airflow connection (without a scheme, "
         "https is assumed); otherwise check the port."
     ),
-    TransportFailure.PROXY: "Check the proxy in the extra of the Airflow connection, or in the environment.",
+    TransportFailure.PROXY: "Check proxy in the extra of the Airflow connection, or the proxy in the environment.",
     TransportFailure.READ_TIMEOUT: (
-        "The server is slow, or stuck: read_timeout in the extra of the Airflow connection says how long to wait."
+        "The server is slow or stuck. To wait longer, raise read_timeout in the extra of the Airflow connection."
     ),
-    TransportFailure.LOST: "Something on the way, or the server, broke off the connection: try again later.",
+    TransportFailure.LOST: "The server, or something in between, closed the connection: try again later.",
 }
 
 
@@ -353,7 +356,7 @@ class TrifactaTransportError(TrifactaApiError):
         sent: bool,
         status: int | None = None,
     ) -> None:
-        message = f"no {'' if status is None else 'whole '}answer: {failure.value} ({reason})"
+        message = f"no {'' if status is None else 'complete '}answer: {failure.value} ({reason})"
         super().__init__(method=method, path=path, status=status, message=message)
         self.failure = failure
         self.reason = reason

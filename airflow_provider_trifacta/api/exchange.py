@@ -221,7 +221,7 @@ class Exchanger:
                 raise no_answer(
                     request,
                     TransportFailure.LOST,
-                    f"the interim answer {answer.status} in place of one",
+                    f"only the interim answer {answer.status}",
                     sent=True,
                     redactor=self._redactor,
                 )
@@ -239,7 +239,7 @@ class Exchanger:
             raise
         except Exception as error:
             # Any error in decoding means that the answer was not understood.
-            problem = answer.not_understood(f"expected another shape ({type(error).__name__})")
+            problem = answer.not_understood(f"expected a different structure ({type(error).__name__})")
         else:
             self._reached = True
             if operation.secret_of is not None:

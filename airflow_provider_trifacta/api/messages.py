@@ -158,7 +158,7 @@ def _query_string(query: Mapping[str, Any]) -> str:
     try:
         return f"?{urlencode(pairs, quote_via=quote)}" if pairs else ""
     except UnicodeEncodeError:
-        raise TrifactaConfigurationError("query: holds characters that cannot be encoded as UTF-8") from None
+        raise TrifactaConfigurationError("query: contains characters that cannot be encoded as UTF-8") from None
 
 
 def _query_value(name: str, value: Any) -> str:
@@ -216,7 +216,7 @@ class Answer:
     def excerpt(self) -> str:
         """Return the beginning of the body, for an error."""
         if self.request.confidential:
-            return "(not shown: it may hold a token)"
+            return "(not shown: it may contain a token)"
         value = self._json()
         if value is _NO_JSON:
             return self.line(self.body.decode("utf-8", "replace"), _EXCERPT)

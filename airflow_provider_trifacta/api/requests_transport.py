@@ -219,7 +219,7 @@ class _Deadline:
         """
         left = self._until - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the answer takes too long")
+            raise TimeoutError("the answer took too long")
         return left
 
 

@@ -144,7 +144,7 @@ def _with_extra(body: JsonObject, extra: Any, given: Mapping[str, tuple[str, boo
         argument, is_given = given.get(key, ("", False))
         if is_given:
             raise TrifactaConfigurationError(
-                f"request_body_extra: {key!r} is also set by {argument}; specify it once"
+                f"request_body_extra: {key!r} is also set by {argument}; specify it only once"
             )
     return {**body, **(extra or {})}
 
@@ -158,8 +158,8 @@ def _mapping(name: str, value: Any) -> Mapping[Any, Any]:
 def _recipe_ids(value: Any) -> list[Id]:
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
         raise TrifactaConfigurationError(
-            f"wrangled_dataset_ids: expected a list of ids of recipes, got {type(value).__name__}. A template "
-            "gives a list only in a DAG with render_template_as_native_obj=True"
+            f"wrangled_dataset_ids: expected a list of recipe ids, got {type(value).__name__}. A template "
+            "renders to a list only in a DAG with render_template_as_native_obj=True"
         )
     if not value:
         raise TrifactaConfigurationError(
@@ -206,7 +206,7 @@ def _timestamp(name: str, value: Any) -> str:
             ) from None
     if not isinstance(moment, datetime):
         raise TrifactaConfigurationError(
-            f"{name}: expected a datetime or an ISO 8601 text, got {type(value).__name__}"
+            f"{name}: expected a datetime or an ISO 8601 string, got {type(value).__name__}"
         )
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     if not 1 < moment.year < 9999:

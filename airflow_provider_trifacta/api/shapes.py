@@ -46,7 +46,7 @@ def read_rows(values: list[Any], shape: type[T], what: str) -> list[T]:
     rows: list[T] = [row for value in values if (row := _read(value, shape)) is not _NOTHING]
     if len(rows) < len(values):
         log.warning(
-            "%d of %d rows of %s are not as documented and skipped", len(values) - len(rows), len(values), what
+            "Skipped %d of %d rows of %s: they are not as documented", len(values) - len(rows), len(values), what
         )
     return rows
 

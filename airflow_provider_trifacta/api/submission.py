@@ -160,7 +160,8 @@ def _submit(
             if run is not None:
                 return _adopt(run, search, log)
             raise search.unknown(
-                f"the server says that it was started before, but no list shows it after {patience:.0f} s"
+                "the server reports that it was already started, but it is still not listed after "
+                f"{patience:.0f} s"
             ) from error
         except TrifactaApiError as error:
             if not may_have_been_carried_out(error):
@@ -175,7 +176,11 @@ def _submit(
             failure = _without_id(submit, answer)
         search.may_exist = True
         reason = failure.without_hint()
-        log.warning("The answer to the start of %s is lost; looking for it. Reason: %s", launch.subject, reason)
+        log.warning(
+            "The answer to the start of %s was lost; checking whether it was started. Reason: %s",
+            launch.subject,
+            reason,
+        )
         # A 201 means that it was started, even if the rest of the answer is unusable: start no second run.
         started = failure.status == _CREATED
         run = yield from search.run(str(failure), patience if started else _PATIENCE_FOR_LOST, exists=started)
@@ -183,7 +188,7 @@ def _submit(
             return _adopt(run, search, log)
         if started:
             raise search.unknown(
-                f"the server says that it was started, but not as what, and no list shows it after "
+                f"the server reports that it was started, but not its id, and it is still not listed after "
                 f"{patience:.0f} s ({failure})"
             ) from failure
         wait = retries.wait(
@@ -195,7 +200,7 @@ def _submit(
         )
         if wait is None:
             raise search.unknown(str(failure)) from failure
-        log.warning("No list shows it; submitting it again with the same execution id in %.1f s", wait)
+        log.warning("It is not listed; submitting it again with the same execution id in %.1f s", wait)
         yield Pause(wait)
 
 
@@ -204,7 +209,7 @@ def _adopt(run: FoundRun, search: _Search, log: Log) -> Submission:
         "Adopted %s, which an earlier submit with execution id %s had started: nothing new was started%s",
         run.id,
         search.execution_id,
-        f". It is taken for that one although {run.doubt}" if run.doubt else "",
+        f". It is assumed to be that run, although {run.doubt}" if run.doubt else "",
     )
     return Submission(run.id, search.execution_id, "adopted")
 
@@ -227,8 +232,8 @@ def without_doubt(runs: Iterable[FoundRun]) -> list[FoundRun]:
 def why_undecided(candidates: Sequence[FoundRun]) -> str:
     """Return why none of the candidates is adopted."""
     if len(candidates) > 1:
-        return "Several could be it"
-    return f"One could be it, but {candidates[0].doubt or 'it was shown once and not again'}"
+        return "Several runs match"
+    return f"One run matches, but {candidates[0].doubt or 'it was listed only once'}"
 
 
 class _Sightings:
@@ -307,7 +312,7 @@ class _Search:
             try:
                 found = yield from self._look(shown)
             except TrifactaApiError as error:
-                raise self.unknown(f"{sentence(reason)} It could not be looked for: {error}") from error
+                raise self.unknown(f"{sentence(reason)} Searching for it failed: {error}") from error
             run = shown.only
             confirmed = run is not None and shown.confirmed(run)
             if confirmed and run is not None and run.doubt is None:

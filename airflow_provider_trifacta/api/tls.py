@@ -44,7 +44,7 @@ def check_ca_bundle(name: str, path: object) -> str:
         tls_context(path)
     except (OSError, ValueError) as error:
         raise TrifactaConfigurationError(
-            f"{name}: {path!r} holds no certificate authorities ({error}). Check the path: it has to be a file "
+            f"{name}: {path!r} contains no certificate authorities ({error}). Check the path: it must be a file "
             "in PEM format, on every worker and triggerer"
         ) from None
     return path

@@ -27,10 +27,10 @@ def base_url_from(host: str | None, *, schema: str | None = None, port: int | No
     schema = (schema or "").strip().lower().removesuffix("://") or None
     if not host:
         raise TrifactaConfigurationError(
-            "host: missing. Put the base URL of the server there, for example https://api.clouddataprep.com"
+            "host: missing. Enter the base URL of the server, for example https://api.clouddataprep.com"
         )
     if schema and schema not in SCHEMES:
-        raise TrifactaConfigurationError(f"schema: {schema!r} is not known, use https or http")
+        raise TrifactaConfigurationError(f"schema: {schema!r} is not supported, use https or http")
     shown = redact_userinfo(host)
     try:
         # A bare name, with or without a port and a path, has no "://".
@@ -41,24 +41,28 @@ def base_url_from(host: str | None, *, schema: str | None = None, port: int | No
         raise TrifactaConfigurationError(f"host: {shown!r} is not a URL ({redact_userinfo(str(error))})") from None
     scheme = url.scheme.lower()
     if scheme not in SCHEMES:
-        raise TrifactaConfigurationError(f"host: scheme {scheme!r} is not known, use https:// or http://")
+        raise TrifactaConfigurationError(f"host: scheme {scheme!r} is not supported, use https:// or http://")
     if schema and schema != scheme:
-        raise TrifactaConfigurationError(f"schema: {schema!r} contradicts the host, which says {scheme!r}")
+        raise TrifactaConfigurationError(
+            f"schema: {schema!r} contradicts the scheme in host, {scheme!r}. Remove one of them"
+        )
     if "@" in url.netloc:
         raise TrifactaConfigurationError(
-            "host: holds a user name or password. Put the API access token in the password field"
+            "host: contains a user name or password. Enter the API access token in the password field"
         )
     if url.query or url.fragment:
-        raise TrifactaConfigurationError("host: holds a query or fragment, only a base URL is expected")
+        raise TrifactaConfigurationError("host: contains a query or fragment. Enter only the base URL")
     if not is_host(url) or _UNFIT.search(host) or port_in_url == 0:
         raise TrifactaConfigurationError(
-            f"host: {shown!r} holds no usable host name: letters, digits, hyphens and dots, or an IP address. "
-            "Write other names in their xn-- form"
+            f"host: {shown!r} has no usable host name. Use letters, digits, hyphens and dots, or an IP address; "
+            "write other names in their xn-- form"
         )
     if {".", ".."} & set(path.split("/")):
-        raise TrifactaConfigurationError(f"host: the path in {shown!r} holds '.' or '..'")
+        raise TrifactaConfigurationError(f"host: the path in {shown!r} contains '.' or '..'")
     if port and port_in_url and port != port_in_url:
-        raise TrifactaConfigurationError(f"port: {port} contradicts the host, which says {port_in_url}")
+        raise TrifactaConfigurationError(
+            f"port: {port} contradicts the port in host, {port_in_url}. Remove one of them"
+        )
     port = port or port_in_url
     if port and not 0 < port < 65536:
         raise TrifactaConfigurationError(f"port: {port} is not between 1 and 65535")

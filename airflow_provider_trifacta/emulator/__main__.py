@@ -17,8 +17,10 @@ from airflow_provider_trifacta.emulator.world import RECIPES
 def main(arguments: list[str] | None = None) -> int:
     """Serve until interrupted, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m airflow_provider_trifacta.emulator", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1", help="address to bind to (default: this machine only)")
-    parser.add_argument("--port", type=int, default=3005, help="port to bind to, 0 for a free one (default: 3005)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    parser.add_argument(
+        "--port", type=int, default=3005, help="port to listen on, 0 for any free one (default: 3005)"
+    )
     parser.add_argument("--token", help="value of the API access token (default: a random one)")
     parser.add_argument(
         "--pace",
@@ -26,13 +28,13 @@ def main(arguments: list[str] | None = None) -> int:
         help="how long runs take: at-once, polls=N or seconds=N (default: seconds=3)",
     )
     parser.add_argument("--file", type=Path, help="keep the state in this file (default: in memory)")
-    parser.add_argument("--prefix", default="", help="a path in front of all routes, as behind a proxy")
-    parser.add_argument("--no-quotas", action="store_true", help="never refuse a call for its quota")
+    parser.add_argument("--prefix", default="", help="path prefix of all routes, as behind a proxy")
+    parser.add_argument("--no-quotas", action="store_true", help="do not enforce quotas")
     parser.add_argument(
         "--allow-host",
         action="append",
         default=[],
-        help="a name by which clients call this server; may be repeated",
+        help="a host name that clients may use for this server; may be repeated",
     )
     parser.add_argument("--oauth-only", action="store_true", help="accept no API access tokens, only OAuth 2.0")
     options = parser.parse_args(arguments)

@@ -44,7 +44,7 @@ class Access:
         server = request.scope.get("server") or ("",)
         if not (host and (is_loopback(host) or host in self._hosts or host == server[0])):
             raise Problem.forbidden(
-                f"Host: {header!r} is not a name of this server. Start it with --allow-host for one that is"
+                f"Host: {header!r} is not a name of this server. Start it with --allow-host to allow it"
             )
 
     def check_origin(self, request: Request) -> None:
@@ -57,9 +57,9 @@ class Access:
         origin = request.headers.get("origin")
         own = f"http://{request.headers.get('host', '')}"
         if origin is not None and origin.lower() != own.lower():
-            raise Problem.forbidden(f"Origin: {origin!r} must not control this server")
+            raise Problem.forbidden(f"Origin: {origin!r} may not control this server")
         if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            raise Problem.forbidden("Sec-Fetch-Site: other pages must not control this server")
+            raise Problem.forbidden("Sec-Fetch-Site: other pages may not control this server")
 
     def check_control(self, request: Request) -> None:
         """Refuse control requests from others.
@@ -79,7 +79,7 @@ class Access:
         """
         client = request.scope.get("client") or ("",)
         if not is_loopback(client[0]):
-            raise Problem.forbidden("Pages are shown on the machine that the server runs on")
+            raise Problem.forbidden("Pages are only shown on the machine that the server runs on")
 
 
 def _host_of(header: str) -> str:

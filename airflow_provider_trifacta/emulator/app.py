@@ -443,12 +443,12 @@ class Application:
             ("endless_tokens", endless_tokens),
         ):
             if not isinstance(value, (bool, type(None))):
-                raise ValueError(f"{name}: neither true nor false")
+                raise ValueError(f"{name}: must be true or false")
         if source_word is not None and not isinstance(source_word, str):
-            raise ValueError("source_word: not a string")
+            raise ValueError("source_word: must be a string")
         lag = None if library_lag is None else float(library_lag)
         if lag is not None and not (math.isfinite(lag) and lag >= 0):
-            raise ValueError("library_lag: not a number of seconds")
+            raise ValueError("library_lag: must be a non-negative number of seconds")
         if new_pace is not None:
             self.runs.pace = new_pace
         if enforce_quotas is not None:
@@ -506,11 +506,11 @@ def _check_media_types(request: Request, operation: Operation, raw: bytes) -> No
     main_type = operation.produces.partition("/")[0]
     # Accept: application/json is also allowed for PDFs and packages: the documents disagree on their media types.
     if not any(kind in accepted for kind in ("*/*", operation.produces, f"{main_type}/*", "application/json")):
-        raise Problem.media_type(f"Accept is {accepted!r}, this answers with {operation.produces}")
+        raise Problem.media_type(f"Accept is {accepted!r}; this operation returns {operation.produces}")
     if raw and operation.consumes:
         sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if sent != operation.consumes:
-            raise Problem.media_type(f"Content-Type is {sent!r}, this takes {operation.consumes}")
+            raise Problem.media_type(f"Content-Type is {sent!r}; this operation takes {operation.consumes}")
 
 
 def _checked_body(operation: Operation, raw: bytes) -> Any:

@@ -169,7 +169,7 @@ def create(state: State, table: str, body: Mapping[str, Any], person: int) -> Ro
             identity = reference["id"] if isinstance(reference, dict) else reference
             row[field] = {"id": state.get(other, identity)["id"]}
     if table == "outputObjects" and "flownode" not in row:
-        raise Problem.validation("flowNodeId: the recipe is missing")
+        raise Problem.validation("flowNodeId: missing, the recipe of the output")
     children = [(other, row.pop(member, None) or []) for member, other in resource.children]
     if resource.prepare:
         resource.prepare(state, row)
@@ -199,7 +199,7 @@ def update(state: State, table: str, identity: Any, body: Mapping[str, Any], per
         changes["runParameters"] = {"data": changes["runParameters"]}
     for name, value in changes.items():
         if isinstance(row.get(name), dict) and not (isinstance(value, dict) and set(row[name]) <= set(value)):
-            raise Problem.validation(f"{name}: an object with {', '.join(row[name])} is needed")
+            raise Problem.validation(f"{name}: must be an object with {', '.join(row[name])}")
     row.update(changes)
     state.touch(row, person)
     if RESOURCES[table].full_update:

@@ -41,23 +41,23 @@ class Fault:
 
     def __post_init__(self) -> None:
         if not isinstance(self.kind, str) or self.kind not in get_args(Kind):
-            raise ValueError(f"kind: {self.kind!r} is not known, use one of {', '.join(get_args(Kind))}")
+            raise ValueError(f"kind: {self.kind!r} is unknown, use one of {', '.join(get_args(Kind))}")
         if not isinstance(self.operation, str):
-            raise ValueError("operation: not the id of an operation")
+            raise ValueError("operation: must be the id of an operation")
         if self.call is not None and not _counts(self.call):
-            raise ValueError("call: counts from 1")
+            raise ValueError("call: must be an integer from 1")
         if not _counts(self.times):
-            raise ValueError("times: counts from 1")
+            raise ValueError("times: must be an integer from 1")
         if not isinstance(self.after, bool):
-            raise ValueError("after: neither true nor false")
+            raise ValueError("after: must be true or false")
         if not _counts(self.status) or not 200 <= self.status <= 599:
-            raise ValueError("status: not from 200 to 599")
+            raise ValueError("status: must be from 200 to 599")
         if isinstance(self.seconds, bool) or not 0 <= self.seconds <= _LONGEST:
-            raise ValueError(f"seconds: not from 0 to {_LONGEST}")
+            raise ValueError(f"seconds: must be from 0 to {_LONGEST}")
         if self.headers is not None and not all(_is_header(*pair) for pair in dict(self.headers).items()):
-            raise ValueError("headers: not names and values that can be sent")
+            raise ValueError("headers: must be names and values that can be sent")
         if self.kind == "refuse" and self.call is None:
-            raise ValueError("call: a refusal needs the call it comes before")
+            raise ValueError("call: refuse needs the number of the call before which it begins")
 
     @classmethod
     def from_json(cls, value: Any) -> Fault:

@@ -17,7 +17,7 @@ from airflow_provider_trifacta.emulator.world import RECIPES
 
 _LATEST = 50
 _TRY = (
-    "Recipe 7 completes, 8 fails in its wrangle job, 9 runs until it is canceled, 10 fails while it publishes, 11 "
+    "Recipe 7 completes, 8 fails in its wrangle job, 9 runs until it is canceled, 10 fails while publishing, 11 "
     "stays Pending for a while first. Flow 301 runs until it is canceled, 302 completes, 303 has no output, 304 "
     "fails in one of its recipes. Plan 88 runs until it is canceled, 89 completes, 90 fails in its second node."
 )
@@ -49,7 +49,7 @@ class Pages:
     def _home(self) -> Response:
         behaviours = ", ".join(f"{recipe.id} ({recipe.behaviour})" for recipe in RECIPES)
         content = (
-            "<p>This server speaks the v4 API of Trifacta. Nothing here is live.</p>"
+            "<p>This server speaks the v4 API of Trifacta. Nothing here is real.</p>"
             f"<h2>{self._list_link('jobs', 'Job groups')}</h2>"
             + self._latest_job_groups()
             + "<h2>Flows</h2>"
@@ -57,7 +57,7 @@ class Pages:
             + f"<h2>{self._list_link('plans', 'Plans')}</h2>"
             + bullets(self._plan_link(plan) for plan in self._state.rows("plans"))
             + f"<h2>{self._list_link(oauth_page.PATH[1:], oauth_page.TITLE)}</h2>"
-            + f"<h2>What to try</h2><p>{escape(_TRY)}</p><p>Recipes at the start: {escape(behaviours)}.</p>"
+            + f"<h2>What to try</h2><p>{escape(_TRY)}</p><p>Recipes at startup: {escape(behaviours)}.</p>"
         )
         return self._page("Trifacta emulator", content)
 
@@ -83,7 +83,7 @@ class Pages:
         )
         if status == "Complete":
             outputs = bullets(escape(str(path)) for path in job_group["_files"])
-            content += f"<h2>Outputs</h2>{outputs}<p>Nothing is really written.</p>"
+            content += f"<h2>Outputs</h2>{outputs}<p>Nothing is actually written.</p>"
         content += f"<h2>What to try</h2><p>{escape(_advice(status))}</p>"
         return self._page(f"Job group {identity}: {status}", content)
 
@@ -149,7 +149,7 @@ class Pages:
         return f"{self._flow_link(flow)}{', deleted' if flow.get('_deleted') else ''}"
 
     def _missing(self, text: str) -> Response:
-        hint = "Without a file, the server forgets everything when it is stopped."
+        hint = "Without a file, the server loses its state when it stops."
         return self._page("Not found", f"<p>{escape(text)} {hint}</p>", 404)
 
     def _latest_job_groups(self) -> str:
@@ -202,7 +202,7 @@ def _advice(status: str) -> str:
     if status == "Complete":
         return "Run recipe 8 to see a failure, or 9 to cancel a run: mark the task as failed while it waits."
     if status == "Failed":
-        return "On a live system: mend what the error says and clear the task, which starts a new job group."
+        return "On a live system: fix what the error reports, then clear the task, which starts a new job group."
     if status == "Canceled":
         return "Clear the task: it starts a new job group."
-    return "Reload this page to see how far it is. Mark the task as failed, and the job group is canceled."
+    return "Reload this page to see its progress. Mark the task as failed to cancel the job group."

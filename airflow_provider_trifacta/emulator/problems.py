@@ -72,7 +72,7 @@ class Problem(Exception):
     def ordered(cls, status: int) -> Problem:
         """Return the answer for an ordered fault, with the API's name for the status, if there is one."""
         names = {400: "ValidationFailed", 403: "AccessControlException", 404: "DataNotFoundException"}
-        return cls(status, names.get(status, "EmulatedException"), f"Ordered fault: {status}")
+        return cls(status, names.get(status, "EmulatedException"), f"Injected fault: {status}")
 
     @classmethod
     def media_type(cls, details: str) -> Problem:

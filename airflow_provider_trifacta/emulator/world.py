@@ -50,7 +50,7 @@ FLOWS = (
     Flow(
         302,
         "Customers weekly",
-        "Every output of it completes",
+        "All its outputs complete",
         (Recipe(21, "Customers clean", "complete"), Recipe(22, "Customers totals", "complete")),
     ),
     Flow(303, "Archive", "Has no output", ()),
@@ -121,7 +121,7 @@ def create(state: State, *, token: str | None = None) -> None:
     :param token: the value of the first token; a random one when None.
     """
     add_person(state, "emulator@example.com", PERSON)
-    add_token(state, PERSON, description="made by the emulator at start", value=token)
+    add_token(state, PERSON, description="created by the emulator at startup", value=token)
     for flow in FLOWS:
         _add_flow(state, flow)
     for plan_id, name, flow_ids in PLANS:

@@ -36,7 +36,7 @@ class Writing:
         _check("field_names", self.field_names, ("documented", "camel", "lower"))
         _check("ids", self.ids, ("number", "string"))
         if not isinstance(self.library_recipes, bool):
-            raise ValueError("library_recipes: neither true nor false")
+            raise ValueError("library_recipes: must be true or false")
 
     def listed(self, row: Row) -> Row:
         """Return a job group as a list shows it."""
@@ -72,4 +72,4 @@ class Writing:
 
 def _check(setting: str, word: str, known: tuple[str, ...]) -> None:
     if word not in known:
-        raise ValueError(f"{setting}: {word!r} is none of {', '.join(known)}")
+        raise ValueError(f"{setting}: {word!r} is not one of {', '.join(known)}")

@@ -242,7 +242,7 @@ class TrifactaHook(BoundOperations, BaseHook):
         if isinstance(self._credential, OAuthToken):
             self._warn_before_pair_ends(self._credential.ends_at, {"expiry_warning_days": self._warning_days})
             return
-        with decoration("When the API access token ends could not be read", self.log):
+        with decoration("The expiry of the API access token could not be read", self.log):
             try:
                 expires = self._token_expiry(budget=0)
             except (TrifactaForbidden, TrifactaNotFound):
@@ -250,8 +250,8 @@ class TrifactaHook(BoundOperations, BaseHook):
             now = datetime.fromtimestamp(self.clock.time(), UTC)
             if expires is not None and expires - now < timedelta(days=self._warning_days):
                 self.log.warning(
-                    "The API access token of connection %r for %s ends on %s UTC. Replace it before, or let "
-                    "TrifactaRotateApiAccessTokenOperator do it",
+                    "The API access token of connection %r for %s expires on %s UTC. Replace it before then, or "
+                    "let TrifactaRotateApiAccessTokenOperator do it",
                     self.trifacta_conn_id,
                     client.settings.base_url,
                     f"{expires.astimezone(UTC):%Y-%m-%d %H:%M}",

@@ -91,7 +91,7 @@ class TrifactaRotateApiAccessTokenOperator(SuggestsArgumentNames, BaseOperator):
         )
         result = rotation.run(rotate_when_remaining=self.rotate_when_remaining)
         if not result.rotated and self.skip_when_nothing_to_do:
-            raise AirflowSkipException(f"Token {result.token_id} lives long enough: nothing to do")
+            raise AirflowSkipException(f"Token {result.token_id} is valid for long enough: nothing to do")
         return result.as_xcom()
 
     def _hook(self) -> TrifactaHook:
@@ -114,7 +114,7 @@ class TrifactaRotateApiAccessTokenOperator(SuggestsArgumentNames, BaseOperator):
             span = getattr(self, name)
             if lifetime != -1 and span is not None and lifetime <= span.total_seconds():
                 raise TrifactaConfigurationError(
-                    f"lifetime_seconds: {lifetime} is not longer than {name}, {span.total_seconds():.0f} s"
+                    f"lifetime_seconds: {lifetime} is not longer than {name} ({span.total_seconds():.0f} s)"
                 )
         return lifetime
 

@@ -271,6 +271,6 @@ class TrifactaDeleteFlowOperator(_FlowOperator):
         except TrifactaApiError as error:
             if not says_gone(error):
                 raise
-            self.log.info("Flow %s does not exist: it has been deleted before", flow_id)
+            self.log.info("Flow %s does not exist: it was already deleted", flow_id)
         else:
             self.log.info("Flow %s was deleted", flow_id)

@@ -83,8 +83,8 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
             for name, path in results.items():
                 if path is not None:
                     raise TrifactaConfigurationError(
-                        f"{name}: there is nothing to save before the run has ended: use it with "
-                        "wait_for_completion=True"
+                        f"{name}: requires wait_for_completion=True, since there is nothing to save before the "
+                        "run has ended"
                     )
         self.trifacta_conn_id = trifacta_conn_id
         self._own: RunRef | None = None
@@ -183,7 +183,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         if own is not None and str(ended.run_id) != str(own.id):
             # From another trigger: SQLite reuses the id of a deleted one.
             self.log.warning(
-                "Received an event for %s %s, going on to wait for %s", run.kind.noun, ended.run_id, run
+                "Received an event for %s %s; continuing to wait for %s", run.kind.noun, ended.run_id, run
             )
             self._defer(run, context, continued=continued)
         if ended.outcome == "final" and ended.status is not None:
@@ -210,7 +210,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
             if own is not None:
                 run = self._run(self._hook(), own)
                 self.log.error(
-                    "The execution_timeout passed while no triggerer watched %s; %s", run, self._cancel(run)
+                    "The execution_timeout passed while no triggerer was watching %s; %s", run, self._cancel(run)
                 )
         return super().resume_execution(next_method, next_kwargs, context)
 
@@ -426,6 +426,6 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         if failures:
             return f"could not be canceled and may still be running: {failures[0]}"
         if len(left) < len(steps):
-            return "was asked to cancel, without an answer in time"
+            return "was asked to cancel, but the server did not answer in time"
         remarks = [remark for remark in left if remark]
         return f"{_CANCELED}, but {'; '.join(remarks)}" if remarks else _CANCELED

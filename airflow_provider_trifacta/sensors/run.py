@@ -98,7 +98,7 @@ class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
         if str(ended.run_id) != str(run.ref.id):
             # From another trigger: SQLite reuses the id of a deleted one.
             self.log.warning(
-                "Received an event for %s %s, going on to wait for %s", run.kind.noun, ended.run_id, run
+                "Received an event for %s %s; continuing to wait for %s", run.kind.noun, ended.run_id, run
             )
             self._defer(context)
         if ended.outcome == "final" and ended.status is not None:
@@ -108,7 +108,7 @@ class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
         elif ended.outcome == "deadline":
             raise AirflowSensorTimeout(
                 f"{run.title} did not end within the timeout of {self.timeout} s; its last status was "
-                f"{ended.status}. It goes on, since it is not this task's. See {run.link}"
+                f"{ended.status}. It keeps running, since this task did not start it. See {run.link}"
             )
         else:
             raise run.wait_failed(ended.message or "the trigger gave no reason") from ended.cause()
@@ -174,7 +174,7 @@ class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
         from airflow_provider_trifacta.api.decoration import decoration
 
         changed = None
-        with decoration(f"When {run} changed last could not be read", self.log):
+        with decoration(f"The last change of {run} could not be read", self.log):
             changed = run.hook.run(run.kind.last_change(run.ref))
         return changed
 

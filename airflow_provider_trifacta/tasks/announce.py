@@ -80,7 +80,7 @@ def _announce_parts(run: AwaitedRun, context: Context) -> None:
     with _button(run):
         application = run.hook.client.settings.application
         for part in parts[:_PARTS_LISTED]:
-            run.log.info("Job group %s of it: %s", part, application.job_group_url(part))
+            run.log.info("Its job group %s: %s", part, application.job_group_url(part))
         if len(parts) > _PARTS_LISTED:
             run.log.info("and %d more", len(parts) - _PARTS_LISTED)
         page = application.job_group_url(parts[0]) if len(parts) == 1 else application.jobs_url()
@@ -92,10 +92,10 @@ def announce_start(launch: Launch, log: Log) -> None:
 
     The API does not report which parameters a flow has, so a misspelled name can only be noticed here.
     """
-    with decoration(f"What {launch.subject} is requested with could not be logged", log):
+    with decoration(f"The run parameters and overrides of {launch.subject} could not be logged", log):
         if launch.run_parameters:
             log.info(
-                "Run parameters of %s: %s. The API does not tell which names there are",
+                "Run parameters of %s: %s. The API does not report which names exist: check the spelling",
                 launch.subject,
                 _shown(launch.run_parameters),
             )
@@ -119,7 +119,7 @@ def announce_deferral(
     """
     every = spoken(poll_interval) if poll_interval >= 1 else f"{poll_interval:g} s"
     until = "without a deadline"
-    with decoration(f"The deadline of {run} has no date", run.log):
+    with decoration(f"The deadline of {run} cannot be shown as a date", run.log):
         if deadline is not None:
             until = f"until {datetime.fromtimestamp(deadline, UTC):%Y-%m-%d %H:%M:%S} UTC{afterwards}"
     run.log.info("Waiting for %s in the triggerer, polling every %s, %s", run, every, until)
@@ -133,9 +133,9 @@ def push_run_link(run: AwaitedRun, context: Context) -> None:
 
 def push_flow_link(hook: TrifactaHook, flow_id: Id, context: Context, log: Log) -> None:
     """Make the button of a flow visible. Never fails."""
-    with decoration(f"The button of flow {flow_id} could not be stored", log):
+    with decoration(f"The link of the button for flow {flow_id} could not be stored", log):
         TrifactaFlowLink().push(context, hook.client.settings.application.flow_url(flow_id))
 
 
 def _button(run: AwaitedRun) -> AbstractContextManager[None]:
-    return decoration(f"A button of {run} could not be stored", run.log)
+    return decoration(f"The link of a button for {run} could not be stored", run.log)

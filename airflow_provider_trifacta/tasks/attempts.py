@@ -116,7 +116,7 @@ class RunAttempts:
         self._on_known(run)
         ended = self._how_it_ended_badly(run)
         if ended is None:
-            self.log.info("Going on with %s, which an earlier try started", name_of(self.launch.kind, run))
+            self.log.info("Continuing with %s, which an earlier try started", name_of(self.launch.kind, run))
             return CurrentRun(run, continued=True)
         self.log.info("%s of an earlier try %s: starting a new one", title_of(self.launch.kind, run), ended)
         return self.start(note.number + 1, note.runs)
@@ -189,11 +189,11 @@ class RunAttempts:
         refusal = TrifactaSubmitRefused.because_of(error, self.launch.refusal_hints)
         if isinstance(error, TrifactaRunRefused):
             if error.explain is not None:
-                with decoration(f"Why {self.launch.subject} is refused could not be read", self.log):
+                with decoration(f"The reason why {self.launch.subject} was refused could not be read", self.log):
                     refusal.hint = f"{self.hook.run(error.explain())} {refusal.hint}".lstrip()
             if error.run_id is not None:
                 kind, run = self.launch.kind, ref_of(self.launch, error.run_id)
-                with decoration(f"{title_of(kind, run)} could not be canceled and may be running", self.log):
+                with decoration(f"{title_of(kind, run)} could not be canceled and may still be running", self.log):
                     self.hook.run(kind.cancel(run))
                     self.log.warning("%s was canceled", title_of(kind, run))
         return refusal
@@ -231,9 +231,9 @@ class RunAttempts:
                 return None
         except TrifactaApiError as error:
             if says_gone(error):
-                return "does not exist any more"
+                return "no longer exists"
             raise TrifactaWaitFailed(
-                f"An earlier try started {name_of(kind, run)}, and its status could not be read, so nothing new "
+                f"An earlier try started {name_of(kind, run)}, but its status could not be read, so nothing new "
                 f"was started: {error}"
             ) from error
         return f"is {status}" if is_bad_end(status) else None
@@ -245,8 +245,8 @@ class RunAttempts:
         """
         if note.run_id is None:
             self.log.warning(
-                "Before the task was cleared, %s was submitted at %s UTC with execution id %s, and the answer was "
-                "not awaited. If it was started, it runs on",
+                "Before the task was cleared, %s was submitted at %s UTC with execution id %s, but no answer was "
+                "received. If it was started, it keeps running",
                 self.launch.subject,
                 f"{datetime.fromtimestamp(note.sent_at, UTC):%Y-%m-%d %H:%M:%S}",
                 note.execution_id,
@@ -261,7 +261,7 @@ class RunAttempts:
             if says_gone(error):
                 return
             raise TrifactaWaitFailed(
-                f"{title_of(kind, run)}, from before the task was cleared, could not be stopped or polled, so "
+                f"{title_of(kind, run)}, from before the task was cleared, could not be canceled or polled, so "
                 f"nothing new was started: {error}"
             ) from error
         if status is None or is_final(status):
@@ -281,7 +281,7 @@ class RunAttempts:
             return status
         if not self._cancel_superseded:
             self.log.warning(
-                "%s, from before the task was cleared, is %s and is left alone (cancel_on_kill=False)",
+                "%s, from before the task was cleared, is %s and is left running (cancel_on_kill=False)",
                 title_of(kind, run),
                 status,
             )
@@ -303,4 +303,4 @@ class RunAttempts:
             self._notes.write(note)
         except Exception as error:
             # Without the note, a later try can find everything out from the server.
-            self.log.warning("The note for a later try could not be kept: %s", error)
+            self.log.warning("The note for a later try could not be stored: %s", error)

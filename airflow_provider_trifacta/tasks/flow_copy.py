@@ -47,7 +47,7 @@ def copy_flow_once(
     """
     for argument, value in (("name", name), ("description", description)):
         if value is not None and (not isinstance(value, str) or (argument == "name" and not value.strip())):
-            raise TrifactaConfigurationError(f"{argument}: {value!r} is not a {argument} of a flow")
+            raise TrifactaConfigurationError(f"{argument}: {value!r} is not a valid {argument} of a flow")
     source = check_id("flow_id", flow_id)
     copy = copy_flow(source, name=name, description=description, copy_datasources=copy_datasources)
 
@@ -61,7 +61,7 @@ def copy_flow_once(
                 raise
             if name is None:
                 raise _unknown(source, None, error, {}) from error
-            log.warning("The answer to the copy of flow %s is lost; looking for it. Reason: %s", source, error)
+            log.warning("The answer to copying flow %s was lost; looking for the copy. Reason: %s", source, error)
             try:
                 found = yield from _find(name, since, me.id, source)
             except TrifactaApiError as unlisted:
@@ -122,12 +122,12 @@ def _unknown(
     flow_id: Id, name: str | None, error: TrifactaApiError, candidates: Collection[Id]
 ) -> TrifactaFlowCopyUnknown:
     if candidates:
-        several = f"Several flows named {name!r} could be it" if len(candidates) > 1 else "One could be it"
+        several = f"Several flows named {name!r} match" if len(candidates) > 1 else "One flow may be the copy"
         exists = f"{several}: {', '.join(map(str, [*candidates][:_MOST_NAMED]))}."
     elif name is None:
-        exists = "The copy has a name that the server chose, so it cannot be found; specify a name."
+        exists = "The server chose the name of the copy, so the copy cannot be found; specify a name."
     else:
-        exists = f"No flow named {name!r} is listed, but one may appear."
+        exists = f"No flow named {name!r} is listed yet, but one may still appear."
     return TrifactaFlowCopyUnknown(
         f"It is not known whether flow {flow_id} was copied: {sentence(error.without_hint())} {exists} Check "
         "the flows in the application before you clear the task. It is not retried, since that could copy the "

@@ -172,7 +172,7 @@ def _note_from(value: Any) -> AttemptNote | None:
         note = AttemptNote(**{**known, "ended": tuple(known["ended"]), "parts": tuple(known.get("parts", ()))})
     except (KeyError, TypeError, AttributeError):
         if value is not None:
-            log.warning("The note of an earlier try cannot be read and is not used: %r", value)
+            log.warning("The note of an earlier try cannot be read and is ignored: %r", value)
         return None
     well_formed = (
         isinstance(note.series, str)

@@ -48,17 +48,17 @@ _JOBS_NAMED = 20
 
 # api/README.md, section 6: neither overrides nor write settings are validated for runs over the API.
 _CHECK_THE_OUTPUT = (
-    "What is written, and where, is not checked before a run that is started over the API: check the output of "
-    "the recipe, the overrides of the task, and that the user of the token may write there."
+    "The API does not validate output settings before a run: check the output of the recipe, the overrides of "
+    "the task, and that the user of the token may write there."
 )
 _ADVICE_BY_JOB_TYPE = {"filewriter": _CHECK_THE_OUTPUT, "publish": _CHECK_THE_OUTPUT}
 
 
 #: Where the logs of failed jobs are.
 _LOGS_ARE_ON: dict[KindName, str] = {
-    "job_group": "The page of the job group has the job's log.",
-    "flow_run": "The page of the job group, under Jobs in the application, has the job's log.",
-    "plan_snapshot_run": "The page of the job group, under Jobs in the application, has the job's log.",
+    "job_group": "The job's log is on the page of the job group.",
+    "flow_run": "The job's log is on the page of the job group, under Jobs in the application.",
+    "plan_snapshot_run": "The job's log is on the page of the job group, under Jobs in the application.",
 }
 
 
@@ -111,9 +111,9 @@ class AwaitedRun:
     """
 
     #: How to rerun a run that did not succeed.
-    again = "This task only waits for it: run what started it again, and clear this task."
-    #: What continues a run whose status is unknown.
-    go_on = "Clearing the task"
+    again = "This task only waits for it: rerun whatever started it, then clear this task."
+    #: How to go on with a run whose status is unknown.
+    go_on = "Clear the task to continue waiting."
 
     def __init__(self, hook: TrifactaHook, kind: RunKind, ref: RunRef, log: Log) -> None:
         self.hook = hook
@@ -133,7 +133,7 @@ class AwaitedRun:
     def link(self) -> str:
         """Its page in the application; a description of it if the connection cannot be used."""
         link = "its page in the application"
-        with decoration(f"The link to {self} is not known", self.log):
+        with decoration(f"The link to {self} could not be determined", self.log):
             link = self.kind.page(self.hook.client.settings.application, self.ref)
         return link
 
@@ -143,7 +143,7 @@ class AwaitedRun:
         :param budget: maximum seconds for which the calls are retried.
         """
         description = RunDescription()
-        with decoration(f"What {self} runs could not be read", self.log):
+        with decoration(f"The description of {self} could not be read", self.log):
             description = self.hook.run(self.kind.describe(self.ref, budget=budget))
         if self.ref.subject_id is None:
             # Its page may be the page of the subject.
@@ -162,7 +162,7 @@ class AwaitedRun:
             self._log_summary(description, link)
             return
         diagnosis = Diagnosis()
-        with decoration(f"Why {self} did not succeed could not be read", self.log):
+        with decoration(f"The reason why {self} did not succeed could not be read", self.log):
             diagnosis = self.hook.run(self.kind.diagnose(self.ref))
         why = self._why(description, diagnosis, canceled=is_canceled(status), link=link)
         error = self._failure(canceled=is_canceled(status), permanent=diagnosis.permanent)(
@@ -176,8 +176,8 @@ class AwaitedRun:
         """Return the error for a status value that stayed unknown."""
         link = self.link
         return self._unknown(
-            f"{self.title} has the status {status!r}, which is neither success nor failure, and kept it for too "
-            f"long. It may still be running. {self.go_on} goes on with it. See {link}",
+            f"{self.title} kept the unknown status {status!r} for longer than unknown_status_timeout. It may "
+            f"still be running. {self.go_on} See {link}",
             run_id=self.ref.id,
             status=status,
             link=link,
@@ -187,7 +187,7 @@ class AwaitedRun:
         """Return the error for a wait that could not read the status."""
         return TrifactaWaitFailed(
             f"The status of {self} could not be read, so it may still be running: {sentence(reason)} "
-            f"A retry of the task goes on with it. See {self.link}"
+            f"A retry of the task continues to wait for it. See {self.link}"
         )
 
     def _failure(self, *, canceled: bool, permanent: bool) -> type[TrifactaRunError]:
@@ -201,12 +201,12 @@ class AwaitedRun:
         """Return the sentences that explain a bad end."""
         jobs = diagnosis.failed_jobs
         if canceled:
-            why = [f"{self.title} was canceled, in the application or over the API."]
+            why = [f"{self.title} was canceled, in the application or through the API."]
             jobs = tuple(job for job in jobs if job.message)
         elif jobs or diagnosis.remarks:
             why = [f"{self.title} failed:"]
         else:
-            why = [f"{self.title} failed: the API does not say which of its jobs, or why."]
+            why = [f"{self.title} failed. The API does not report which of its jobs failed, or why."]
         why += [sentence(str(job)) for job in jobs[:_JOBS_NAMED]]
         if len(jobs) > _JOBS_NAMED:
             why.append(f"And {len(jobs) - _JOBS_NAMED} more.")
@@ -226,7 +226,7 @@ class AwaitedRun:
     def _log_summary(self, description: RunDescription, link: str) -> None:
         after = f" after {spoken(description.seconds)}" if description.seconds is not None else ""
         summary = Summary()
-        with decoration(f"What {self} wrote could not be read", self.log):
+        with decoration(f"The summary of {self} could not be read", self.log):
             summary = self.hook.run(self.kind.summarize(self.ref, budget=DIAGNOSIS_BUDGET))
         did = f" {summary.sentence}" if summary.sentence else ""
         self.log.info("%s is Complete%s.%s See %s", self.title, after, did, link)
@@ -242,8 +242,8 @@ class AwaitedRun:
 class OwnRun(AwaitedRun):
     """A run that the task itself started."""
 
-    again = "A retry of the task, or clearing it, starts a new one."
-    go_on = "A retry of the task"
+    again = "Retrying or clearing the task starts a new one."
+    go_on = "A retry of the task continues to wait for it."
 
     def deadline_passed(self, status: str | None, limit: object, canceled: str) -> TrifactaRunError:
         """Return the error for a run that did not end in time.

@@ -59,9 +59,9 @@ def save_results(run: OwnRun, paths: ResultPaths, *, profile_required: bool) -> 
     :raises TrifactaResultsNotSaved: a result could not be read or written; the job group stays as it is.
     """
     profiles: list[tuple[str, Operation[Any], Content, Path | ObjectStoragePath | None]] = [
-        ("profile as PDF", get_job_group_pdf_results(run.ref.id), PDF, paths.profile_pdf_path),
+        ("PDF profile", get_job_group_pdf_results(run.ref.id), PDF, paths.profile_pdf_path),
         (
-            "profile as JSON",
+            "JSON profile",
             get_profiling_information_for_job_group_consistent(run.ref.id),
             JSON_OBJECT,
             paths.profile_json_path,
@@ -78,13 +78,13 @@ def save_results(run: OwnRun, paths: ResultPaths, *, profile_required: bool) -> 
                 raise
             missing = (
                 f"{run.title} ran without profiling, so there is no {what} for {target}. "
-                'Set overrides={"profiler": True} in the task, or switch profiling on in the output of the recipe'
+                'Set overrides={"profiler": True} in the task, or turn on profiling in the output of the recipe'
             )
             if profile_required:
                 raise TrifactaProfileMissing(missing) from None
             run.log.warning("%s", missing)
         else:
-            run.log.info("The %s of %s is in %s", what, run, target)
+            run.log.info("Saved the %s of %s to %s", what, run, target)
     if paths.outputs_json_path is not None:
         save_outputs(run, paths.outputs_json_path)
 
@@ -97,7 +97,7 @@ def save_outputs(run: OwnRun, target: Path | ObjectStoragePath) -> None:
     with _explained(run, "list of outputs", target):
         text = json.dumps(run.hook.run(run.kind.outputs(run.ref)), indent=2)
         save(lambda file: file.write_text(text, encoding="utf-8"), target)
-    run.log.info("The list of outputs of %s is in %s", run, target)
+    run.log.info("Saved the list of outputs of %s to %s", run, target)
 
 
 @contextlib.contextmanager
@@ -109,5 +109,5 @@ def _explained(run: OwnRun, what: str, target: object) -> Iterator[None]:
         kind = "" if isinstance(error, TrifactaApiError) else f"{type(error).__name__}: "
         raise TrifactaResultsNotSaved(
             f"{run.title} is Complete, but its {what} could not be saved to {target}: "
-            f"{kind}{error}. A retry of the task tries it again and starts no new {run.kind.noun}"
+            f"{kind}{error}. A retry of the task tries again to save it and starts no new {run.kind.noun}"
         ) from error

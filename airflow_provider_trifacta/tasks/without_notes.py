@@ -88,7 +88,7 @@ class WithoutNotes:
             return attempts.hook.run(find())
         except TrifactaApiError as error:
             raise TrifactaWaitFailed(
-                f"Earlier tries may have started {attempts.launch.subject}, and it could not be looked for, so "
+                f"Earlier tries may have started {attempts.launch.subject}, and searching for it failed, so "
                 f"nothing new was started: {error}"
             ) from error
 
@@ -109,7 +109,7 @@ class WithoutNotes:
             except TrifactaSubmitOutcomeUnknown as error:
                 if not isinstance(error.__cause__, TrifactaDuplicateExecution):
                     raise
-                attempts.log.info("Attempt %d was submitted before and has ended: going on to the next", number)
+                attempts.log.info("Attempt %d was submitted earlier and has ended: trying the next one", number)
         return attempts.start(at_most + 1, not_ours)
 
 

@@ -52,11 +52,11 @@ class ReadingPatience:
         if not self._may_pass(error):
             raise error
         if not isinstance(error, TrifactaTokenUnreadable):
-            error = TrifactaTokenUnreadable.because_of(self._conn_id, "where it is kept", error)
+            error = TrifactaTokenUnreadable.because_of(self._conn_id, "its store", error)
         pause = self._next_pause()
         if self._clock.monotonic() - self._began + pause > self._retries.budget:
             raise error
-        self._log.warning("%s. It is read again in %.1f s", error.message, pause)
+        self._log.warning("%s. Trying again in %.1f s", error.message, pause)
         return pause
 
     def _next_pause(self) -> float:

@@ -121,14 +121,14 @@ class TokenRotation:
         reason = self._store.why_not_writable()
         if reason:
             raise TrifactaRotationError(
-                f"The token of connection {self._hook.trifacta_conn_id!r} cannot be replaced where it is kept, so "
+                f"The token of connection {self._hook.trifacta_conn_id!r} cannot be replaced in its store, so "
                 f"none was created: {reason}"
             )
         me = self._hook.run(who_am_i(self._clock))
         old = self._hook.read_token()
         present = self._hook.run(find_current_token(old))
         if present is None:
-            self._log.warning("The API does not let it be told which of the user's tokens is the stored one")
+            self._log.warning("The API does not reveal which of the user's tokens is the stored one")
         elif rotate_when_remaining is not None and self._lives_longer(present.token, me, rotate_when_remaining):
             return self._nothing_to_do(present, me)
         new, value = self._create(present, me)
@@ -159,11 +159,11 @@ class TokenRotation:
             answer = self._hook.send(create_api_access_token(self._lifetime, description=description))
         except TrifactaApiError as error:
             if may_have_been_carried_out(error):
-                self._log.warning("If a token was created, it is left over; a later rotation revokes it")
+                self._log.warning("If a token was created anyway, a later rotation revokes it")
             if isinstance(error, TrifactaAnswerNotUnderstood):
                 raise TrifactaRotationError(
-                    "The API answered the creation of a token without its value or its id, so it was not stored; "
-                    f"the previous token still works: {error}"
+                    "The API returned no usable value or id for the new token, so it was not stored; the previous "
+                    f"token still works: {error}"
                 ) from error
             raise
         value = answer["tokenValue"]
@@ -175,8 +175,8 @@ class TokenRotation:
         except TrifactaError as error:
             self._revoke_unstored(new)
             raise TrifactaRotationError(
-                f"The new token {new.id} could not be proven to work, so it was not stored; the token before "
-                f"still works: {error}"
+                f"The new token {new.id} could not be verified, so it was not stored; the previous token still "
+                f"works: {error}"
             ) from error
         return new, value
 
@@ -197,7 +197,7 @@ class TokenRotation:
         forgotten = [name for name in kept if name not in description]
         if forgotten:
             self._log.warning(
-                "No later rotation revokes %s: a shorter description would leave room to name them",
+                "No later rotation will revoke %s: shorten description, to leave room for their ids",
                 ", ".join(forgotten),
             )
         return description
@@ -224,14 +224,14 @@ class TokenRotation:
         if not still_old:
             self._revoke_unstored(new)
             self._log.warning(
-                "Another rotation stored a token meanwhile, which stays; token %s was revoked", new.id
+                "Another rotation has stored a token meanwhile, which is kept; token %s was revoked", new.id
             )
             return False
         if self._clock.monotonic() - self._asked_at > _LONGEST_ROTATION:
             self._revoke_unstored(new)
             raise TrifactaRotationError(
-                f"Creating and proving token {new.id} took longer than {_LONGEST_ROTATION:.0f} s, after which "
-                "another rotation may take it for left over, so it was not stored; the token before still works"
+                f"Creating and verifying token {new.id} took longer than {_LONGEST_ROTATION:.0f} s, after which "
+                "another rotation may revoke it, so it was not stored; the previous token still works"
             )
         self._write(new, value)
         if self._proven(stored := self._hook.read_token(), me) or (
@@ -241,15 +241,15 @@ class TokenRotation:
             if stored == value:
                 self._log.info("Stored token %s and read it back", new.id)
             else:
-                self._log.warning("Another rotation stored a token after token %s. It works", new.id)
+                self._log.warning("Another rotation has already replaced token %s. The new one works", new.id)
             return True
         if self._proven(old, me):
             self._store.write(old)
             outcome = "The previous token was restored"
         else:
-            outcome = "The previous token does not work either: store one that you create in the application"
+            outcome = "The previous token does not work either: create one in the application and store it"
         raise TrifactaRotationError(
-            f"Token {new.id} was stored, and the store gives one that does not work. {outcome}"
+            f"Token {new.id} was stored, but the store returns one that does not work. {outcome}"
         )
 
     def _proven(self, value: str, me: Me) -> bool:
@@ -266,7 +266,7 @@ class TokenRotation:
             # The token may have been stored anyway, or be stored a little later, so it is not revoked.
             if self._hook.read_token() != value:
                 raise TrifactaRotationError(
-                    f"Token {new.id} could not be stored; the token before still works: {error}"
+                    f"Token {new.id} could not be stored; the previous token still works: {error}"
                 ) from error
 
     def _tidy(self, new: AccessToken, value: str, present: CurrentToken | None, me: Me) -> tuple[str, ...]:
@@ -285,7 +285,7 @@ class TokenRotation:
                 del others[-1]
         self._wait_until_abandoned(others, me)
         if self._hook.read_token() != value:
-            self._log.info("Another rotation came after this one. What is left over is for it to revoke")
+            self._log.info("Another rotation has run since, and revokes the leftover tokens")
             return ()
         return self._revoke([*others, *superseded])
 
@@ -351,7 +351,7 @@ class TokenRotation:
         ]
         if waits:
             wait = max(waits) + 1.0
-            self._log.info("Waiting %.0f s: a rotation that made a token just now may still be at it", wait)
+            self._log.info("Waiting %.0f s: a rotation that has just created a token may still be running", wait)
             self._clock.sleep(wait)
 
     def _revoke(self, tokens: list[AccessToken]) -> tuple[str, ...]:
@@ -372,7 +372,7 @@ class TokenRotation:
             self._log.info("Revoked %s", ", ".join(revoked))
         if failures:
             raise TrifactaRotationError(
-                "The stored token works, but these are superseded or left over and could not be revoked: "
+                "The stored token works, but these superseded or leftover tokens could not be revoked: "
                 + "; ".join(failures)
                 + ". The next rotation tries again"
             )

@@ -79,7 +79,7 @@ class RunEvent:
     def read(cls, event: Any, kind: KindName, run_id: Any = None) -> RunEvent:
         """Read the event that a task is resumed with. An unreadable event is an error, never a success."""
         if not isinstance(event, dict) or event.get("outcome") not in ("final", "unknown", "deadline", "error"):
-            return cls(run_id, "error", message=f"the trigger gave no usable event: {event!r}")
+            return cls(run_id, "error", message=f"the trigger sent no usable event: {event!r}")
         status, message, error = event.get("status"), event.get("message"), event.get("error")
         return cls(
             event.get(f"{kind}_id", run_id),
@@ -183,7 +183,7 @@ class RunTrigger(BaseTrigger):
         self._ended = False
         self._page: str | None = None
         if unknown:
-            self.log.warning("Arguments of another version of the provider are ignored: %s", sorted(unknown))
+            self.log.warning("Ignoring arguments of another version of the provider: %s", sorted(unknown))
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments."""
@@ -283,12 +283,12 @@ class RunTrigger(BaseTrigger):
         try:
             async with asyncio.timeout(_KILL_TIMEOUT):
                 if await is_still_deferred(self, f"{self.kind.name}_id", self.ref.id):
-                    self.log.info("The task still waits for %s: it goes on elsewhere", self._name)
+                    self.log.info("The task is still waiting for %s: the wait continues elsewhere", self._name)
                     return
                 step = "it could not be canceled"
                 left = await self._cancel(_KILL_TIMEOUT)
         except asyncio.CancelledError:
-            self._log_left_running(f"{step}, since the triggerer stops")
+            self._log_left_running(f"{step}, because the triggerer is stopping")
             raise
         except TimeoutError:
             self._log_left_running(f"{step} within {_KILL_TIMEOUT:.0f} s")
@@ -298,7 +298,7 @@ class RunTrigger(BaseTrigger):
             if left:
                 self._log_left_running(left)
                 return
-            self.log.info("%s was canceled, since its task was ended", title_of(self.kind, self.ref))
+            self.log.info("%s was canceled, because its task was ended", title_of(self.kind, self.ref))
 
     async def _cancel(self, budget: float) -> str | None:
         """Cancel the run; return what may still be running."""

@@ -132,7 +132,7 @@ def test_typed_errors(call: Caller, emulator: Emulator, status: int, expected: t
     assert error.request_id == emulator.journal[-1].request_id
     assert str(error.request_id) in str(error)
     if status != 304:
-        assert error.message == f"Ordered fault: {status}"
+        assert error.message == f"Injected fault: {status}"
         assert error.message in str(error)
 
 
@@ -143,7 +143,7 @@ def test_the_api_says_what_is_wrong(call: Caller, emulator: Emulator) -> None:
 
 def test_tokens_switched_off_is_not_a_wrong_url(call: Caller, emulator: Emulator) -> None:
     emulator.change_settings(access_tokens_enabled=False)
-    with pytest.raises(TrifactaFeatureDisabled, match="switched off"):
+    with pytest.raises(TrifactaFeatureDisabled, match="are disabled"):
         call(ops.list_api_access_tokens(), emulator)
     with pytest.raises(TrifactaNotFound) as caught:
         call(ops.get_resource("nothing", 1), emulator)

@@ -108,7 +108,7 @@ def test_a_refusal_is_sent_five_times_and_hidden_there(
     with pytest.raises(tenacity.RetryError):
         dataprep.run_job_group({"wrangledDataset": {"id": 7}})
     assert len(emulator.calls("runJobGroup")) == 5
-    with pytest.raises(Exception, match=rf"{status} \w+: Ordered fault: {status}"):
+    with pytest.raises(Exception, match=rf"{status} \w+: Injected fault: {status}"):
         hook.run_job_group(7)
     assert len(emulator.calls("runJobGroup")) == 6
 

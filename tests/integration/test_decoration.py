@@ -1,4 +1,4 @@
-"""What only tells people something never decides how a task ends: one line in the log says that it is missing."""
+"""Whatever only informs users never decides how a task ends: one line in the log reports that it is missing."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_a_complete_job_group_is_a_success_whatever_it_wrote(
 ) -> None:
     running = server(OUTPUTS=outputs)
     assert run() in (5, None)
-    _at_most_one(warnings(), "What job group 5 wrote could not be read: ")
+    _at_most_one(warnings(), "The summary of job group 5 could not be read: ")
     assert _reads(running, OUTPUTS) == 1
 
 
@@ -178,7 +178,7 @@ def test_a_verdict_stands_whatever_the_job_group_says_of_itself(
     # Once when the wait begins, once when it has ended.
     first, second = warnings()
     assert first == second
-    assert first.startswith("What job group 5 runs could not be read: ")
+    assert first.startswith("The description of job group 5 could not be read: ")
     assert _reads(running, JOB_GROUP) == 2
 
 
@@ -201,7 +201,7 @@ def test_a_failed_job_group_has_failed_whatever_its_jobs_say(
         caught.value, TrifactaAwaitedJobGroupFailed
     )
     (line,) = warnings()
-    assert line.startswith("Why job group 5 did not succeed could not be read: ")
+    assert line.startswith("The reason why job group 5 did not succeed could not be read: ")
     assert _reads(running, JOBS) == 1
 
 
@@ -285,7 +285,7 @@ def test_a_task_runs_whatever_the_list_of_tokens_is(
 ) -> None:
     running = server(TOKENS=tokens)
     assert _operator(deferrable) == 5
-    _at_most_one(warnings(), "When the API access token ends could not be read: ", "The API access token of ")
+    _at_most_one(warnings(), "The expiry of the API access token could not be read: ", "The API access token of ")
     assert _reads(running, TOKENS) == 1
 
 
@@ -319,7 +319,10 @@ def test_a_button_that_cannot_be_stored_is_missing_alone(
     monkeypatch.setattr(FakeTaskInstance, "xcom_push", broken)
     server()
     assert _operator(False) == 5
-    assert warnings() == ["A button of job group 5 could not be stored: RuntimeError: the database is gone"]
+    (warning,) = warnings()
+    assert warning == (
+        "The link of a button for job group 5 could not be stored: RuntimeError: the database is gone"
+    )
 
 
 @pytest.mark.parametrize("status", ["Complete", "Failed"])

@@ -302,7 +302,7 @@ def test_the_source_of_a_job_group_has_the_word_that_was_ordered(
 
 @pytest.mark.parametrize("setting", ["null_references", "references", "field_names", "ids"])
 def test_a_way_to_write_that_is_not_known(emulator: Emulator, setting: str) -> None:
-    with pytest.raises(ValueError, match=f"{setting}: 'odd' is none of"):
+    with pytest.raises(ValueError, match=f"{setting}: 'odd' is not one of"):
         emulator.change_settings(**{setting: "odd"})
 
 

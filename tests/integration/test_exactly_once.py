@@ -284,7 +284,7 @@ def test_an_answer_that_is_lost_is_said_in_the_log(
     tasks().run_try()
     (identity,) = tasks.kind.ids(emulator)
     log = caplog.text + capsys.readouterr().out  # Airflow 3 prints what tasks log
-    assert f"The answer to the start of {SUBJECTS[tasks.kind.name]} is lost; looking for it" in log
+    assert f"The answer to the start of {SUBJECTS[tasks.kind.name]} was lost; checking whether" in log
     assert f"Adopted {identity}" in log
     assert "nothing new was started" in log
     assert "try again later" not in log  # what to do is said when the task fails
@@ -344,7 +344,7 @@ def test_a_304_for_something_that_never_shows_is_unknown(tasks: Tasks, emulator:
         task.error.execution_id,
         SUBJECTS[tasks.kind.name],
         "since 20",
-        "Nothing more was started",
+        "Nothing else was started",
         "clear the task",
     ):
         assert said in str(task.error)
@@ -604,7 +604,7 @@ def test_few_rows_are_looked_up_for_their_recipe(make_task: MakeTask, emulator: 
         assert task.returned == ids(emulator)[-1]
     else:
         assert isinstance(task.error, TrifactaSubmitOutcomeUnknown)
-        assert "do not say which recipe they ran" in str(task.error)
+        assert "the list does not report which recipe they ran" in str(task.error)
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])
@@ -619,7 +619,7 @@ def test_a_recipe_that_cannot_be_found_out_may_be_ours(
     task.run_try()
     assert isinstance(task.error, TrifactaSubmitOutcomeUnknown)
     assert list(task.error.candidates) == ids(emulator)
-    assert "which recipe it ran cannot be read" in str(task.error)
+    assert "the recipe it ran cannot be read" in str(task.error)
 
 
 def test_a_list_that_shows_ours_only_sometimes(make_task: MakeTask, emulator: Emulator) -> None:
@@ -774,7 +774,7 @@ def test_a_flow_that_cannot_be_found_out_may_be_ours(
     task.run_try()
     assert isinstance(task.error, TrifactaSubmitOutcomeUnknown)
     assert list(task.error.candidates) == FLOW_RUNS.ids(emulator)
-    assert "which flow it ran cannot be read" in str(task.error)
+    assert "the flow it ran cannot be read" in str(task.error)
 
 
 def test_a_plan_run_is_found_in_the_list_and_confirmed_by_its_plan(
@@ -877,7 +877,7 @@ def test_a_permanent_refusal_burns_no_retries(tasks: Tasks, emulator: Emulator, 
     task = tasks()
     task.run_to_the_end()
     assert isinstance(task.error, AirflowFailException)
-    assert f"Ordered fault: {status}" in str(task.error)
+    assert f"Injected fault: {status}" in str(task.error)
     assert (task.state, task.try_number, tasks.kind.ids(emulator)) == ("failed", 1, [])
     assert len(emulator.calls(tasks.kind.submit)) == 1
 

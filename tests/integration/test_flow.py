@@ -338,7 +338,7 @@ def test_the_sensor(emulator: Emulator, connect: Connect, deferrable: bool) -> N
         for flow in (302, 304)
     )
     run_deferred(TrifactaFlowRunSensor(flow_run_id=good, **options), {"ti": FakeTaskInstance()})
-    with pytest.raises(TrifactaAwaitedRunFailed, match=r"Returns broken.*run what started it again"):
+    with pytest.raises(TrifactaAwaitedRunFailed, match=r"Returns broken.*rerun whatever started it"):
         run_deferred(TrifactaFlowRunSensor(flow_run_id=str(bad), **options), {"ti": FakeTaskInstance()})
 
 

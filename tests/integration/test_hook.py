@@ -49,7 +49,7 @@ def test_says_what_is_wrong_and_what_to_do(emulator: Emulator, connect: Connect,
     ("fields", "says"),
     [
         ({"password": ""}, "password: is empty"),
-        ({"password": "***"}, "password: holds asterisks"),
+        ({"password": "***"}, "password: contains asterisks"),
         ({"host": ""}, "host: missing"),
         ({"host": "ftp://x"}, "scheme 'ftp'"),
         ({"extra": {"read_timeout": "soon"}}, "read_timeout"),
@@ -234,7 +234,7 @@ def test_a_token_that_ends_soon_is_warned_of(
     expires = hook.get_token_expiry()
     assert expires is not None
     log = caplog.text + capsys.readouterr().out  # Airflow 3 prints what hooks log
-    assert f"ends on {expires:%Y-%m-%d %H:%M} UTC" in log
+    assert f"expires on {expires:%Y-%m-%d %H:%M} UTC" in log
 
 
 @pytest.mark.parametrize(

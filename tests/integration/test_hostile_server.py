@@ -319,8 +319,8 @@ def test_answers_may_be_compressed(call: Caller, raw: Raw, encoding: str) -> Non
     ("body", "encoding", "problem"),
     [
         (b"not gzip", b"gzip", "gzip"),
-        (b"{}", b"br", "encoded"),
-        (gzip.compress(b"{}" * 999)[:-9], b"gzip", "cut short"),
+        (b"{}", b"br", "content encoding"),
+        (gzip.compress(b"{}" * 999)[:-9], b"gzip", "truncated"),
     ],
     ids=["no gzip", "br", "cut"],
 )

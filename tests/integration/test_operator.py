@@ -242,7 +242,7 @@ def test_only_complete_is_green(
         return (200, {}, body) if path.endswith("/status") else (201, {}, b'{"id": 5}')
 
     connect(scripted(answer).url)
-    with pytest.raises(TrifactaJobGroupStatusUnknown, match="neither success nor failure"):
+    with pytest.raises(TrifactaJobGroupStatusUnknown, match="kept the unknown status"):
         run(context, unknown_status_timeout=0.2)
 
 
@@ -294,7 +294,7 @@ def test_a_connection_that_broke_while_waiting_is_the_reason(
     connect(emulator, read_timeout="soon")
     event = {"job_group_id": 5, "outcome": "error", "message": "extra read_timeout: 'soon' is not a number"}
     with pytest.raises(
-        TrifactaWaitFailed, match=r"may still be running: extra read_timeout.*goes on with it\. See"
+        TrifactaWaitFailed, match=r"may still be running: extra read_timeout.*continues to wait for it\. See"
     ):
         _operator().execute_complete(context, event, job_group_id=5)
 
@@ -448,7 +448,7 @@ def test_the_parameters_that_are_sent_are_logged(
     assert _asked_with(logged) == [
         (
             'Run parameters of recipe 7: {"regoin": "emea", "full": "true", "days": "7", "referenceDate": '
-            '"2024-03-01T06:00:00.000Z"}. The API does not tell which names there are'
+            '"2024-03-01T06:00:00.000Z"}. The API does not report which names exist: check the spelling'
         ),
         'Overrides of recipe 7: {"execution": "photon"}',
     ]

@@ -303,7 +303,7 @@ def test_the_list_of_outputs_is_utf_8(
 
 OBSTACLES: dict[str, Callable[[Path], Any]] = {
     "a folder": lambda path: path.mkdir(),
-    "a link to nothing": lambda path: path.symlink_to(path.parent / "gone"),
+    "a broken link": lambda path: path.symlink_to(path.parent / "gone"),
     "a link to itself": lambda path: path.symlink_to(path),
     "a link to a folder": lambda path: path.symlink_to(path.parent),
     "a pipe": lambda path: os.mkfifo(path),

@@ -170,7 +170,7 @@ def test_only_complete_is_green(run: Any, scripted: Any, connect: Connect, body:
         return 200, {}, f'{{"id": 5, "updatedAt": "{began}"}}'.encode()
 
     connect(scripted(answer).url)
-    with pytest.raises(TrifactaAwaitedJobGroupFailed, match="neither success nor failure"):
+    with pytest.raises(TrifactaAwaitedJobGroupFailed, match="kept the unknown status"):
         run(5, unknown_status_timeout=0.3)
 
 

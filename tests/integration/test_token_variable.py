@@ -495,7 +495,7 @@ def test_a_store_of_ones_own_that_fails_for_a_while(
         assert ask(hook, rotate) == 17
         assert statuses(emulator) == [401, 200]
     else:
-        with pytest.raises(TrifactaTokenUnreadable, match=r"where it is kept .*Vault is sealed"):
+        with pytest.raises(TrifactaTokenUnreadable, match=r"its store .*Vault is sealed"):
             ask(hook, rotate)
 
 

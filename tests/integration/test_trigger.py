@@ -515,7 +515,7 @@ def test_a_kill_outlives_that_airflow_cancels_it_again_and_again(killed: Killed,
 
     asyncio.run(asyncio.wait_for(kill(), 30))
     assert killed.canceled() == 1
-    assert killed.said()[-1] == "INFO Job group 5 was canceled, since its task was ended"
+    assert killed.said()[-1] == "INFO Job group 5 was canceled, because its task was ended"
 
 
 def test_a_kill_asks_airflow_for_the_state_and_the_server_once(
@@ -554,7 +554,7 @@ def test_a_wait_that_goes_on_elsewhere_is_not_canceled_however_often_this_one_is
         for _ in range(20):
             await triggerer.sync()
         killed.state.open()
-        await _until(lambda: killed.says("goes on elsewhere"))
+        await _until(lambda: killed.says("continues elsewhere"))
 
     asyncio.run(asyncio.wait_for(hand_over(), 30))
     assert killed.canceled() == 0
@@ -595,7 +595,7 @@ def test_a_kill_ends_when_the_triggerer_stops_and_says_what_runs_on(killed: Kill
     (line,) = [line for line in killed.said() if line.startswith("ERROR")]
     step = {"state": "the state of its task could not be read", "cancel": "it could not be canceled"}[held_up]
     assert line == (
-        f"ERROR Job group 5 was not canceled and may still be running: {step}, since the triggerer stops. "
+        f"ERROR Job group 5 was not canceled and may still be running: {step}, because the triggerer is stopping. "
         f"See {killed.server.url}/jobs/5"
     )
 

@@ -135,7 +135,7 @@ def test_a_route_that_does_not_exist_names_the_base_url(
 ) -> None:
     connect(emulator.url + path, token=emulator.token)
     with pytest.raises(
-        TrifactaNotFound, match="check the base URL of the Airflow connection, without /v4"
+        TrifactaNotFound, match=r"check the base URL of the Airflow connection \(without /v4"
     ) as caught:
         _operator().execute(context)
     assert "wrangled_dataset_id" not in str(caught.value)
@@ -147,7 +147,7 @@ def test_a_page_in_place_of_the_api_names_the_base_url(
     connect: Callable[..., None], context: dict[str, Any], scripted: Callable[..., ScriptedServer], status: int
 ) -> None:
     connect(scripted(lambda _: (status, {"content-type": "text/html"}, b"<h1>Not here</h1>")).url)
-    with pytest.raises(TrifactaApiError, match="check the base URL of the Airflow connection, without /v4"):
+    with pytest.raises(TrifactaApiError, match=r"check the base URL of the Airflow connection \(without /v4"):
         _operator().execute(context)
 
 
@@ -180,7 +180,7 @@ def test_a_connection_of_another_type_is_told_what_goes_where(
     with pytest.raises(TrifactaConfigurationError) as caught:
         _ = TrifactaHook().client
     assert told in str(caught.value)
-    assert "base URL in host, API access token in password" in str(caught.value)
+    assert "with the base URL in host and the API access token in password" in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
@@ -200,7 +200,7 @@ def test_a_401_names_where_the_token_comes_from(
     assert "check the password" not in said
     store = f"{__name__}.WrongStore"
     said = refusal(credential_store=store)
-    assert f"check what the credential_store {store!r}" in said
+    assert f"check the token that credential_store {store!r}" in said
     assert "password" not in said
 
 

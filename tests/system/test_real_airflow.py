@@ -94,7 +94,7 @@ def test_a_refusal_is_logged_in_lines_and_each_once(airflow: AirflowInstance, em
             "Nothing was started",
         ],
         "wrong_token": ["401 UnauthorizedException", "The token was not accepted"],
-        "no_host": ["Airflow connection 'no_host': host: missing.", "Put the base URL of the server there"],
+        "no_host": ["Airflow connection 'no_host': host: missing.", "Enter the base URL of the server"],
     }
     for dag_id in expected:
         _start(airflow, dag_id)

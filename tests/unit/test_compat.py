@@ -60,9 +60,9 @@ def test_a_connection_is_read_asynchronously_where_airflow_can(monkeypatch: pyte
     [
         ("3.0.6", "0.3.10", "'universal-pathlib<0.3'"),
         ("2.11.0", "0.3.0", "'universal-pathlib<0.3'"),
-        ("3.0.6", "0.2.6", "Install the provider of its storage"),
-        ("3.2.0b1", "0.3.10", "Install the provider of its storage"),
-        ("3.3.2", "0.3.10", "Install the provider of its storage"),
+        ("3.0.6", "0.2.6", "Install the provider for this storage"),
+        ("3.2.0b1", "0.3.10", "Install the provider for this storage"),
+        ("3.3.2", "0.3.10", "Install the provider for this storage"),
     ],
 )
 def test_a_storage_that_this_airflow_cannot_write_to_says_what_to_install(

@@ -118,7 +118,7 @@ def test_a_wrong_setting_has_no_stack(log: Any, operator: Any, monkeypatch: pyte
         operator(task_id="task", **arguments).execute({"ti": FakeTaskInstance()})
     first, second, last = _lines(log(caught.value))
     assert first == "Airflow connection 'trifacta_default': host: missing."
-    assert second.startswith("Put the base URL")
+    assert second.startswith("Enter the base URL")
     assert last == "Task failed with exception TrifactaConfigurationError, see above"
 
 

@@ -51,7 +51,7 @@ def test_fields_of_a_later_version_are_ignored() -> None:
 @pytest.mark.parametrize("value", ["text", 7, [], {}, {"series": "s"}, {"number": "two"}])
 def test_what_is_no_note_counts_as_none(value: Any, caplog: pytest.LogCaptureFixture) -> None:
     assert TaskStateNotes(Store({KEY: value})).read() is None
-    assert "cannot be read and is not used" in caplog.text
+    assert "cannot be read and is ignored" in caplog.text
 
 
 def test_an_airflow_without_a_place_for_notes() -> None:

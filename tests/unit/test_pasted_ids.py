@@ -52,5 +52,5 @@ def test_a_plain_id_stays_as_it_is(value: Any) -> None:
     ],
 )  # fmt: skip
 def test_anything_else_is_refused(value: Any) -> None:
-    with pytest.raises(TrifactaConfigurationError, match=r"wrangled_dataset_id: .* is not the id of a recipe"):
+    with pytest.raises(TrifactaConfigurationError, match=r"wrangled_dataset_id: .* is not a recipe id"):
         check_id("wrangled_dataset_id", value)

@@ -84,7 +84,7 @@ def test_an_unknown_word_is_waited_through_for_a_while(
     began = clock.now
     assert _wait(clock, lambda: word) == Ending(word, "unknown")
     assert 600 <= clock.now - began < 700
-    assert "not known" in caplog.text
+    assert "unknown status" in caplog.text
 
 
 def test_an_unknown_word_in_between_does_no_harm(clock: FakeClock) -> None:

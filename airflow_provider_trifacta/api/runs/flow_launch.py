@@ -108,7 +108,7 @@ class FlowLaunch:
             raise TrifactaApiError(
                 method="GET",
                 path="/v4/jobLibrary",
-                message=f"{len(ids)} flow runs could be it; at most {_MOST_LOOKED_UP} are looked up",
+                message=f"{len(ids)} flow runs match; at most {_MOST_LOOKED_UP} are looked up",
             )
         for flow_run_id in new:
             self._flow_of[flow_run_id] = yield from _flow_of(flow_run_id)
@@ -121,7 +121,7 @@ class FlowLaunch:
 
 def _doubt(row: JobGroupRow, same_flow: bool | None) -> str | None:
     if same_flow is None:
-        return "which flow it ran cannot be read"
+        return "the flow it ran cannot be read"
     return not_from_the_api(row.source) if _names_somebody_else(row) else None
 
 

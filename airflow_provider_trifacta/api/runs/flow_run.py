@@ -85,14 +85,14 @@ class _FlowRuns:
         done = sum(row.status is not None and is_final(row.status) for row in rows)
         failed = sum(row.status is not None and is_bad_end(row.status) for row in rows)
         progress = f"{done} of {len(rows)} job groups done"
-        return f"{progress}, {failed} of them not well" if failed else progress
+        return f"{progress}, {failed} of them failed or canceled" if failed else progress
 
     def diagnose(self, run: RunRef) -> Procedure[Diagnosis]:
         """Read ``getFlowRunJobGroups``, and ``getJobsForJobGroup`` of those that failed."""
         statuses = yield from self._statuses(run, None)
         if not statuses:
             if is_canceled((yield get_flow_run_status(run.id))):
-                return Diagnosis(remarks=("It had no job group yet.",))
+                return Diagnosis(remarks=("It had not started any job group yet.",))
             return Diagnosis(remarks=(_NOTHING_STARTED,), permanent=True)
         names = yield from self._recipes(run)
         bad = [identity for identity, status in statuses.items() if is_bad_end(status)]
@@ -103,9 +103,9 @@ class _FlowRuns:
             found = yield from _failed_jobs(job_group_id)
             jobs += [replace(job, of=name) for job in found]
             if not found:
-                remarks.append(f"{name} is {statuses[job_group_id]}: the API does not say why.")
+                remarks.append(f"{name} is {statuses[job_group_id]}: the API gives no reason.")
         if len(bad) > _MOST_DIAGNOSED:
-            remarks.append(f"{len(bad) - _MOST_DIAGNOSED} more job groups did not end well.")
+            remarks.append(f"{len(bad) - _MOST_DIAGNOSED} more job groups failed or were canceled.")
         if not bad:
             remarks.append("All its job groups are Complete, but the flow run itself is not.")
         complete = [identity for identity, status in statuses.items() if is_success(status)]
@@ -197,9 +197,9 @@ class _FlowRuns:
         except TrifactaApiError as error:
             if not run.parts:
                 raise
-            return f"further job groups may be running, since they could not be listed ({error})"
+            return f"other job groups may still be running, since they could not be listed ({error})"
         if not rows and not run.parts:
-            return "it had no job group yet that could be canceled, and one that starts later runs on"
+            return "it had no job group to cancel yet, and any that starts later will keep running"
         active = [row.id for row in rows if row.status is None or not is_final(row.status)]
         return (yield from _cancel_all([one for one in active if one not in run.parts], budget))
 

@@ -123,7 +123,7 @@ class JobGroupLaunch:
             raise TrifactaAnswerNotUnderstood(
                 method="GET",
                 path="/v4/jobLibrary",
-                message=f"{len(read) - len(listed)} job groups in the list have no id that can be read",
+                message=f"{len(read) - len(listed)} job groups in the list have no usable id",
             )
         return [FoundRun(row.id, row.status, self._doubt(row)) for row in rows]
 
@@ -147,7 +147,7 @@ class JobGroupLaunch:
 
     def _doubt(self, row: JobGroupRow) -> str | None:
         if same_id(row.recipe_id, self.subject_id) is None:
-            return "which recipe it ran cannot be read"
+            return "the recipe it ran cannot be read"
         if not self._names_our_source(row):
             return not_from_the_api(row.source)
         return None
@@ -163,7 +163,7 @@ class JobGroupLaunch:
                 method="GET",
                 path="/v4/jobLibrary",
                 message=(
-                    f"{len(missing)} job groups could be it and do not say which recipe they ran; "
+                    f"{len(missing)} job groups match, but the list does not report which recipe they ran; "
                     f"at most {_MOST_LOOKED_UP} are looked up"
                 ),
             )

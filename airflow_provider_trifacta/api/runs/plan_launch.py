@@ -99,7 +99,7 @@ class PlanLaunch:
                 continue
             same = same_id(reference_of(row, ("plan", "planid")), self.subject_id)
             if same is not False:
-                doubt = None if same else "which plan it ran cannot be read"
+                doubt = None if same else "the plan it ran cannot be read"
                 status = row.get("status")
                 found.append(FoundRun(run_id, status_word(status) if isinstance(status, str) else None, doubt))
         return found

@@ -231,7 +231,7 @@ def _failed_in_library(plan_run: Any, plan: Any) -> Procedure[tuple[list[FailedJ
         place = f'Node "{node}", job group {row["id"]}'
         jobs += [replace(job, of=place) for job in found]
         if not found:
-            remarks.append(f'Node "{node}" failed: the API does not say why.')
+            remarks.append(f'Node "{node}" failed: the API gives no reason.')
     return jobs, remarks
 
 

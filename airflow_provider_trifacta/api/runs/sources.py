@@ -34,7 +34,7 @@ def read_library(since: float) -> Procedure[list[JobGroupRow | None]]:
 
 def not_from_the_api(source: str | None) -> str:
     """Return the doubt about a job group for which the list reports another source."""
-    return f"the list says that {str(source)[:_EXCERPT]!r} started it, not the API"
+    return f"the list reports {str(source)[:_EXCERPT]!r} as its source, not the API"
 
 
 def server_says_api(

@@ -83,7 +83,7 @@ class Wait:
             self._log.info("%s is %s", self._run, status)
         else:
             self._log.warning(
-                "%s has the status %r, which is not known. It is waited through for %.0f s",
+                "%s has the unknown status %r. Waiting up to %.0f s for it to change",
                 self._run,
                 status,
                 self._unknown_status_timeout,
