@@ -38,8 +38,8 @@ demo-takes:
 test-takes:
 	@echo "make test: about 10 minutes on 2 cores; longer the first time, since it installs everything"
 
-up: $(VENV)/installed  ## Airflow with its UI and the emulator, until Ctrl-C
-	$(BIN)/python demo/up.py
+up: $(VENV)/installed  ## Airflow with its UI and the emulator, until Ctrl-C; with OAUTH=1, as on Alteryx One
+	$(BIN)/python demo/up.py $(if $(OAUTH),--oauth)
 
 # Not by its name: make would run lines with it also when it is only asked what it would do.
 SUBMAKE := $(MAKE) --no-print-directory

@@ -150,9 +150,9 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
     ),
     "token_variable": ExtraField(
         "Variable with the token",
-        "Name of an Airflow Variable that holds the API access token, so that rotation can replace it, for example "
-        "trifacta_api_access_token. Until the Variable exists, the token above is used. With OAuth 2.0, the "
-        "Variable with the token pair. Default: none; the token above is used.",
+        "Name of an Airflow Variable that holds the API access token, so that rotation can replace it, for "
+        "example trifacta_api_access_token. Until the Variable exists, the token above is used. With OAuth 2.0, "
+        "the Variable with the token pair. Default: none; the token above is used.",
         {"type": ["string", "null"], "section": _TOKEN},
         _text,
     ),
