@@ -50,8 +50,7 @@ def guide(airflow: AirflowInstance, emulator: Emulator, *, oauth: bool) -> list[
     """Return what a user can do now."""
     keeper = [
         f"OAuth 2.0: unpause the DAG trifacta_keep_oauth_token: {airflow.url}/dags/trifacta_keep_oauth_token",
-        f"           A new pair: {emulator.url}/oauth2-api-tokens; paste its refresh token into the Variable "
-        f"{TOKEN_VARIABLE}",
+        f"           A new pair: {emulator.url}/oauth2-api-tokens; it goes into Variable {TOKEN_VARIABLE}",
     ]
     login = "no login required" if IS_AIRFLOW_3 else "user admin, password admin"
     return [
