@@ -277,7 +277,7 @@ def unknown_extras(connection: AirflowConnection) -> list[str]:
     for name in (name for name in given if name.removeprefix(f"extra__{CONN_TYPE}__") not in EXTRA_FIELDS):
         close = get_close_matches(name, EXTRA_FIELDS, n=1)
         meant = f", did you mean {close[0]!r}?" if close else ""
-        warnings.append(f"Connection {connection.conn_id}: extra {name!r} is not known and has no effect{meant}")
+        warnings.append(f"extra {name!r} is not known and has no effect{meant}")
     return warnings
 
 

@@ -187,6 +187,19 @@ def test_a_connection_of_another_type_is_told_what_goes_where(
     assert "secret" not in str(caught.value)
 
 
+def test_the_test_names_a_setting_that_has_no_effect(emulator: Emulator, connect: Callable[..., None]) -> None:
+    meant = "Extra 'token_varible' is not known and has no effect, did you mean 'token_variable'?"
+    connect(emulator, token_varible="my_token")
+    assert TrifactaHook().test_connection() == (
+        True,
+        f"Connected to {emulator.url}. The token belongs to emulator@example.com. {meant}",
+    )
+    connect(emulator.url, token=" ", token_varible="my_token")
+    ok, message = TrifactaHook().test_connection()
+    assert not ok
+    assert message == f"password: is empty. Put an API access token there. {meant}"
+
+
 def test_a_401_names_where_the_token_comes_from(
     emulator: Emulator, connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
