@@ -207,7 +207,11 @@ def settings_of(connection: AirflowConnection, *, user_agent: str) -> ClientSett
 def _token_kept_in(connection: AirflowConnection, extra: Mapping[str, Any]) -> str | None:
     """Return where a user finds the token of a connection, None if it is simply the password."""
     if "token_variable" in extra:
-        kept = f"Variable {extra['token_variable']!r} (until it exists, the password of the Airflow connection)"
+        # Airflow masks the name in the log of a task.
+        kept = (
+            f"Variable {extra['token_variable']!r}, which the extra token_variable names; until it exists, the "
+            "password of the Airflow connection"
+        )
     elif "credential_store" in extra:
         kept = f"what the credential_store {extra['credential_store']!r} keeps"
     elif _other_type(connection):
