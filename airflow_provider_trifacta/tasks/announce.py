@@ -95,7 +95,7 @@ def announce_start(launch: Launch, log: Log) -> None:
     with decoration(f"What {launch.subject} is requested with could not be logged", log):
         if launch.run_parameters:
             log.info(
-                "Run parameters of %s: %s. The API does not tell which names there are",
+                "Run parameters of %s: %s. Check the names: the API does not tell which there are",
                 launch.subject,
                 _shown(launch.run_parameters),
             )

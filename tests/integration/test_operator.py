@@ -448,7 +448,7 @@ def test_the_parameters_that_are_sent_are_logged(
     assert _asked_with(logged) == [
         (
             'Run parameters of recipe 7: {"regoin": "emea", "full": "true", "days": "7", "referenceDate": '
-            '"2024-03-01T06:00:00.000Z"}. The API does not tell which names there are'
+            '"2024-03-01T06:00:00.000Z"}. Check the names: the API does not tell which there are'
         ),
         'Overrides of recipe 7: {"execution": "photon"}',
     ]
