@@ -325,7 +325,11 @@ def _token_kept_in(connection: AirflowConnection, extra: Mapping[str, Any]) -> s
     if "oauth_client_id" in extra and {"token_variable", "credential_store"} & set(extra):
         kept = f"{pair_kept_in(extra)}, which a DAG with TrifactaRefreshOAuthTokenOperator keeps fresh"
     elif "token_variable" in extra:
-        kept = f"Variable {extra['token_variable']!r} (until it exists, the password of the Airflow connection)"
+        # Airflow masks the name in the log of a task.
+        kept = (
+            f"Variable {extra['token_variable']!r}, which the extra token_variable names; until it exists, the "
+            "password of the Airflow connection"
+        )
     elif "credential_store" in extra:
         kept = f"the token that credential_store {extra['credential_store']!r} returns"
     elif _other_type(connection):
@@ -405,7 +409,7 @@ def unknown_extras(connection: AirflowConnection) -> list[str]:
     for name in (name for name in given if name.removeprefix(f"extra__{CONN_TYPE}__") not in EXTRA_FIELDS):
         close = get_close_matches(name, EXTRA_FIELDS, n=1)
         meant = f"; did you mean {close[0]!r}?" if close else ""
-        warnings.append(f"Connection {connection.conn_id}: extra {name!r} is unknown and has no effect{meant}")
+        warnings.append(f"extra {name!r} is unknown and has no effect{meant}")
     return warnings
 
 

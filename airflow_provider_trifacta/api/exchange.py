@@ -161,7 +161,7 @@ class Exchanger:
             wait=lambda _: wait or 0.0,
             sleep=pauses.append,
             before_sleep=self._log_repeat(
-                request, lambda: wait or 0.0, policy.budget - (self._clock.monotonic() - started)
+                lambda: wait or 0.0, policy.budget - (self._clock.monotonic() - started)
             ),
             reraise=True,
         ):
@@ -247,29 +247,28 @@ class Exchanger:
             return result
         raise problem
 
-    def _log_repeat(
-        self, request: Request, wait: Callable[[], float], left: float
-    ) -> Callable[[RetryCallState], None]:
-        """Return a function that logs a failure before a retry; the first line includes the hint and the deadline.
+    def _log_repeat(self, wait: Callable[[], float], left: float) -> Callable[[RetryCallState], None]:
+        """Return a function that logs a failure before a retry; the first one with the hint and the deadline.
+
+        Airflow shows only the beginning of a long line, so each part of the first one has a line of its own.
 
         :param left: seconds for which retries go on.
         """
 
         def write(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
-            reason = str(error)
-            if state.attempt_number == 1:
-                until = datetime.fromtimestamp(self._clock.time() + min(left, _LONGEST_SAID), UTC)
-                reason += f" Trying again for up to {spoken(left)}, until {until:%Y-%m-%d %H:%M:%S} UTC"
-            elif isinstance(error, TrifactaApiError):
-                reason = error.without_hint()
+            api_error = error if isinstance(error, TrifactaApiError) else None
+            reason = api_error.without_hint() if api_error else str(error)
+            failed = f"Attempt {state.attempt_number} failed, next one in {wait():.1f} s"
+            if state.attempt_number > 1:
+                log.warning("%s: %s", failed, reason)
+                return
+            log.warning("%s", reason)
+            if api_error and api_error.hint:
+                log.warning("%s", api_error.hint)
+            until = datetime.fromtimestamp(self._clock.time() + min(left, _LONGEST_SAID), UTC)
             log.warning(
-                "%s %s: attempt %d failed, next one in %.1f s. Reason: %s",
-                request.method,
-                self._redactor.redact(request.path),
-                state.attempt_number,
-                wait(),
-                reason,
+                "%s. Trying again for up to %s, until %s UTC", failed, spoken(left), f"{until:%Y-%m-%d %H:%M:%S}"
             )
 
         return write

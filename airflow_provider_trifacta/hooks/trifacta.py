@@ -44,7 +44,7 @@ from airflow_provider_trifacta.api.retries import RetryPolicy
 from airflow_provider_trifacta.api.runs.job_group_launch import JobGroupLaunch
 from airflow_provider_trifacta.api.settings import ClientSettings, default_user_agent
 from airflow_provider_trifacta.api.submission import Submission, submit_once
-from airflow_provider_trifacta.api.text import line
+from airflow_provider_trifacta.api.text import line, sentence
 from airflow_provider_trifacta.api.timestamps import epoch_milliseconds
 from airflow_provider_trifacta.connection import (
     CONN_TYPE,
@@ -334,7 +334,7 @@ class TrifactaHook(BoundOperations, BaseHook):
 
     def _settings(self, connection: AirflowConnection) -> ClientSettings:
         for warning in unknown_extras(connection):
-            self.log.warning(warning)
+            self.log.warning("Connection %s: %s", connection.conn_id, warning)
         settings = settings_of(connection, user_agent=_user_agent())
         if self._retry_budget is not None:
             settings = replace(settings, retries=replace(settings.retries, budget=self._retry_budget))
@@ -423,31 +423,40 @@ class TrifactaHook(BoundOperations, BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Read which user the token belongs to. Returns in bounded time; a failure says what to do."""
+        without_effect: list[str] = []
         try:
             connection = self.get_connection(self.trifacta_conn_id)
-            settings = self._settings(connection)
-            settings = replace(
-                settings,
-                connect_timeout=min(settings.connect_timeout, _TEST_TIMEOUT),
-                read_timeout=min(settings.read_timeout, _TEST_TIMEOUT),
-                retries=replace(settings.retries, budget=min(settings.retries.budget, _TEST_TIMEOUT)),
-            )
-            oauth = _oauth_connection(connection, settings)
-            token = read_token(connection) if oauth is None else oauth.access_token_for_test()
-            with TrifactaClient(settings, token, clock=self.clock) as client:
-                person = client.get_current_person()
+            without_effect = unknown_extras(connection)
+            works, said = True, self._who_it_connects(connection)
         except TrifactaNotFound as error:
             # Every server of the API has this route.
             error.hint = TrifactaAnswerNotUnderstood.hint
-            return False, str(error)
+            works, said = False, str(error)
         except TrifactaError as error:
             # The form tests a connection under a generated name.
-            return False, str(error).removeprefix(name_of(self.trifacta_conn_id))
+            works, said = False, str(error).removeprefix(name_of(self.trifacta_conn_id))
         except Exception as error:
             # The form shows what this returns, and hides exceptions.
-            return False, f"{type(error).__name__}: {error}"
+            works, said = False, f"{type(error).__name__}: {error}"
+        for warning in without_effect:
+            said = f"{sentence(said)} {sentence(warning[0].upper() + warning[1:])}"
+        return works, said
+
+    def _who_it_connects(self, connection: AirflowConnection) -> str:
+        """Return whose token a connection has, read from the server without much patience."""
+        settings = self._settings(connection)
+        settings = replace(
+            settings,
+            connect_timeout=min(settings.connect_timeout, _TEST_TIMEOUT),
+            read_timeout=min(settings.read_timeout, _TEST_TIMEOUT),
+            retries=replace(settings.retries, budget=min(settings.retries.budget, _TEST_TIMEOUT)),
+        )
+        oauth = _oauth_connection(connection, settings)
+        token = read_token(connection) if oauth is None else oauth.access_token_for_test()
+        with TrifactaClient(settings, token, clock=self.clock) as client:
+            person = client.get_current_person()
         who = line(str(person.get("email") or person.get("name") or f"user {person['id']}"), 200)
-        return True, f"Connected to {settings.base_url}. The token belongs to {who}."
+        return f"Connected to {settings.base_url}. The token belongs to {who}."
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:

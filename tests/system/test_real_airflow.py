@@ -48,7 +48,7 @@ def test_the_example_dags(airflow: AirflowInstance, emulator: Emulator, dag_id: 
     _start(airflow, dag_id)
     assert airflow.end_of(dag_id, "test") == "success", airflow.task_log(dag_id, "test")
     if dag_id == "trifacta_parameters":
-        assert "/status: attempt 1 failed" in airflow.task_log(dag_id, "test")
+        assert "Attempt 1 failed" in airflow.task_log(dag_id, "test")
     started = [row for row in emulator.job_groups if row["id"] not in known]
     assert [row["status"] for row in started] == ["Complete"] * job_groups
     assert emulator.token not in airflow.task_log(dag_id, "test")
