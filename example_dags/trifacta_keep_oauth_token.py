@@ -1,8 +1,8 @@
 """Refresh the OAuth 2.0 token pair of a connection every two minutes, as Alteryx One needs it.
 
-The connection ``trifacta_default`` has ``oauth_client_id``, ``oauth_token_url`` and ``token_variable`` in its extra,
-and a refresh token has been pasted into that Variable. Works on Airflow 2.11 and 3.1 or later. Unpause the DAG once
-both exist. It needs a free worker slot every two minutes, also while other tasks wait for a token.
+The connection ``trifacta_default`` has ``oauth_client_id``, ``oauth_token_url`` and ``token_variable`` in its
+extra, and a refresh token has been pasted into that Variable. Works on Airflow 2.11 and 3.1 or later. Unpause the
+DAG once both exist. It needs a free worker slot every two minutes, also while other tasks wait for a token.
 """
 
 from __future__ import annotations
