@@ -323,7 +323,7 @@ def settings_of(connection: AirflowConnection, *, user_agent: str) -> ClientSett
 def _token_kept_in(connection: AirflowConnection, extra: Mapping[str, Any]) -> str | None:
     """Return where a user finds the token of a connection, None if it is simply the password."""
     if "oauth_client_id" in extra and {"token_variable", "credential_store"} & set(extra):
-        kept = f"{pair_kept_in(extra)}, which a DAG with TrifactaRefreshOAuthTokenOperator keeps fresh"
+        kept = pair_kept_in(extra)
     elif "token_variable" in extra:
         # Airflow masks the name in the log of a task.
         kept = (

@@ -244,7 +244,7 @@ class TrifactaTokenUnreadable(TrifactaApiError):
         :param where: where it is kept.
         """
         reason = line(f"{type(cause).__name__}: {cause}", _LONGEST_CAUSE)
-        message = f"Airflow connection {conn_id!r}: the API access token could not be read from {where} ({reason})"
+        message = f"Airflow connection {conn_id!r}: the token could not be read from {where} ({reason})"
         return cls(method="", path="", message=message)
 
     @classmethod

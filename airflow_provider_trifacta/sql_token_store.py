@@ -486,7 +486,7 @@ class _Database:
         )
 
     def _error(self, reason: str) -> TrifactaTokenUnreadable:
-        message = f"Airflow connection {self._name!r}: the API access token could not be read from {self.where}"
+        message = f"Airflow connection {self._name!r}: the token could not be read from {self.where}"
         return TrifactaTokenUnreadable(method="", path="", message=f"{message} ({reason})")
 
     def is_missing_file(self) -> bool:

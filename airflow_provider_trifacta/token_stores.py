@@ -193,10 +193,13 @@ class VariableTokenStore:
         if in_the_way in os.environ:
             return f"the environment variable {in_the_way} takes precedence over the Variable; remove it"
         if reason := why_written_variables_are_logged():
-            return (
-                f"{reason}, so the token would appear in the log. Change that; or replace token_variable with a "
-                "connection to Airflow's own REST API in airflow_api_conn_id, or your own store (credential_store)"
-            )
+            instead = "keep it in your own store (credential_store)"
+            if self._has_password:
+                instead = (
+                    "replace token_variable with a connection to Airflow's own REST API in airflow_api_conn_id, "
+                    "or your own store (credential_store)"
+                )
+            return f"{reason}, so the token would appear in the log. Change that, or {instead}"
         return None
 
 
@@ -227,18 +230,18 @@ class VariableClaimStore:
     """
 
     def __init__(self, name: str) -> None:
-        self._name = f"{name}_refresh"
+        self.name = f"{name}_refresh"
 
     def read(self) -> str | None:
         """Return the claim, None if there has never been one.
 
         :raises Exception: it could not be read.
         """
-        return read_variable(self._name)
+        return read_variable(self.name)
 
     def write(self, text: str) -> None:
         """Set the Variable."""
-        Variable.set(self._name, text)
+        Variable.set(self.name, text)
 
 
 class ConnectionTokenStore:

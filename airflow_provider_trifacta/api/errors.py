@@ -201,8 +201,9 @@ class TrifactaUnauthorized(TrifactaApiError):
         """
         if oauth:
             self.hint = (
-                f"The access token in {kept_in} was not accepted: check that the DAG succeeds, and that the pair "
-                "was generated for this server and workspace, and is enabled on the page 'OAuth 2.0 API Tokens'."
+                f"The access token in {kept_in} was not accepted. Check that the DAG with "
+                "TrifactaRefreshOAuthTokenOperator succeeds, and that the pair was generated for this server and "
+                "workspace and is enabled on the page 'OAuth 2.0 API Tokens'."
             )
             return
         if kept_in is not None:

@@ -5,6 +5,7 @@ Every exchange may spend the refresh token, so nothing here repeats one.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import math
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,11 @@ from airflow_provider_trifacta.api.bodies import ACCEPT_ENCODING
 from airflow_provider_trifacta.api.clock import Clock
 from airflow_provider_trifacta.api.credentials import TOKEN
 from airflow_provider_trifacta.api.error_answers import raise_for_status
-from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaConfigurationError
+from airflow_provider_trifacta.api.errors import (
+    TrifactaAnswerNotUnderstood,
+    TrifactaApiError,
+    TrifactaConfigurationError,
+)
 from airflow_provider_trifacta.api.exchange import Transfer
 from airflow_provider_trifacta.api.messages import Answer, Request
 from airflow_provider_trifacta.api.redaction import Redactor
@@ -27,6 +32,20 @@ from airflow_provider_trifacta.api.urls import base_url_from
 _DEFAULT_LIFETIME = 300.0
 #: Maximum lifetime of an access token that is believed, in seconds: a year.
 _LONGEST_LIFETIME = 366 * 86400.0
+#: The error codes of RFC 6749. Any other string in their place might be a secret.
+_ERROR_CODES = frozenset(
+    {
+        "invalid_request",
+        "invalid_client",
+        "invalid_grant",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "invalid_scope",
+        "access_denied",
+        "server_error",
+        "temporarily_unavailable",
+    }
+)
 #: Maximum size of an answer in bytes.
 _MAX_ANSWER = 256 * 1024
 
@@ -81,7 +100,7 @@ class TokenEndpoint:
         try:
             # The redactor knows no token: an endpoint may return the refresh token that it was sent.
             answer = transport.transfer(Transfer(request, url, headers, seconds, Redactor()))
-            raise_for_status(answer, now=self._clock.time())
+            _raise_for_status(answer, self._clock.time())
             return _fresh_tokens(answer)
         except TrifactaApiError as error:
             raise _without(refresh_token, error) from None
@@ -119,6 +138,19 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _raise_for_status(answer: Answer, now: float) -> None:
+    """Raise the typed error unless the answer is a success; only known OAuth error codes become its name."""
+    try:
+        raise_for_status(answer, now=now)
+    except TrifactaApiError as error:
+        code = None
+        with contextlib.suppress(TrifactaAnswerNotUnderstood):
+            value = answer.json()
+            code = value.get("error") if isinstance(value, dict) else None
+        error.name = code if isinstance(code, str) and code in _ERROR_CODES else None
+        raise
+
+
 def _fresh_tokens(answer: Answer) -> FreshTokens:
     value = answer.json()
     if not isinstance(value, dict):
@@ -148,6 +180,4 @@ def _without(refresh_token: str, error: TrifactaApiError) -> TrifactaApiError:
     if error.message is not None:
         error.message = redactor.redact(error.message)
     error.details = redactor.redact_value(error.details)
-    if error.name is not None:
-        error.name = redactor.redact(error.name)
     return error

@@ -104,11 +104,10 @@ class OAuthConnection:
         :param take_over_after: seconds after which another task that makes no progress is replaced.
         :raises TrifactaRefreshError: see :meth:`OAuthRefresh.run`.
         """
-        named = f"{name_of(self.conn_id)}{self.where}: "
         reason = self._store.why_not_writable()
         if reason is not None:
             raise TrifactaRefreshError(
-                f"{named}the refreshed pair could not be stored: {reason}. Nothing was spent"
+                f"{name_of(self.conn_id)}{self.where}: a new pair could not be stored: {reason}. Nothing was spent"
             )
         deadline = clock.monotonic() + LONGEST_REFRESH
         turn: ClaimedTurn | ComparedTurn
@@ -136,7 +135,8 @@ class OAuthConnection:
             turn,
             read=self.read,
             endpoint=TokenEndpoint(self.oauth.token_url, self.oauth.client_id, self._settings, clock),
-            named=named,
+            conn_id=self.conn_id,
+            where=self.where,
             by=by,
             take_over_after=take_over_after,
             days=self.oauth.refresh_token_days,

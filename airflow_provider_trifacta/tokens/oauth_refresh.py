@@ -28,6 +28,7 @@ from airflow_provider_trifacta.api.errors import (
 )
 from airflow_provider_trifacta.api.retries import may_have_been_carried_out
 from airflow_provider_trifacta.api.text import line, sentence
+from airflow_provider_trifacta.connection import name_of
 from airflow_provider_trifacta.exceptions import (
     TrifactaOAuthPairLost,
     TrifactaRefreshError,
@@ -81,7 +82,8 @@ class OAuthRefresh:
     :param turn: decides whose turn it is.
     :param read: reads and masks what is stored.
     :param endpoint: issues new pairs.
-    :param named: the connection and where its pair is kept, for users: the beginning of each error.
+    :param conn_id: the Airflow connection, for users.
+    :param where: where its pair is kept, for users.
     :param by: which task this is, for users.
     :param take_over_after: seconds after which a task that makes no progress may be replaced.
     :param days: lifetime of the refresh token in days, None when it is not known.
@@ -94,7 +96,8 @@ class OAuthRefresh:
         *,
         read: Callable[[], Stored],
         endpoint: TokenEndpoint,
-        named: str,
+        conn_id: str,
+        where: str,
         by: str,
         take_over_after: float,
         days: float | None,
@@ -105,13 +108,15 @@ class OAuthRefresh:
         self._turn = turn
         self._read = read
         self._endpoint = endpoint
-        self._named = named
+        self._where = where
+        self._named = f"{name_of(conn_id)}{where}: "
         self._by = by
         self._take_over_after = take_over_after
         self._days = days
         self._deadline = deadline
         self._clock = clock
         self._log = log
+        self._maybe_spent = False
 
     def run(self) -> RefreshResult:
         """Refresh the pair, or see that another task has replaced it.
@@ -127,13 +132,22 @@ class OAuthRefresh:
                 return self._refresh(start)
             except NotOurTurnError:
                 found = self._read()
+            except (TrifactaOAuthPairLost, TrifactaRefreshRefused) as error:
+                raise type(error)(f"{self._named}{sentence(str(error))}") from error
             except TrifactaRefreshError as error:
-                raise type(error)(f"{self._named}{error}") from error
+                raise self._not_refreshed(error) from error
             if found.pair.refresh_token != start.pair.refresh_token:
                 self._log.info("Another pair has been stored meanwhile: nothing left to do")
                 return self._result(found.pair, refreshed=False)
             if self._clock.monotonic() >= self._deadline:
-                raise TrifactaRefreshError(f"{self._named}another task has the turn to refresh, and has not ended")
+                raise self._not_refreshed(TrifactaRefreshError("other tasks refresh the pair all the time"))
+
+    def _not_refreshed(self, error: TrifactaRefreshError) -> TrifactaRefreshError:
+        """Return the error with what it means for the refresh token."""
+        outcome = "Nothing was spent: the next run tries again"
+        if self._maybe_spent:
+            outcome = "Whether the refresh token was spent is not known: the next run finds out"
+        return TrifactaRefreshError(f"{self._named}{sentence(str(error))} {outcome}")
 
     def _refresh(self, start: Stored) -> RefreshResult:
         seen = self._take_turn(start)
@@ -173,9 +187,8 @@ class OAuthRefresh:
 
     def _request(self, announced: Stored) -> FreshTokens:
         """Send the refresh token until there is an answer."""
-        maybe_spent = False
         for number in range(1, _MOST_REQUESTS + 1):
-            self._turn.check()
+            self._check_turn(announced)
             left = self._deadline - self._clock.monotonic()
             try:
                 return self._endpoint.refresh(
@@ -183,14 +196,14 @@ class OAuthRefresh:
                 )
             except TrifactaApiError as error:
                 failure = error
-            maybe_spent = maybe_spent or may_have_been_carried_out(failure)
             if failure.status == 400 and failure.name == "invalid_grant":
-                self._end_refused_grant(announced, failure, maybe_spent=maybe_spent)
+                self._end_refused_grant(announced, failure)
+            self._maybe_spent = self._maybe_spent or may_have_been_carried_out(failure)
             pause = min(_LONGEST_PAUSE, max(_PAUSE, failure.retry_after or 0.0))
             left = self._deadline - self._clock.monotonic() - pause
             if not _may_pass(failure) or number == _MOST_REQUESTS or left <= _PAUSE:
-                self._withdraw(announced, spent=maybe_spent)
-                raise self._failed(failure, maybe_spent=maybe_spent)
+                self._withdraw(announced, spent=self._maybe_spent)
+                raise self._failed(failure)
             self._log.warning("%s The same refresh token is sent again in %.1f s", sentence(str(failure)), pause)
             self._clock.sleep(pause)
             found = self._read()
@@ -199,10 +212,17 @@ class OAuthRefresh:
             announced = self._turn.extend(found)
         raise AssertionError("the last request returns or raises")
 
-    def _end_refused_grant(self, announced: Stored, failure: TrifactaApiError, *, maybe_spent: bool) -> None:
+    def _check_turn(self, announced: Stored) -> None:
+        """Check that the turn is certain to be ours; else take the announcement back."""
+        try:
+            self._turn.check()
+        except TrifactaRefreshError:
+            self._withdraw(announced, spent=self._maybe_spent)
+            raise
+
+    def _end_refused_grant(self, announced: Stored, failure: TrifactaApiError) -> None:
         """End a refresh whose refresh token does not work.
 
-        :param maybe_spent: whether this refresh sent it before, and lost the answer.
         :raises NotOurTurnError: another one is stored meanwhile.
         :raises TrifactaOAuthPairLost: it is still the same.
         :raises TrifactaRefreshError: this task was suspended, and used a refresh token that had been replaced.
@@ -210,21 +230,27 @@ class OAuthRefresh:
         if self._read().pair.refresh_token != announced.pair.refresh_token:
             suspended = self._turn.held_for()
             if suspended > self._take_over_after:
+                self._maybe_spent = True
                 raise TrifactaRefreshError(
                     f"this task was suspended for about {suspended:.0f} s, and then sent a refresh token that "
                     "another task had replaced. If the next refresh fails with invalid_grant, the server has "
                     f"revoked the pair because of that: generate a new one on {PAGE} then"
                 )
             raise NotOurTurnError
-        earlier = announced.pair.unresolved or (announced.pair.refreshing if maybe_spent else None)
+        earlier = announced.pair.unresolved or (announced.pair.refreshing if self._maybe_spent else None)
         self._withdraw(announced, spent=True)
         reason = "it was used before, has expired, or was revoked"
         if earlier is not None:
             reason = f"a refresh {earlier} was answered and never stored, or {reason}"
         raise TrifactaOAuthPairLost(
-            f"the token endpoint refuses the refresh token ({failure.name}): {reason}. Generate a new pair on "
-            f"{PAGE}, and paste its refresh token there. Waiting tasks go on as soon as this task has refreshed it"
+            f"the token endpoint refuses the refresh token ({failure.name}): {reason}. {self._paste}. Waiting "
+            "tasks go on as soon as it was refreshed"
         )
+
+    @property
+    def _paste(self) -> str:
+        """What a user has to do once the pair is lost."""
+        return f"Generate a new pair on {PAGE}, and paste its refresh token into {self._where}"
 
     def _withdraw(self, announced: Stored, *, spent: bool) -> None:
         """Take the announcement back, so that the next refresh does not wait for this one."""
@@ -234,17 +260,12 @@ class OAuthRefresh:
         except Exception as error:
             self._log.warning("The announcement of the refresh could not be taken back: %s", error)
 
-    def _failed(self, failure: TrifactaApiError, *, maybe_spent: bool) -> TrifactaRefreshError:
+    def _failed(self, failure: TrifactaApiError) -> TrifactaRefreshError:
         """Return the error for a request that was not answered with a pair."""
         url = self._endpoint.url
-        said = f"{failure.status} {failure.name or failure.message or ''}".strip()
-        if isinstance(failure, TrifactaTransportError) or _may_pass(failure):
-            outcome = (
-                "Whether the refresh token was spent is not known: the next run finds out"
-                if maybe_spent
-                else "Nothing was spent"
-            )
-            return TrifactaRefreshError(f"{url} did not answer with a pair. {sentence(str(failure))} {outcome}")
+        said = f"{failure.status} {failure.name or ''}".strip()
+        if _may_pass(failure):
+            return TrifactaRefreshError(f"{url} did not answer with a pair. {failure}")
         if failure.name in ("invalid_client", "unauthorized_client"):
             return TrifactaRefreshRefused(
                 f"{url} does not know the client ({said}). Check the extra oauth_client_id: copy the client id "
@@ -287,8 +308,7 @@ class OAuthRefresh:
                 if self._clock.monotonic() + pause > until:
                     raise TrifactaOAuthPairLost(
                         f"the pair was refreshed, but could not be stored for {_STORING / 60:.0f} minutes, and is "
-                        f"lost ({type(problem).__name__}: {problem}). Generate a new pair on {PAGE}, and paste "
-                        "its refresh token there"
+                        f"lost ({type(problem).__name__}: {problem}). {self._paste}"
                     ) from error
                 self._log.warning("The new pair could not be stored, trying again in %.0f s: %s", pause, problem)
             self._clock.sleep(pause)
@@ -311,14 +331,14 @@ class OAuthRefresh:
 
 @contextmanager
 def _nothing_spent() -> Iterator[None]:
-    """Turn whatever a store raises in the block into an error that says that nothing was spent."""
+    """Turn whatever a store raises in the block into an error of a refresh that has not spent anything."""
     try:
         yield
     except (NotOurTurnError, TrifactaError):
         raise
     except Exception as error:
         reason = line(f"{type(error).__name__}: {error}", 500)
-        raise TrifactaRefreshError(f"the store failed ({reason}). Nothing was spent") from error
+        raise TrifactaRefreshError(f"the store failed ({reason}): check Airflow, or the store") from error
 
 
 def _may_pass(failure: TrifactaApiError) -> bool:

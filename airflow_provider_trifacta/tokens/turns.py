@@ -119,9 +119,8 @@ class _Timed:
         held = self.held_for()
         if held > self._take_over_after / 4:
             raise TrifactaRefreshError(
-                f"gave up, since {held:.1f} s have passed since it was this task's turn, and another task "
-                f"may take over after {self._take_over_after:.0f} s. Airflow or the machine is slow; nothing was "
-                "spent"
+                f"{held:.1f} s have passed since the turn of this task was confirmed, and another task may take "
+                f"over after {self._take_over_after:.0f} s, so this one gives up. Airflow or the machine is slow"
             )
 
     def held_for(self) -> float:
@@ -132,19 +131,22 @@ class _Timed:
         """Wait until the turn of somebody else ends, or has not changed for long enough.
 
         :param what_they_hold: returns what identifies the turn and its progress, None if it ended.
-        :param who: a description of whoever has the turn.
+        :param who: whoever has the turn, for users.
         """
         held, since = what_they_hold(), self._clock.monotonic()
-        log.info("%s has the turn to refresh. Waiting until it is done", who)
+        log.info("Another task refreshes the pair: %s. Waiting until it is done", who)
         while held is not None:
             if self._read().pair.refresh_token != start.pair.refresh_token:
                 raise NotOurTurnError
             now = self._clock.monotonic()
             if now - since >= self._take_over_after:
-                log.warning("%s has made no progress for %.0f s: taking over", who, now - since)
+                log.warning("It has made no progress for %.0f s: taking over", now - since)
                 return
             if now + _WATCH_INTERVAL > self._deadline:
-                raise TrifactaRefreshError(f"{who} still has the turn to refresh, and makes progress")
+                raise TrifactaRefreshError(
+                    f"another task still refreshes the pair: {who}. If that is not a task of this Airflow, give "
+                    "each Airflow a pair of its own"
+                )
             self._clock.sleep(_WATCH_INTERVAL)
             found = what_they_hold()
             if found != held:
@@ -228,12 +230,28 @@ class ClaimedTurn(_Timed):
         """Wait for the turn; return what is stored then."""
         while True:
             found = _Claim.read(self._claim.read())
-            if found.holder is not None:
-                self._watch(start, self._what_they_hold, self._log, found.holder)
+            held = found.holder is not None
+            if held:
+                self._watch(start, self._what_they_hold, self._log, found.holder or "")
                 found = _Claim.read(self._claim.read())
-            if self._put(found):
+            if not self._put(found):
+                if self._clock.monotonic() >= self._deadline:
+                    raise TrifactaRefreshError(
+                        f"the claim in Variable {self._claim.name!r} is not what was written there: other tasks "
+                        "compete for it, or something takes precedence over the Variable, such as an environment "
+                        "variable"
+                    )
+                continue
+            stored = self._read()
+            under_way = stored.pair.refreshing
+            if under_way is None or held:
                 break
-        stored = self._read()
+            # Whoever freed the claim, or was suspended before it wrote its own, may have left this, and whoever
+            # announced it may have sent the refresh token.
+            self._watch(start, self._what_is_announced, self._log, f"a refresh {under_way}")
+            if self._confirm():
+                stored = self._read()
+                break
         newer = found.newer_than(stored)
         if newer is not None:
             self._log.warning("An older pair was stored over a newer one. Going on with the newer one")
@@ -246,6 +264,18 @@ class ClaimedTurn(_Timed):
         found = _Claim.read(self._claim.read())
         return None if found.holder is None else found.text
 
+    def _what_is_announced(self) -> str | None:
+        stored = self._read()
+        return None if stored.pair.refreshing is None else stored.text
+
+    def _confirm(self) -> bool:
+        """Return whether the claim is still ours after a wait; from then on the turn counts as confirmed."""
+        confirming = self._clock.monotonic()
+        if self._claim.read() != self._ours:
+            return False
+        self._confirmed_at = confirming
+        return True
+
     def _put(self, found: _Claim) -> bool:
         """Write a claim, wait, and return whether it is still there."""
         self._copy = {"spent": found.spent, "pair": found.pair}
@@ -254,11 +284,7 @@ class ClaimedTurn(_Timed):
         self._claim.write(self._ours)
         took = self._clock.monotonic() - began
         self._clock.sleep(max(_SHORTEST_DELAY, _WRITES_PER_DELAY * took))
-        confirming = self._clock.monotonic()
-        if self._claim.read() != self._ours:
-            return False
-        self._confirmed_at = confirming
-        return True
+        return self._confirm()
 
     def write(self, seen: Stored, pair: OAuthPair) -> Stored:
         """Replace what is stored, and read it back."""
@@ -270,7 +296,7 @@ class ClaimedTurn(_Timed):
         if found.text == seen.text:
             raise TrifactaRefreshError(
                 "what was written is not what is read: something takes precedence over the Variable, such as a "
-                "secrets backend. Nothing was spent"
+                "secrets backend. Remove it there"
             )
         raise NotOurTurnError
 
@@ -329,7 +355,7 @@ class ComparedTurn(_Timed):
         """Wait for the turn; return what is stored then."""
         stored = self._read()
         if stored.pair.refresh_token == start.pair.refresh_token and stored.pair.refreshing is not None:
-            self._watch(start, self._what_they_hold, self._log, f"A refresh {stored.pair.refreshing}")
+            self._watch(start, self._what_they_hold, self._log, f"a refresh {stored.pair.refreshing}")
             stored = self._read()
         if stored.pair.refresh_token != start.pair.refresh_token:
             raise NotOurTurnError
@@ -348,15 +374,15 @@ class ComparedTurn(_Timed):
             self._refusals += 1
             if self._read().text == seen.text and self._refusals >= _MOST_REFUSALS:
                 raise TrifactaRefreshError(
-                    "the store refuses every write, although what it holds has not changed. Nothing was spent"
+                    "the store refuses every write, although what it holds has not changed: check its "
+                    "compare_and_write"
                 )
             raise NotOurTurnError
         self._confirmed_at = writing
         found = self._read()
         if found.text != text:
             raise TrifactaRefreshError(
-                "what was written is not what is read: something takes precedence over the store. Nothing was "
-                "spent"
+                "what was written is not what is read: check that the store reads what it writes"
             )
         return found
 
@@ -378,7 +404,12 @@ class ComparedTurn(_Timed):
 
 
 class ClaimStore(Protocol):
-    """Keeps the claim."""
+    """Keeps the claim.
+
+    :ivar name: the Variable that holds it, for users.
+    """
+
+    name: str
 
     def read(self) -> str | None:
         """Return the claim, None if there has never been one.

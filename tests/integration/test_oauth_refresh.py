@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -241,6 +243,81 @@ def test_two_keepers_at_once_send_one_refresh_token_once(airflow: OAuthAirflow) 
         _recovers_or_explains(airflow, "nobody")
 
 
+def test_a_keeper_is_suspended_at_every_event_while_another_is_under_way(airflow: OAuthAirflow) -> None:
+    """The second one is suspended too, where it matters, until the first has ended or waited for half its time."""
+    events = _events(airflow)
+    points = [
+        "before the refresh token is sent",
+        "after the refresh token is sent",
+        *([f"before {CLAIM} is written"] if airflow.kind == "variable" else []),
+    ]
+    for number in range(1, len(events) + 1):
+        for point in points:
+            airflow.clock.sleep(120)
+            before = sent(airflow)
+            second = SuspendedKeeper(airflow, point)
+            first = Keeper("first", number, lambda _, second=second: second.run_until_suspended())
+            first.event = functools.partial(_until_half_time, second, first.event)  # type: ignore[method-assign]
+            with contextlib.suppress(TrifactaRefreshError):
+                airflow.refresh(first)
+            second.run_to_the_end()
+            where = f"{events[number - 1]}, {point}"
+            assert airflow.works, where
+            statuses = [entry.status for entry in airflow.emulator.calls("oauthToken")[before:]]
+            assert set(statuses) <= {200}, where
+
+
+def _until_half_time(second: SuspendedKeeper, event: Callable[[str], None], name: str) -> None:
+    event(name)
+    if second.suspended_for > T / 2:
+        second.run_to_the_end()
+
+
+class SuspendedKeeper(Keeper):
+    """A keeper in a thread of its own, suspended the first time it comes to an event or has waited for long."""
+
+    def __init__(self, airflow: OAuthAirflow, at: str) -> None:
+        super().__init__("second")
+        self._airflow = airflow
+        self._point = at
+        self._stopped, self._go_on = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._since: float | None = None
+        self._began = airflow.clock.now
+
+    @property
+    def suspended_for(self) -> float:
+        return 0.0 if self._since is None else self._airflow.clock.now - self._since
+
+    def _run(self) -> None:
+        try:
+            with contextlib.suppress(TrifactaRefreshError):
+                self._airflow.refresh(self)
+        finally:
+            self._stopped.set()
+
+    def event(self, name: str) -> None:
+        super().event(name)
+        waits = self._airflow.clock.now - self._began > T / 2  # for the first one, which is suspended now
+        if (name == self._point or waits) and not self._stopped.is_set():
+            self._airflow.keepers.remove(self)
+            self._since = self._airflow.clock.now
+            self._stopped.set()
+            assert self._go_on.wait(30)
+            self._airflow.keepers.append(self)
+
+    def run_until_suspended(self) -> None:
+        self._began = self._airflow.clock.now
+        self._thread.start()
+        assert self._stopped.wait(30)
+
+    def run_to_the_end(self) -> None:
+        self._since = None
+        self._go_on.set()
+        if self._thread.ident is not None:
+            self._thread.join(30)
+
+
 # ------------------------------------------------------------------------------------------------ lost answers
 
 
@@ -265,8 +342,9 @@ def test_a_refusal_that_may_pass_is_outlived(airflow: OAuthAirflow, fault: dict[
 def test_a_refusal_that_does_not_pass_ends_the_run_and_the_next_one_goes_on(airflow: OAuthAirflow) -> None:
     airflow.emulator.order("oauthToken", "status", status=503, times=3)
     began = airflow.clock.now
-    with pytest.raises(TrifactaRefreshError, match="did not answer with a pair") as caught:
+    with pytest.raises(TrifactaRefreshError, match=r"did not answer with a pair.* 503 temporarily_unav") as caught:
         airflow.refresh()
+    assert "Whether the refresh token was spent is not known" in str(caught.value)
     assert not isinstance(caught.value, TrifactaOAuthPairLost)
     assert airflow.emulator.oauth_token_url in str(caught.value)
     assert sent(airflow) == 3
@@ -340,8 +418,9 @@ def test_a_store_that_fails_for_good_loses_the_pair_and_says_so(airflow: OAuthAi
 
     number = _events(airflow).index("after the refresh token is sent") + 1
     airflow.clock.sleep(120)
-    with pytest.raises(TrifactaOAuthPairLost, match="could not be stored for 15 minutes"):
+    with pytest.raises(TrifactaOAuthPairLost, match="could not be stored for 15 minutes") as caught:
         airflow.refresh(Keeper("first", number, begin))
+    assert "Nothing was spent" not in str(caught.value)
 
 
 # --------------------------------------------------------------------------------------- nothing spent for nothing
@@ -377,7 +456,7 @@ def test_a_store_that_is_shadowed_spends_nothing(airflow: OAuthAirflow, monkeypa
 
     monkeypatch.setattr("airflow_provider_trifacta.token_stores.read_variable", shadowed)
     monkeypatch.setattr(airflow, "read", shadowed)
-    with pytest.raises(TrifactaRefreshError, match=r"takes precedence|refuses every write"):
+    with pytest.raises(TrifactaRefreshError, match=r"takes precedence|refuses every write|reads what it writes"):
         airflow.refresh()
     assert sent(airflow) == 0
 
@@ -393,6 +472,21 @@ def test_a_slow_airflow_gives_up_before_anything_is_spent(airflow: OAuthAirflow)
         assert sent(airflow) - before <= 1
         airflow.clock.sleep(120)
     _recovers_or_explains(airflow, "nobody")
+
+
+def test_a_claim_that_is_shadowed_ends_the_run(airflow: OAuthAirflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    if airflow.kind == "comparing":
+        pytest.skip("it has no claim")
+    read = airflow.read
+    monkeypatch.setattr(
+        "airflow_provider_trifacta.token_stores.read_variable",
+        lambda name: "shadow" if name == CLAIM else read(name),
+    )
+    began = airflow.clock.now
+    with pytest.raises(TrifactaRefreshError, match=f"the claim in Variable '{CLAIM}' is not what was written"):
+        airflow.refresh()
+    assert airflow.clock.now - began <= 120
+    assert sent(airflow) == 0
 
 
 def test_a_claim_that_cannot_be_read_is_not_taken(airflow: OAuthAirflow) -> None:
@@ -421,7 +515,7 @@ def test_a_claim_that_cannot_be_read_is_not_taken(airflow: OAuthAirflow) -> None
         ({"oauth_client_id": "two words"}, "extra oauth_client_id: 'two words' is not a client id"),
         ({"oauth_token_url": "http://ping.example.com/as"}, "extra oauth_token_url: begins with http://"),
         ({"oauth_token_url": "https://a:b@ping.example.com/as"}, "extra oauth_token_url: not a plain URL"),
-        ({"oauth_token_url": "ftp://ping.example.com"}, "extra oauth_token_url: scheme 'ftp' is not known"),
+        ({"oauth_token_url": "ftp://ping.example.com"}, "extra oauth_token_url: scheme 'ftp' is not supported"),
         ({"oauth_token_url": 7}, "extra oauth_token_url: not a plain URL"),
         ({"oauth_refresh_token_days": 0}, "extra oauth_refresh_token_days: 0 is not between 1 and 365"),
         ({"oauth_refresh_token_days": 366}, "extra oauth_refresh_token_days: 366 is not between 1 and 365"),

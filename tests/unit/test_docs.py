@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +79,12 @@ def test_the_tree_is_the_tree() -> None:
 
 
 def test_every_example_dag_is_shown_and_run() -> None:
-    """Those that rotate a token need connections of their own: another test runs their operator."""
+    """Those that replace a token need connections of their own: other tests run their operators."""
     shown = (ROOT / "docs" / "examples.md").read_text()
     system_tests = (ROOT / "tests" / "system" / "test_real_airflow.py").read_text()
     for file in (ROOT / "example_dags").glob("*.py"):
         assert f"../example_dags/{file.name}" in shown
-        assert "rotate_token" in file.stem or f'"{file.stem}"' in system_tests
+        assert file.stem.startswith(("trifacta_rotate_", "trifacta_keep_")) or f'"{file.stem}"' in system_tests
 
 
 def test_every_setting_is_in_the_readme() -> None:
@@ -107,9 +108,10 @@ def test_what_google_calls_things() -> None:
 def test_connections_shown_are_valid() -> None:
     from airflow_provider_trifacta.connection import extra_of
 
-    shown = re.findall(r"'(\{\"conn_type\".*?\})'", (ROOT / "docs" / "connect.md").read_text())
-    assert shown
-    for text in shown:
+    pages = [(ROOT / "docs" / name).read_text() for name in ("connect.md", "alteryx-one.md")]
+    shown = [re.findall(r"'(\{\"conn_type\".*?\})'", page) for page in pages]
+    assert all(shown)
+    for text in chain.from_iterable(shown):
         fields = json.loads(text)
         connection = type("Connection", (), {"extra": json.dumps(fields["extra"])})
         assert extra_of(connection)  # type: ignore[arg-type]
