@@ -150,10 +150,10 @@ class OAuthRefresh:
         return TrifactaRefreshError(f"{self._named}{sentence(str(error))} {outcome}")
 
     def _refresh(self, start: Stored) -> RefreshResult:
-        seen = self._take_turn(start)
         spent: OAuthPair | None = None
         stored: OAuthPair | None = None
         try:
+            seen = self._take_turn(start)
             announced = self._announce(seen)
             fresh = self._request(announced)
             for token in (fresh.access_token, fresh.refresh_token):
