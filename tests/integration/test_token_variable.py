@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from support import EmulatorClock, FakeTaskInstance, drain
 
+from airflow_provider_trifacta import token_stores
 from airflow_provider_trifacta.airflow_support.compat import AirflowNotFoundException, Variable, is_airflow_3_0
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.exceptions import (
@@ -275,6 +276,27 @@ def test_a_variable_that_stays_unreadable(
     assert "Check Airflow's API server" in str(caught.value)
     assert emulator.token not in str(caught.value)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_a_variable_that_held_a_token_and_is_not_found_any_more(
+    emulator: Emulator, airflow: Any, old: str, ask: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Airflow 3.0 to 3.2 answer while their database fails: the password does not take its place."""
+    first = emulator.add_token()
+    airflow.set(NAME, first)
+    clock = EmulatorClock(emulator)
+    until = clock.now + 100
+    found: list[str | None] = [first]
+
+    def read(name: str) -> str | None:
+        if found:
+            return found.pop()
+        return None if clock.now < until else emulator.token
+
+    monkeypatch.setattr(token_stores, "read_variable", read)
+    assert ask(TrifactaHook(clock=clock), lambda: emulator.delete_token(first)) == 17
+    assert statuses(emulator) == [401, 200]
+    assert clock.now >= until
 
 
 def test_a_budget_of_zero_reads_once(emulator: Emulator, airflow: Any, old: str, ask: Asker) -> None:

@@ -16,7 +16,10 @@ import pytest
 import airflow_provider_trifacta
 from airflow_provider_trifacta.api import answers, operations
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
-from airflow_provider_trifacta.operators.access_token import TrifactaRotateApiAccessTokenOperator
+from airflow_provider_trifacta.operators.access_token import (
+    TrifactaRefreshOAuthTokenOperator,
+    TrifactaRotateApiAccessTokenOperator,
+)
 from airflow_provider_trifacta.operators.flow import (
     TrifactaCopyFlowOperator,
     TrifactaDeleteFlowOperator,
@@ -36,7 +39,10 @@ DAG = """
     from airflow import DAG
     from airflow_provider_trifacta.api.statuses import RunStatus
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
-    from airflow_provider_trifacta.operators.access_token import TrifactaRotateApiAccessTokenOperator
+    from airflow_provider_trifacta.operators.access_token import (
+        TrifactaRefreshOAuthTokenOperator,
+        TrifactaRotateApiAccessTokenOperator,
+    )
     from airflow_provider_trifacta.operators.flow import (
         TrifactaCopyFlowOperator,
         TrifactaDeleteFlowOperator,
@@ -68,7 +74,8 @@ DAG = """
         rotate = TrifactaRotateApiAccessTokenOperator(
             task_id="rotate", lifetime_seconds=86400, keep_previous_for=timedelta(hours=6)
         )
-        start >> wait >> rotate
+        refresh = TrifactaRefreshOAuthTokenOperator(task_id="refresh", take_over_after=timedelta(seconds=30))
+        start >> wait >> rotate >> refresh
         copy = TrifactaCopyFlowOperator(task_id="copy", flow_id=301, name="copy {{ run_id }}", description="mine")
         run = TrifactaRunFlowOperator(
             task_id="run",
@@ -156,6 +163,7 @@ def test_mistakes_are_found(tmp_path: Path) -> None:
         TrifactaRunPlanOperator,
         TrifactaPlanRunSensor,
         TrifactaRotateApiAccessTokenOperator,
+        TrifactaRefreshOAuthTokenOperator,
         TrifactaHook,
     ],
 )
