@@ -452,7 +452,7 @@ def test_a_token_that_was_rotated_while_the_variable_cannot_be_read(
     assert statuses(emulator) == [401, 200]
 
 
-def test_a_person_who_deletes_the_variable_and_uses_the_password(
+def test_a_person_who_deletes_the_variable_and_uses_the_password_again(
     emulator: Emulator, airflow: Any, connect: Callable[..., None], ask: Asker
 ) -> None:
     replacement = emulator.add_token()
@@ -468,7 +468,10 @@ def test_a_person_who_deletes_the_variable_and_uses_the_password(
 
             Variable.delete(NAME)
 
-    assert ask(TrifactaHook(clock=EmulatorClock(emulator)), unlock) == 17
+    # A task that has read the Variable cannot know that it was deleted, and not merely unreadable.
+    with pytest.raises(TrifactaTokenUnreadable, match="it held a token before"):
+        ask(TrifactaHook(clock=EmulatorClock(emulator)), unlock)
+    assert ask(TrifactaHook(clock=EmulatorClock(emulator))) == 17
     assert statuses(emulator) == [401, 200]
 
 
