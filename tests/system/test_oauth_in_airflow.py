@@ -52,9 +52,9 @@ def test_waits_outlive_their_access_tokens(airflow: AirflowInstance, emulator: E
     _connect(airflow, emulator)
     known = {row["id"] for row in emulator.job_groups}
     before = len(emulator.calls("oauthToken"))
-    emulator.change_settings(oauth_access_seconds=ACCESS_SECONDS, pace="seconds=30")
+    emulator.change_settings(oauth_access_seconds=ACCESS_SECONDS, pace="seconds=25")
     try:
-        airflow.trigger("keep_oauth_token", "keep", {"seconds": 90 if IS_AIRFLOW_3 else 0})
+        airflow.trigger("keep_oauth_token", "keep", {"seconds": 60 if IS_AIRFLOW_3 else 0})
         for dag_id in READERS:
             airflow.trigger(dag_id, "use")
         for dag_id in READERS:
@@ -67,7 +67,7 @@ def test_waits_outlive_their_access_tokens(airflow: AirflowInstance, emulator: E
     assert {row["status"] for row in started} == {"Complete"}
     refreshes = emulator.calls("oauthToken")[before:]
     assert {entry.status for entry in refreshes} == {200}
-    assert len(refreshes) >= (15 if IS_AIRFLOW_3 else 1)
+    assert len(refreshes) >= (10 if IS_AIRFLOW_3 else 1)
     returned = airflow.xcoms("keep_oauth_token", "keep")["refresh", "return_value"]
     assert isinstance(returned, dict)
     assert set(returned) == {"refreshed", "expires_at", "refresh_token_ends_at"}
