@@ -22,7 +22,7 @@ from airflow_provider_trifacta.emulator import oauth, world
 from airflow_provider_trifacta.emulator.access import Access
 from airflow_provider_trifacta.emulator.clock import Clock, Pace, timestamp
 from airflow_provider_trifacta.emulator.connections import Connections
-from airflow_provider_trifacta.emulator.contract import Contract, Operation
+from airflow_provider_trifacta.emulator.contract import Operation, contract
 from airflow_provider_trifacta.emulator.faults import Fault, Faults
 from airflow_provider_trifacta.emulator.handlers import DUPLICATE, Call, Content, Handlers, person_of
 from airflow_provider_trifacta.emulator.journal import Entry
@@ -70,7 +70,7 @@ class Application:
     ) -> None:
         self.state = state
         self.clock = clock
-        self.contract = Contract()
+        self.contract = contract()
         self.runs = Runs(state, clock, pace)
         self.handlers = Handlers(state, self.runs, self.contract)
         self.quotas = Quotas(clock, enforced=enforce_quotas)

@@ -106,6 +106,12 @@ def _checked(name: str, text: str, validator: Draft202012Validator) -> Any:
     raise Problem.validation(f"{name}: {text!r} is not allowed")
 
 
+@functools.cache
+def contract() -> Contract:
+    """Return the contract, read once: a test run starts thousands of servers."""
+    return Contract()
+
+
 class Contract:
     """All operations of the contract."""
 

@@ -25,6 +25,9 @@ from airflow_provider_trifacta.emulator.state import Row, State
 
 T = TypeVar("T")
 
+#: Seconds that answers under way have to end when the server stops.
+_LAST_ANSWERS = 1.0
+
 
 class _Server(uvicorn.Server):
     """Listens on one address, and can stop listening for a while."""
@@ -41,6 +44,7 @@ class _Server(uvicorn.Server):
         self._address = address
         self._connections = connections
         self._again: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -51,6 +55,28 @@ class _Server(uvicorn.Server):
         """Start listening, and signal that."""
         await super().startup(sockets)
         self._listening.set()
+
+    async def main_loop(self) -> None:
+        """Serve until :meth:`stop`: uvicorn would look every 0.1 s whether it was called."""
+        await self.on_tick(0)  # prepares the headers of answers
+        await self._stopping.wait()
+
+    def stop(self) -> None:
+        """Stop serving; to be called in the event loop."""
+        self._stopping.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close everything, giving answers that are under way a second: uvicorn would wait at least 0.1 s."""
+        for server in self.servers:
+            server.close()
+        for sock in sockets or []:
+            sock.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_ANSWERS):
+                while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 - uvicorn signals neither
+                    await asyncio.sleep(0.005)
 
     async def refuse(self, seconds: float | None) -> None:
         """Refuse connections for N seconds, or until :meth:`accept`."""
@@ -153,8 +179,8 @@ class Emulator:
 
     def stop(self) -> None:
         """Stop serving; returns when the thread has ended."""
-        if self._server is not None:
-            self._server.should_exit = True
+        if self._server is not None and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._server.stop)
         if self._thread is not None:
             self._thread.join(timeout=10)
             self._thread = None
@@ -192,7 +218,6 @@ class Emulator:
                 access_log=False,
                 proxy_headers=False,
                 date_header=False,  # the emulator's clock sets it
-                timeout_graceful_shutdown=1,
             )
             self._loop = asyncio.get_running_loop()
             self._server = _Server(config, (self._host, self._port), self._connections, self._started)

@@ -29,7 +29,7 @@ from airflow_provider_trifacta.api.retries import RetryPolicy
 from airflow_provider_trifacta.api.settings import ClientSettings
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.emulator.clock import Clock
-from airflow_provider_trifacta.emulator.contract import Contract
+from airflow_provider_trifacta.emulator.contract import contract
 
 SERVED = re.compile(
     r"/v4/(jobGroups|jobLibrary|jobs|apiAccessTokens|people|flows|flowRuns|plans|planSnapshotRuns"
@@ -48,7 +48,7 @@ def client(emulator: Emulator) -> TrifactaClient:
 
 # -------------------------------------------------------------------------------------------------- the contract
 
-schema = schemathesis.openapi.from_dict(Contract().document)
+schema = schemathesis.openapi.from_dict(contract().document)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_answers_are_those_of_the_contract(case: schemathesis.Case, contract_ser
 
 
 def test_every_operation_of_these_resources_is_served(emulator: Emulator) -> None:
-    operations = Contract().operations.values()
+    operations = contract().operations.values()
     missing = [op.id for op in operations if SERVED.match(op.path) and not emulator.app.handlers.serves(op)]
     assert missing == []
 
