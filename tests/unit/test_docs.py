@@ -135,7 +135,7 @@ def test_up_says_what_to_do_next(tmp_path: Path, emulator: Emulator) -> None:
     from airflow_instance import AirflowInstance
 
     airflow = AirflowInstance(tmp_path, ROOT / "example_dags", with_ui=True, settings=up.LIST_DAGS)
-    said = "\n".join(up.guide(airflow, emulator))
+    said = "\n".join(up.guide(airflow, emulator, oauth=False))
     for text in ("trifacta_run_and_wait", str(ROOT / "example_dags"), str(tmp_path / "logs"), airflow.url):
         assert text in said
     assert all(int(seconds) <= 15 for seconds in up.LIST_DAGS.values())
