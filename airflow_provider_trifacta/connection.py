@@ -152,7 +152,8 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
         "Variable with the token",
         "Name of an Airflow Variable that holds the API access token, so that rotation can replace it, for "
         "example trifacta_api_access_token. Until the Variable exists, the token above is used. With OAuth 2.0, "
-        "the Variable with the token pair. Default: none; the token above is used.",
+        "the Variable with the refresh token, for example trifacta_oauth_token. Default: none; the token "
+        "above is used.",
         {"type": ["string", "null"], "section": _TOKEN},
         _text,
     ),
@@ -178,10 +179,9 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
     ),
     "oauth_client_id": ExtraField(
         "Client id",
-        "For Alteryx One, which has OAuth 2.0 token pairs in place of API access tokens. The client id on the "
-        "page 'OAuth 2.0 API Tokens' of the application. With it, the password is not read: paste the refresh "
-        "token into the Variable with the token, and run a DAG with TrifactaRefreshOAuthTokenOperator. Default: "
-        "none.",
+        "For Alteryx One, in place of an API access token: the client id on the page 'OAuth 2.0 API Tokens' of "
+        "the application. The refresh token of that page goes into a Variable: name it above, in the section "
+        "Token. A DAG with TrifactaRefreshOAuthTokenOperator refreshes it. Default: none.",
         {"type": ["string", "null"], "section": _OAUTH},
         _client_id,
     ),
@@ -238,7 +238,7 @@ HIDDEN_FIELDS = ["login"]
 RELABELING = {"host": "Base URL", "password": "API access token", "schema": "Scheme"}
 PLACEHOLDERS = {
     "host": "https://api.clouddataprep.com",
-    "password": "the value of an API access token",
+    "password": "the value of an API access token; empty for Alteryx One",
     "schema": "https, unless the base URL has a scheme",
     "port": "443, or the port of your server",
 }
@@ -375,6 +375,11 @@ def usable_token(text: str | None, connection: AirflowConnection, where: str) ->
         problem = "begins with 'Bearer', which is added automatically. Enter only the token"
     elif set(token) == {"*"}:
         problem = "contains asterisks, the mask of a saved secret, not the secret. Enter the token again"
+    elif token.startswith("{"):
+        problem = (
+            "is a JSON object, not a token. If it is an OAuth 2.0 token pair, set oauth_client_id and "
+            "oauth_token_url in the extra"
+        )
     elif re.search(r"[^\x21-\x7e]", token):
         problem = "contains characters that no token has, such as spaces. Enter the token again"
     if problem:

@@ -259,8 +259,8 @@ class TrifactaTokenUnreadable(TrifactaApiError):
             message=f"Airflow connection {conn_id!r}: Variable {name!r} does not exist, or could not be read",
         )
         error.hint = (
-            "If it does not exist, generate a pair on the page 'OAuth 2.0 API Tokens' of the application, create "
-            "the Variable, and paste the refresh token into it."
+            "Check the extra token_variable. If the Variable does not exist, create it. Paste the refresh token "
+            "from the page 'OAuth 2.0 API Tokens' of the application into it."
         )
         return error
 
@@ -272,8 +272,8 @@ class TrifactaTokenNotRefreshed(TrifactaTokenUnreadable):
     """The access token of an OAuth connection is missing or was refused, and was not replaced in time."""
 
     hint = (
-        "Access tokens live for minutes: check that the DAG with TrifactaRefreshOAuthTokenOperator is not paused "
-        "and succeeds, and read the log of its last run."
+        "Check that the DAG with TrifactaRefreshOAuthTokenOperator is not paused and succeeds. The log of its "
+        "last run says what is wrong."
     )
 
 

@@ -17,9 +17,11 @@ from airflow_provider_trifacta.api.clock import Clock
 from airflow_provider_trifacta.api.credentials import TOKEN
 from airflow_provider_trifacta.api.error_answers import raise_for_status
 from airflow_provider_trifacta.api.errors import (
+    TransportFailure,
     TrifactaAnswerNotUnderstood,
     TrifactaApiError,
     TrifactaConfigurationError,
+    TrifactaTransportError,
 )
 from airflow_provider_trifacta.api.exchange import Transfer
 from airflow_provider_trifacta.api.messages import Answer, Request
@@ -46,6 +48,8 @@ _ERROR_CODES = frozenset(
         "temporarily_unavailable",
     }
 )
+#: Which setting of the connection an error is about, for users.
+_SETTING = "the token endpoint (extra oauth_token_url)"
 #: Maximum size of an answer in bytes.
 _MAX_ANSWER = 256 * 1024
 
@@ -103,6 +107,7 @@ class TokenEndpoint:
             _raise_for_status(answer, self._clock.time())
             return _fresh_tokens(answer)
         except TrifactaApiError as error:
+            _point_to_the_endpoint(error)
             raise _without(refresh_token, error) from None
         finally:
             transport.close()
@@ -172,6 +177,16 @@ def _lifetime(value: Any) -> float:
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     return seconds if 0 < seconds <= _LONGEST_LIFETIME else _DEFAULT_LIFETIME
+
+
+def _point_to_the_endpoint(error: TrifactaApiError) -> None:
+    """Replace a hint about the base URL, which is not called here."""
+    if isinstance(error, TrifactaAnswerNotUnderstood) or (
+        isinstance(error, TrifactaTransportError) and error.failure is TransportFailure.PLAIN_HTTP
+    ):
+        error.hint = f"Check {_SETTING}, and anything in between, such as a proxy or a login page."
+    else:
+        error.hint = error.hint.replace("the base URL of the Airflow connection", _SETTING)
 
 
 def _without(refresh_token: str, error: TrifactaApiError) -> TrifactaApiError:

@@ -114,5 +114,5 @@ def _state_of(pair: OAuthPair, where: str) -> str:
         if pair.refreshed_at is not None:
             text += f", issued at {pair.refreshed_at:%H:%M:%S} UTC"
     if pair.unresolved is not None:
-        text += f". A refresh {pair.unresolved} did not end"
+        text += f". A refresh {pair.unresolved} stored no new pair"
     return text

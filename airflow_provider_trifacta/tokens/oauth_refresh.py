@@ -204,7 +204,7 @@ class OAuthRefresh:
             if not _may_pass(failure) or number == _MOST_REQUESTS or left <= _PAUSE:
                 self._withdraw(announced, spent=self._maybe_spent)
                 raise self._failed(failure)
-            self._log.warning("%s The same refresh token is sent again in %.1f s", sentence(str(failure)), pause)
+            self._log.warning("The same refresh token is sent again in %.1f s. %s", pause, failure.without_hint())
             self._clock.sleep(pause)
             found = self._read()
             if found.text != announced.text:
@@ -238,19 +238,21 @@ class OAuthRefresh:
                 )
             raise NotOurTurnError
         earlier = announced.pair.unresolved or (announced.pair.refreshing if self._maybe_spent else None)
-        self._withdraw(announced, spent=True)
-        reason = "it was used before, has expired, or was revoked"
+        # What was refused was not answered with a pair: only a request before it can have spent the token.
+        self._withdraw(announced, spent=self._maybe_spent)
+        reason = "It was used before, has expired, or was revoked"
+        if announced.pair.access_token is None and earlier is None:
+            reason = "It was used before, has expired, was revoked, or is not a refresh token but an access token"
         if earlier is not None:
-            reason = f"a refresh {earlier} was answered and never stored, or {reason}"
+            reason = f"A refresh {earlier} was answered and never stored, or {reason[0].lower()}{reason[1:]}"
         raise TrifactaOAuthPairLost(
-            f"the token endpoint refuses the refresh token ({failure.name}): {reason}. {self._paste}. Waiting "
-            "tasks go on as soon as it was refreshed"
+            f"the refresh token is refused ({failure.name}). {reason}. {self._paste}. Waiting tasks then go on"
         )
 
     @property
     def _paste(self) -> str:
         """What a user has to do once the pair is lost."""
-        return f"Generate a new pair on {PAGE}, and paste its refresh token into {self._where}"
+        return f"Generate a new pair on {PAGE}. Paste its refresh token into {self._where}"
 
     def _withdraw(self, announced: Stored, *, spent: bool) -> None:
         """Take the announcement back, so that the next refresh does not wait for this one."""
@@ -262,21 +264,24 @@ class OAuthRefresh:
 
     def _failed(self, failure: TrifactaApiError) -> TrifactaRefreshError:
         """Return the error for a request that was not answered with a pair."""
-        url = self._endpoint.url
         said = f"{failure.status} {failure.name or ''}".strip()
         if _may_pass(failure):
-            return TrifactaRefreshError(f"{url} did not answer with a pair. {failure}")
+            return TrifactaRefreshError(
+                f"the token endpoint {self._endpoint.url} did not answer with a pair. {failure}"
+            )
         if failure.name in ("invalid_client", "unauthorized_client"):
             return TrifactaRefreshRefused(
-                f"{url} does not know the client ({said}). Check the extra oauth_client_id: copy the client id "
-                f"from {PAGE}"
+                f"the client id is not known to the token endpoint ({said}). Check the extra oauth_client_id: "
+                f"copy the client id from {PAGE}"
             )
         if failure.name is None or failure.status in (404, 405):
             return TrifactaRefreshRefused(
-                f"{url} is no token endpoint ({said}). Check the extra oauth_token_url: copy the token endpoint "
-                f"from {PAGE}"
+                f"there is no token endpoint at {self._endpoint.url} ({said}). Check the extra oauth_token_url: "
+                f"copy the token endpoint from {PAGE}"
             )
-        return TrifactaRefreshRefused(f"{url} refuses the request ({said}: {failure.message or 'no message'})")
+        return TrifactaRefreshRefused(
+            f"the token endpoint refuses the request ({said}: {failure.message or 'no message'})"
+        )
 
     # ---------------------------------------------------------------------------------------------------- storing
 

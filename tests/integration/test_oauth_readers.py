@@ -90,6 +90,15 @@ def test_a_reader_waits_for_the_first_refresh(
     assert "has not been used yet" in text
 
 
+def test_a_pair_without_the_settings_for_oauth_says_what_is_missing(airflow: OAuthAirflow) -> None:
+    airflow.refresh()
+    airflow.extra = {name: value for name, value in airflow.extra.items() if not name.startswith("oauth_")}
+    works, said = TrifactaHook().test_connection()
+    assert not works
+    assert "is a JSON object, not a token. If it is an OAuth 2.0 token pair, set oauth_client_id" in said
+    assert "***" not in said
+
+
 def test_a_reader_outlives_its_token_many_times(airflow: OAuthAirflow, reader: Callable[..., Reader]) -> None:
     airflow.refresh()
     running = reader(every=120)

@@ -372,6 +372,52 @@ def test_an_answer_that_was_lost_after_the_work_is_explained(airflow: OAuthAirfl
     assert airflow.works
 
 
+def test_a_refused_refresh_token_is_not_blamed_on_the_run_that_found_out(airflow: OAuthAirflow) -> None:
+    airflow.refresh()
+    airflow.emulator.disable_oauth_family(airflow.pair.refresh_token)
+    for name in ("first", "second"):
+        with pytest.raises(
+            TrifactaOAuthPairLost, match=r"refused \(invalid_grant\)\. It was used before, "
+        ) as caught:
+            airflow.refresh(Keeper(name))
+        assert "access token" not in str(caught.value)
+        assert (airflow.pair.refreshing, airflow.pair.unresolved) == (None, None)
+
+
+def test_an_access_token_that_was_pasted_is_named_as_a_cause(airflow: OAuthAirflow) -> None:
+    airflow.variables[VARIABLE] = airflow.emulator.generate_oauth_pair().access_token
+    with pytest.raises(TrifactaOAuthPairLost, match="is not a refresh token but an access token"):
+        airflow.refresh()
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("https://name.invalid/as/token", None),
+        (None, {"kind": "reset"}),
+        (None, {"kind": "html", "status": 200}),
+        (None, {"kind": "html", "status": 502}),
+    ],
+    ids=str,
+)
+def test_no_answer_of_the_token_endpoint_is_blamed_on_the_base_url(
+    airflow: OAuthAirflow, logged: Callable[[], str], url: str | None, fault: dict[str, Any] | None
+) -> None:
+    if url is not None:
+        airflow.extra["oauth_token_url"] = url
+    if fault is not None:
+        airflow.emulator.order("oauthToken", times=3, **fault)
+    with pytest.raises(TrifactaRefreshError, match="did not answer with a pair") as caught:
+        airflow.refresh()
+    text = logged()
+    assert "base URL" not in text + str(caught.value)
+    if url is not None or (fault is not None and fault["status" if "status" in fault else "kind"] == 200):
+        assert "Check the token endpoint (extra oauth_token_url), and" in str(caught.value)
+    # Once in the error, not in every warning before it.
+    assert text.count("The same refresh token is sent again in 1.0 s. POST /as/token: ") == 2
+    assert "Check the token endpoint" not in text
+
+
 def test_a_refused_connection_spends_nothing(airflow: OAuthAirflow) -> None:
     with airflow.emulator.refusing_connections(), pytest.raises(TrifactaRefreshError, match="Nothing was spent"):
         airflow.refresh()
@@ -572,7 +618,7 @@ def test_the_token_endpoint_with_or_without_its_end(airflow: OAuthAirflow, endin
 
 def test_an_unknown_client_names_the_field_and_spends_nothing(airflow: OAuthAirflow) -> None:
     airflow.extra["oauth_client_id"] = "another"
-    with pytest.raises(TrifactaRefreshRefused, match="Check the extra oauth_client_id"):
+    with pytest.raises(TrifactaRefreshRefused, match=r"client id is not known .*Check the extra oauth_client_id"):
         airflow.refresh()
     assert airflow.works
     assert (airflow.pair.refreshing, airflow.pair.unresolved) == (None, None)

@@ -197,7 +197,7 @@ def test_the_test_names_a_setting_that_has_no_effect(emulator: Emulator, connect
     connect(emulator.url, token=" ", token_varible="my_token")
     ok, message = TrifactaHook().test_connection()
     assert not ok
-    assert message == f"password: is empty. Put an API access token there. {meant}"
+    assert message == f"password: is empty. Enter an API access token. {meant}"
 
 
 def test_a_401_names_where_the_token_comes_from(
@@ -252,5 +252,5 @@ def test_a_refused_token_of_alteryx_one_is_told_what_it_is(call: Caller, emulato
     }.items():
         with pytest.raises(TrifactaUnauthorized) as caught:
             call(ops.get_current_person(), emulator, token)
-        assert ("OAuth 2.0 token pairs" in str(caught.value)) is told
+        assert ("keep the OAuth 2.0 token pair in a Variable" in str(caught.value)) is told
         assert token not in str(caught.value)
