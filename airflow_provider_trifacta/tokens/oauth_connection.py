@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from airflow_provider_trifacta.airflow_support.compat import mask_secret
 from airflow_provider_trifacta.airflow_support.database import tasks_use_the_database
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
+from airflow_provider_trifacta.api.redaction import Redactor
 from airflow_provider_trifacta.api.token_endpoint import TokenEndpoint
 from airflow_provider_trifacta.connection import extra_of, name_of, of_connection, pair_kept_in
 from airflow_provider_trifacta.exceptions import TrifactaRefreshError, TrifactaTokenUnreadable
@@ -47,6 +48,7 @@ class OAuthConnection:
         self.where = pair_kept_in(extra_of(connection))
         self._connection = connection
         self._settings = settings
+        self._redactor = Redactor()
         self._store: TokenStore = store_of(connection)
         mask_proxy_passwords(connection)
 
@@ -76,6 +78,7 @@ class OAuthConnection:
         except TrifactaConfigurationError as error:
             raise of_connection(self._connection, f"{self.where} {error}") from None
         for token in (pair.access_token, pair.refresh_token):
+            self._redactor.add(token)
             if mask and token is not None:
                 mask_secret(token)
         return Stored(text, pair)
@@ -143,5 +146,6 @@ class OAuthConnection:
             deadline=deadline,
             clock=clock,
             log=log,
+            redactor=self._redactor,
         )
         return refresh.run()

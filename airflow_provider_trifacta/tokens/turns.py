@@ -135,9 +135,7 @@ class _Timed:
         """Return whether nobody can take over during a pause."""
         return self.held_for() + seconds <= self._take_over_after * 3 / 4
 
-    def _watch(
-        self, start: Stored, what_they_hold: Callable[[], str | None], log: Log, who: str
-    ) -> str | None:
+    def _watch(self, start: Stored, what_they_hold: Callable[[], str | None], log: Log, who: str) -> str | None:
         """Wait until the turn of somebody else ends, or has not changed for long enough.
 
         :param what_they_hold: returns what identifies the turn and its progress, None if it ended.
@@ -148,7 +146,7 @@ class _Timed:
         held, since = what_they_hold(), self._clock.monotonic()
         log.info("Another task refreshes the pair: %s. Waiting until it is done", who)
         while held is not None:
-            if self._read().pair.refresh_token != start.pair.refresh_token:
+            if not self._read().pair.has_tokens_of(start.pair):
                 raise NotOurTurnError
             now = self._clock.monotonic()
             if now - since >= self._take_over_after:
@@ -205,9 +203,10 @@ class _Claim:
         if self.pair is None or self.spent != _fingerprint(stored.pair.refresh_token):
             return None
         try:
-            return OAuthPair.read(self.pair)
+            pair = OAuthPair.read(self.pair)
         except TrifactaConfigurationError:
             return None
+        return None if pair.refresh_token == stored.pair.refresh_token else pair
 
 
 class ClaimedTurn(_Timed):
@@ -273,7 +272,7 @@ class ClaimedTurn(_Timed):
         if newer is not None:
             self._log.warning("An older pair was stored over a newer one. Going on with the newer one")
             return Stored(stored.text, newer)
-        if stored.pair.refresh_token != start.pair.refresh_token:
+        if not stored.pair.has_tokens_of(start.pair):
             raise NotOurTurnError
         return stored
 
@@ -371,7 +370,7 @@ class ComparedTurn(_Timed):
         stuck: str | None = None
         while True:
             stored = self._read()
-            if stored.pair.refresh_token != start.pair.refresh_token:
+            if not stored.pair.has_tokens_of(start.pair):
                 raise NotOurTurnError
             if stored.pair.refreshing is None or stored.text == stuck:
                 break

@@ -6,8 +6,8 @@ import contextlib
 import json
 import logging
 import socket
-import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +17,7 @@ from simulated_airflow import Killed
 from support import RawServer, ScriptedServer, json_answer
 
 from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK
-from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaTransportError
+from airflow_provider_trifacta.api.errors import TrifactaTransportError
 from airflow_provider_trifacta.api.settings import ClientSettings
 from airflow_provider_trifacta.api.token_endpoint import TokenEndpoint
 from airflow_provider_trifacta.emulator import Emulator
@@ -134,3 +134,281 @@ def test_of_two_that_wait_for_a_dead_keeper_one_takes_over(airflow: OAuthAirflow
     if keeper.sent_at is not None:
         assert keeper.sent_at - keeper.happened_at >= T
     assert airflow.works
+
+
+def test_a_slow_write_of_the_claim_ends_the_run(airflow: OAuthAirflow) -> None:
+    """Others watch the claim from the moment it is written: a task that is slow to confirm it gives up."""
+    if airflow.kind != "variable":
+        pytest.skip("it has no claim")
+
+    def slow(what: str, name: str) -> None:
+        if what == "write" and name == CLAIM:
+            airflow.clock.sleep(10)
+
+    airflow.paste()
+    airflow.failing = slow
+    with pytest.raises(TrifactaRefreshError, match=r"Airflow or the machine is slow\. Nothing was spent"):
+        airflow.refresh()
+    assert not airflow.emulator.calls("oauthToken")
+
+
+def test_a_pause_that_outlasts_the_turn_ends_the_run(airflow: OAuthAirflow) -> None:
+    def slow() -> Any:
+        airflow.clock.sleep(29)
+        return raw(b"busy", 503, retry_after="20")
+
+    with Endpoint(airflow, slow) as server:
+        began = airflow.clock.now
+        with pytest.raises(TrifactaRefreshError, match="did not answer with a pair"):
+            airflow.refresh()
+        assert airflow.clock.now - began < T
+        assert len(server.requests) == 1
+    assert airflow.pair.refreshing is None
+    assert airflow.pair.unresolved is not None
+
+
+def test_a_slow_connection_sends_nothing_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name of the endpoint takes longer to resolve than the turn lasts."""
+    look_up = socket.getaddrinfo
+
+    def slow(*arguments: Any, **named: Any) -> Any:
+        time.sleep(0.6)
+        return look_up(*arguments, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    server = RawServer(lambda connection, _: connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"))
+    try:
+        endpoint = TokenEndpoint(f"{server.url}/token", "client", ClientSettings(server.url), SYSTEM_CLOCK)
+        with pytest.raises(TrifactaTransportError) as caught:
+            endpoint.refresh(OLD, seconds=0.5)
+        assert not caught.value.sent
+        time.sleep(0.1)
+        assert server.requests == []
+    finally:
+        server.stop()
+
+
+# ------------------------------------------------------------------------------------------------- strange answers
+
+
+@pytest.mark.parametrize(
+    "expires_in",
+    ["-5", "0", "NaN", "Infinity", "1e999", "9" * 5000, "true", "null", '"soon"', "[1]", '"300"', "1e300"],
+    ids=lambda text: text[:10],
+)
+def test_any_lifetime_leaves_the_tokens(airflow: OAuthAirflow, expires_in: str) -> None:
+    answer = f'{{"access_token": "at-new", "refresh_token": "rt-new", "expires_in": {expires_in}}}'
+    with Endpoint(airflow, raw(answer.encode())) as server:
+        assert airflow.refresh()["refreshed"] is True
+        assert len(server.requests) == 1
+    assert (airflow.pair.access_token, airflow.pair.refresh_token) == ("at-new", "rt-new")
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403])
+def test_invalid_grant_with_any_status(airflow: OAuthAirflow, status: int) -> None:
+    with Endpoint(airflow, json_answer({"error": "invalid_grant", "error_description": OLD}, status)) as server:
+        with pytest.raises(TrifactaOAuthPairLost, match="Generate a new pair") as caught:
+            airflow.refresh()
+        assert len(server.requests) == 1
+    assert OLD not in str(caught.value)
+
+
+def test_a_refusal_in_a_success(airflow: OAuthAirflow) -> None:
+    with Endpoint(airflow, json_answer({"error": "invalid_client"})) as server:
+        with pytest.raises(TrifactaRefreshRefused, match="oauth_client_id"):
+            airflow.refresh()
+        assert len(server.requests) == 1
+
+
+def test_an_interim_answer_may_have_spent_it(airflow: OAuthAirflow) -> None:
+    with Endpoint(airflow, raw(b"", 103), json_answer({"error": "invalid_grant"}, 400)) as server:
+        with pytest.raises(TrifactaOAuthPairLost, match="was answered and never stored"):
+            airflow.refresh()
+        assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("unusable", [7, ["rt-new"], "rt new", "x" * 20000, True], ids=lambda v: str(v)[:10])
+def test_a_refresh_token_that_cannot_be_used_is_reported(
+    airflow: OAuthAirflow, unusable: Any, logged: Callable[[], str]
+) -> None:
+    pair = {"access_token": "at-new", "refresh_token": unusable}
+    with Endpoint(airflow, json_answer(pair), json_answer({"error": "invalid_grant"}, 400)):
+        assert airflow.refresh()["refreshed"] is True
+        assert airflow.pair.access_token == "at-new"
+        assert "a refresh token that cannot be used" in logged()
+        with pytest.raises(TrifactaOAuthPairLost, match="refresh another was answered and never stored"):
+            airflow.refresh(Keeper("later"))
+
+
+@pytest.mark.parametrize("with_a_token", [{"refresh_token": None}, {}, {"refresh_token": OLD}], ids=str)
+def test_an_endpoint_that_keeps_the_refresh_token(
+    airflow: OAuthAirflow, with_a_token: dict[str, Any], logged: Callable[[], str]
+) -> None:
+    with Endpoint(airflow, *(json_answer({"access_token": f"at-{n}", **with_a_token}) for n in range(9))):
+        for number in range(3):
+            assert airflow.refresh()["refreshed"] is True
+            assert airflow.pair.access_token == f"at-{number}"
+            assert airflow.pair.refresh_token == OLD
+            airflow.clock.sleep(120)
+        assert "An older pair" not in logged()
+        with contextlib.suppress(Killed):
+            airflow.refresh(DeadKeeper("dead"))
+        airflow.clock.sleep(120)
+        with contextlib.suppress(Killed):
+            airflow.refresh(DeadKeeper("dead again"))
+        assert airflow.pair.unresolved is not None
+
+
+# --------------------------------------------------------------------------------------------------------- secrets
+
+
+_LONG = OLD + "!" + "x!" * 40
+
+
+@pytest.mark.parametrize("token", [OLD, _LONG], ids=["short", "long"])
+@pytest.mark.parametrize("status", [200, 201, 302, 307, 400, 401, 403, 404, 418, 429, 500, 503])
+@pytest.mark.parametrize("where", ["description", "name", "headers", "html", "list", "beyond"])
+def test_no_answer_quotes_the_token(token: str, status: int, where: str) -> None:
+    pad = "x " * 985 if where == "beyond" else ""
+    body = {
+        "description": json.dumps({"error": "invalid_request", "error_description": f"got {token}"}),
+        "beyond": json.dumps({"error": "invalid_request", "error_description": f"{pad}got {token}"}),
+        "name": json.dumps({"error": token, "exception": {"name": token, "message": token, "details": [token]}}),
+        "headers": "{}",
+        "html": f"<html>{token}</html>",
+        "list": json.dumps([token, {"refresh_token": token}]),
+    }[where]
+    headers = {"content-type": "text/html"}
+    if where == "headers":
+        headers = {
+            "content-type": f"text/plain; charset=utf-8; boundary={'=' * 40}{token}",
+            "location": f"https://x.example/?t={token}#{token}",
+            "x-trifacta-request-id": f"{'=' * 150}{token}",
+            "retry-after": token,
+            "www-authenticate": token,
+        }
+    server = ScriptedServer(lambda _: (status, headers, body.encode()))
+    try:
+        endpoint = TokenEndpoint(f"{server.url}/token", "client", ClientSettings(server.url), SYSTEM_CLOCK)
+        with pytest.raises(TrifactaError) as caught:
+            endpoint.refresh(token, seconds=5)
+    finally:
+        server.stop()
+    error: Any = caught.value
+    text = f"{error} {error!r} {vars(error)} {error.__cause__!r} {error.__context__!r}"
+    assert token not in text
+    assert token[:12] not in text if token == _LONG else True
+
+
+def test_a_store_that_quotes_what_it_was_given(airflow: OAuthAirflow, logged: Callable[[], str]) -> None:
+    write = airflow.write
+
+    def quoting(name: str, value: str, *, seen: str | None = None) -> bool:
+        if "rt-new" in value and name == VARIABLE:
+            raise RuntimeError(f"INSERT failed: {value} over {seen}")
+        return write(name, value, seen=seen)
+
+    airflow.write = quoting  # type: ignore[method-assign]
+    with (
+        Endpoint(airflow, json_answer({"access_token": "at-new", "refresh_token": "rt-new"})),
+        pytest.raises(TrifactaOAuthPairLost, match="is lost") as caught,
+    ):
+        airflow.refresh()
+    text = logged() + "".join(traceback.format_exception(caught.value))
+    for token in (OLD, "rt-new", "at-new"):
+        assert token not in text
+
+
+def test_a_store_that_quotes_before_anything_was_spent(airflow: OAuthAirflow, logged: Callable[[], str]) -> None:
+    def quoting(name: str, value: str, *, seen: str | None = None) -> bool:
+        raise RuntimeError(f"INSERT failed: {value} over {seen}, {airflow.variables[VARIABLE]}")
+
+    airflow.write = quoting  # type: ignore[method-assign]
+    with pytest.raises(TrifactaRefreshError, match="Nothing was spent") as caught:
+        airflow.refresh()
+    assert OLD not in logged() + "".join(traceback.format_exception(caught.value))
+
+
+# ---------------------------------------------------------------------------------------------------------- stores
+
+
+def test_a_claim_that_cannot_be_freed_fails_nothing(airflow: OAuthAirflow, logged: Callable[[], str]) -> None:
+    airflow.paste()
+
+    def failing(what: str, name: str) -> None:
+        if name == CLAIM and airflow.pair.access_token is not None:
+            raise RuntimeError("Airflow is away")
+
+    airflow.failing = failing
+    assert airflow.refresh()["refreshed"] is True
+    assert airflow.works
+
+
+def test_a_store_that_fails_between_two_tries(airflow: OAuthAirflow) -> None:
+    with Endpoint(airflow, raw(b"", 503)) as server:
+
+        def failing(what: str, name: str) -> None:
+            if server.requests:
+                raise RuntimeError("Airflow is away")
+
+        airflow.failing = failing
+        with pytest.raises(TrifactaRefreshError, match="is not known") as caught:
+            airflow.refresh()
+    assert "503" in str(caught.value)
+    assert "Airflow is away" in str(caught.value)
+
+
+def test_a_write_that_raises_after_it_was_done(airflow: OAuthAirflow) -> None:
+    airflow.paste()
+    write = airflow.write
+    raised: list[str] = []
+
+    def unknown(name: str, value: str, *, seen: str | None = None) -> bool:
+        done = write(name, value, seen=seen)
+        if name == VARIABLE and '"refreshing"' not in value:
+            raised.append(name)
+            raise TimeoutError("no answer")
+        return done
+
+    airflow.write = unknown  # type: ignore[method-assign]
+    assert airflow.refresh()["refreshed"] is True
+    assert raised
+    assert airflow.works
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "[1,2]",
+        '["rt-old"]',
+        '{"refresh_token":"rt-old","access_token":"at-old"}x',
+        '\ufeff{"refresh_token":"rt-old"}x',
+        json.dumps('{"refresh_token":"rt-old","access_token":"at-old"}'),
+        "{" * 5000,
+        "null",
+        "\ud800",
+        "x" * 20000,
+    ],
+    ids=lambda text: ascii(text[:20]),
+)
+def test_text_that_is_no_token_is_never_sent(
+    airflow: OAuthAirflow, stored: str, logged: Callable[[], str]
+) -> None:
+    airflow.variables[VARIABLE] = stored
+    with Endpoint(airflow, json_answer({"error": "invalid_grant"}, 400)) as server:
+        with pytest.raises(TrifactaConfigurationError) as caught:
+            airflow.refresh()
+        assert server.requests == []
+    assert airflow.variables == {VARIABLE: stored}
+    assert OLD not in logged() + str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "claim", ["x", "[" * 100000, "{}", "[1]", '{"by": {"a": 1}}', "null", ""], ids=lambda t: t[:9]
+)
+def test_any_text_in_the_claim(airflow: OAuthAirflow, claim: str) -> None:
+    if airflow.kind != "variable":
+        pytest.skip("it has no claim")
+    airflow.paste()
+    airflow.variables[CLAIM] = claim
+    assert airflow.refresh()["refreshed"] is True
