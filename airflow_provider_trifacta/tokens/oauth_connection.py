@@ -99,12 +99,19 @@ class OAuthConnection:
         return pair.access_token
 
     def refresh(
-        self, *, by: str, clock: Clock, log: Log, take_over_after: float = TAKE_OVER_AFTER
+        self,
+        *,
+        by: str,
+        clock: Clock,
+        log: Log,
+        take_over_after: float = TAKE_OVER_AFTER,
+        seen: OAuthPair | None = None,
     ) -> RefreshResult:
         """Refresh the pair, or see that somebody else has; ends within two minutes unless the store fails.
 
         :param by: which task refreshes, for users.
         :param take_over_after: seconds after which another task that makes no progress is replaced.
+        :param seen: refresh only this pair, and not what has replaced it; None refreshes what is stored.
         :raises TrifactaRefreshError: see :meth:`OAuthRefresh.run`.
         """
         reason = self._store.why_not_writable()
@@ -148,4 +155,4 @@ class OAuthConnection:
             log=log,
             redactor=self._redactor,
         )
-        return refresh.run()
+        return refresh.run(seen)

@@ -123,15 +123,18 @@ class OAuthRefresh:
         self._redactor = redactor
         self._maybe_spent = False
 
-    def run(self) -> RefreshResult:
+    def run(self, seen: OAuthPair | None = None) -> RefreshResult:
         """Refresh the pair, or see that another task has replaced it.
 
+        :param seen: the pair to refresh; None refreshes what is stored.
         :raises TrifactaOAuthPairLost: the refresh token no longer works; a user has to generate a pair.
         :raises TrifactaRefreshRefused: the token endpoint refuses the request as it is configured.
         :raises TrifactaRefreshError: the pair was not refreshed; the next run tries again.
         :raises TrifactaTokenUnreadable: the pair could not be read.
         """
         start = self._read()
+        if seen is not None and not start.pair.has_tokens_of(seen):
+            return self._result(start.pair, refreshed=False)
         while True:
             try:
                 return self._refresh(start)
@@ -261,7 +264,7 @@ class OAuthRefresh:
                 )
             raise NotOurTurnError
         earlier = announced.pair.unresolved or (announced.pair.refreshing if self._maybe_spent else None)
-        self._withdraw(announced, spent=True)
+        self._withdraw(announced, spent=self._maybe_spent)
         reason = "it was used before, has expired, or was revoked"
         if earlier is not None:
             reason = f"a refresh {earlier} was answered and never stored, or {reason}"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gzip
+import itertools
 import json
 import logging
 import socket
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +21,7 @@ from oauth import VARIABLE, Keeper, OAuthAirflow, T
 from simulated_airflow import Killed
 from support import RawServer, ScriptedServer, json_answer
 
+from airflow_provider_trifacta import token_stores
 from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK
 from airflow_provider_trifacta.api.errors import TrifactaTransportError
 from airflow_provider_trifacta.api.settings import ClientSettings
@@ -29,6 +35,7 @@ from airflow_provider_trifacta.exceptions import (
     TrifactaRefreshError,
     TrifactaRefreshRefused,
 )
+from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
 CLAIM = f"{VARIABLE}_refresh"
 OLD = "rt-old"
@@ -412,3 +419,224 @@ def test_any_text_in_the_claim(airflow: OAuthAirflow, claim: str) -> None:
     airflow.paste()
     airflow.variables[CLAIM] = claim
     assert airflow.refresh()["refreshed"] is True
+
+
+# ----------------------------------------------------------------------------------------------- refresh on demand
+
+
+def _ask_on_demand(count: int) -> list[Any]:
+    async def ask() -> str:
+        async with TrifactaHook().async_client() as client:
+            return str((await client.get_current_person())["email"])
+
+    async def ask_all() -> list[Any]:
+        return await asyncio.gather(*(ask() for _ in range(count)), return_exceptions=True)
+
+    return asyncio.run(ask_all())
+
+
+def test_many_triggers_refresh_once(trifacta_oauth_emulator: Emulator) -> None:
+    """There are fewer threads than triggers, and the endpoint is down at first."""
+    trifacta_oauth_emulator.order("oauthToken", "status", status=503, times=4)
+    assert set(_ask_on_demand(40)) == {"emulator@example.com"}
+    assert [entry.status for entry in trifacta_oauth_emulator.calls("oauthToken")] == [503] * 4 + [200]
+
+
+def test_many_triggers_hardly_repeat_a_refused_refresh_token(trifacta_oauth_emulator: Emulator) -> None:
+    trifacta_oauth_emulator.disable_oauth_family(trifacta_oauth_emulator.stored_token)
+    assert {type(error) for error in _ask_on_demand(40)} == {TrifactaOAuthPairLost}
+    assert len(trifacta_oauth_emulator.calls("oauthToken")) < 10
+
+
+def test_many_tasks_refresh_once_if_the_refresh_token_stays(trifacta_oauth_emulator: Emulator) -> None:
+    trifacta_oauth_emulator.change_settings(oauth_returns_refresh_token=False)
+
+    def ask(_: int) -> str:
+        return str(TrifactaHook().get_current_person()["email"])
+
+    with ThreadPoolExecutor(20) as pool:
+        assert set(pool.map(ask, range(20))) == {"emulator@example.com"}
+    assert len(trifacta_oauth_emulator.calls("oauthToken")) == 1
+
+
+def test_a_refusal_is_not_reported_as_an_answer_that_was_never_stored(airflow: OAuthAirflow) -> None:
+    with Endpoint(airflow, json_answer({"error": "invalid_grant"}, 400)):
+        for _ in range(3):
+            with pytest.raises(TrifactaOAuthPairLost, match=r"\(invalid_grant\): it was used before"):
+                airflow.refresh()
+            airflow.clock.sleep(120)
+
+
+# ----------------------------------------------------------------------------------------------------------- time
+
+
+def _drip(connection: socket.socket, _: bytes) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+    while True:
+        connection.sendall(b" ")
+        time.sleep(0.05)
+
+
+def _drip_headers(connection: socket.socket, _: bytes) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        connection.sendall(b"x: y\r\n")
+        time.sleep(0.05)
+
+
+def _endless(connection: socket.socket, _: bytes) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        connection.sendall(b"x" * 65536)
+
+
+def _bomb(connection: socket.socket, _: bytes) -> None:
+    body = gzip.compress(b" " * 200_000_000, 1)
+    head = f"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {len(body)}\r\n\r\n"
+    connection.sendall(head.encode() + body)
+
+
+def _members(connection: socket.socket, _: bytes) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n")
+    while True:
+        connection.sendall(gzip.compress(b"") * 1000)
+
+
+def _interim(connection: socket.socket, _: bytes) -> None:
+    while True:
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        time.sleep(0.01)
+
+
+def _held(connection: socket.socket, _: bytes) -> None:
+    time.sleep(10)
+
+
+@pytest.mark.parametrize(
+    "respond", [_drip, _drip_headers, _endless, _bomb, _members, _interim, _held], ids=lambda f: f.__name__
+)
+def test_every_request_ends_in_time(respond: Callable[[socket.socket, bytes], None]) -> None:
+    server = RawServer(respond)
+    try:
+        endpoint = TokenEndpoint(f"{server.url}/token", "client", ClientSettings(server.url), SYSTEM_CLOCK)
+        began = time.monotonic()
+        with pytest.raises(TrifactaError):
+            endpoint.refresh(OLD, seconds=1)
+        assert time.monotonic() - began < 3
+        assert len(server.requests) == 1
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("pause", ["999999999", "-5", "nan", "inf", "Fri, 31 Dec 9999 23:59:59 GMT", "1e300"])
+@pytest.mark.parametrize("status", [429, 503])
+def test_any_pause_ends_in_time(airflow: OAuthAirflow, pause: str, status: int) -> None:
+    with Endpoint(airflow, raw(b"", status, retry_after=pause)) as server:
+        began = airflow.clock.now
+        with pytest.raises(TrifactaRefreshError):
+            airflow.refresh()
+        assert airflow.clock.now - began < 110
+        assert 1 <= len(server.requests) <= 3
+
+
+@pytest.mark.parametrize("take_over_after", [10, 90])
+@pytest.mark.parametrize("answer", [1, 4, 25])
+@pytest.mark.parametrize("call", [0.0, 0.3, 1.0, 3.0, 8.0, 30.0])
+def test_a_slow_everything_ends_in_time(
+    airflow: OAuthAirflow, take_over_after: int, answer: int, call: float
+) -> None:
+    def slow(what: str, name: str) -> None:
+        airflow.clock.sleep(call)
+
+    def answered() -> Any:
+        airflow.clock.sleep(min(answer, take_over_after / 2))
+        return raw(b"", 503)
+
+    airflow.failing = slow
+    with Endpoint(airflow, answered) as server:
+        began = airflow.clock.now
+        with pytest.raises(TrifactaRefreshError, match=r"Nothing was spent|is not known"):
+            airflow.refresh(take_over_after=timedelta(seconds=take_over_after))
+        assert airflow.clock.now - began < 120 + 6 * call
+        assert len(server.requests) <= 3
+
+
+@pytest.mark.parametrize("jump", [-36000.0, 36000.0])
+def test_a_wall_clock_that_jumps_decides_nothing(
+    airflow: OAuthAirflow, jump: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every call of the store, it jumps by hours, there and back."""
+    offsets = itertools.cycle([0.0, jump])
+    now = airflow.clock.time
+    monkeypatch.setattr(airflow.clock, "time", lambda: now() + next(offsets))
+    airflow.paste()
+    airflow.emulator.order("oauthToken", "status", status=503, times=2)
+    for _ in range(3):
+        assert airflow.refresh()["refreshed"] is True
+        assert airflow.works
+        airflow.clock.sleep(120)
+    with contextlib.suppress(Killed):
+        airflow.refresh(DeadKeeper("dead"))
+    began = airflow.clock.now
+    assert airflow.refresh()["refreshed"] is True
+    assert T <= airflow.clock.now - began < T + 10
+
+
+@pytest.mark.parametrize("lag", [1.0, 2.0, 3.0])
+def test_a_store_that_reads_old_values_spends_nothing(airflow: OAuthAirflow, lag: float) -> None:
+    airflow.paste()
+    writes: dict[str, list[tuple[float, str | None]]] = {}
+    read, write = airflow.read, airflow.write
+
+    def written(name: str, value: str, *, seen: str | None = None) -> bool:
+        writes.setdefault(name, []).append((airflow.clock.now, airflow.variables.get(name)))
+        return write(name, value, seen=seen)
+
+    def old(name: str) -> str | None:
+        for at, before in writes.get(name, []):
+            if airflow.clock.now - at < lag:
+                return before
+        return read(name)
+
+    airflow.write = written  # type: ignore[method-assign]
+    airflow.read = old  # type: ignore[method-assign]
+    monkeyed = token_stores.read_variable
+    token_stores.read_variable = old
+    try:
+        for _ in range(3):
+            with contextlib.suppress(TrifactaRefreshError):
+                airflow.refresh()
+            airflow.clock.sleep(120)
+    finally:
+        token_stores.read_variable = monkeyed
+    assert airflow.works
+
+
+def test_a_person_pastes_at_every_event(airflow: OAuthAirflow) -> None:
+    """The pasted token stays, or the error says what to do; at most the write in progress replaces it."""
+    airflow.paste()
+    probe = Keeper("probe")
+    airflow.refresh(probe)
+    for number in range(1, len(probe.events) + 1):
+        airflow.clock.sleep(120)
+        pasted: list[str] = []
+        with contextlib.suppress(TrifactaRefreshError):
+            airflow.refresh(Keeper("first", number, lambda _, to=pasted: to.append(airflow.paste())))
+        airflow.clock.sleep(120)
+        if pasted and not airflow.works:
+            pytest.fail(f"the stored pair does not work after {probe.events[number - 1]}")
+        airflow.refresh(Keeper("later"))
+        assert airflow.works
+
+
+def test_the_variable_is_deleted_at_every_event(airflow: OAuthAirflow) -> None:
+    airflow.paste()
+    probe = Keeper("probe")
+    airflow.refresh(probe)
+    for number in range(1, len(probe.events) + 1):
+        airflow.paste()
+        airflow.clock.sleep(120)
+        with contextlib.suppress(TrifactaError):
+            airflow.refresh(Keeper("first", number, lambda _: airflow.variables.pop(VARIABLE, None)))
+        if VARIABLE in airflow.variables:
+            assert airflow.works, probe.events[number - 1]
