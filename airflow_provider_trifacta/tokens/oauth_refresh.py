@@ -219,6 +219,9 @@ class OAuthRefresh:
                 )
             except TrifactaApiError as error:
                 failure = error
+            except TrifactaError:  # nothing was sent: a proxy in the environment cannot be used
+                self._withdraw(announced, spent=self._maybe_spent)
+                raise
             if failure.name == "invalid_grant" and failure.status is not None and failure.status < 500:
                 self._end_refused_grant(announced, failure)
             may_pass = _may_pass(failure)
@@ -253,7 +256,9 @@ class OAuthRefresh:
         :raises TrifactaOAuthPairLost: it is still the same.
         :raises TrifactaRefreshError: this task was suspended, and used a refresh token that had been replaced.
         """
-        if self._read().pair.refresh_token != announced.pair.refresh_token:
+        with self._store_failing(f"{self._endpoint.url} refuses the refresh token ({failure.name}). Then "):
+            found = self._read()
+        if found.pair.refresh_token != announced.pair.refresh_token:
             suspended = self._turn.held_for()
             if suspended > self._take_over_after:
                 self._maybe_spent = True
