@@ -6,6 +6,7 @@ a custom class (``credential_store``). A store keeps a plain string; the credent
 
 from __future__ import annotations
 
+import contextlib
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -130,9 +131,10 @@ def read_token(connection: AirflowConnection, *, held: set[str] | None = None) -
 def mask_proxy_passwords(connection: AirflowConnection) -> None:
     """Mask the passwords of the proxies that a connection uses in logs."""
     for proxy in (extra_of(connection).get("proxy", ""), *getproxies().values()):
-        password = urlsplit(proxy).password
-        if password:
-            mask_secret(unquote(password))
+        with contextlib.suppress(ValueError):  # reported when it is used
+            password = urlsplit(proxy).password
+            if password:
+                mask_secret(unquote(password))
 
 
 class VariableTokenStore:

@@ -288,6 +288,20 @@ class _Response(http.client.HTTPResponse):
         super().__init__(_Socket(sock), *args, **kwargs)  # type: ignore[arg-type]
 
 
+def _check_in_time(connection: urllib3.connection.HTTPConnection) -> None:
+    """Check that the request may still be sent: whoever sends it counts on its time.
+
+    :raises ConnectTimeoutError: its time is over; nothing was sent.
+    """
+    deadline: _Deadline | None = getattr(_present, "deadline", None)
+    try:
+        if deadline is not None:
+            deadline.left()
+    except TimeoutError:
+        connection.close()
+        raise urllib3.exceptions.ConnectTimeoutError("connecting took too long") from None
+
+
 class _Named:
     """Appears in error messages with host and port; before urllib3 2.7, it would show a memory address."""
 
@@ -305,6 +319,11 @@ class HTTPConnection(_Named, urllib3.connection.HTTPConnection):
     """A connection whose answers are read within the deadline of a transfer."""
 
     response_class = _Response
+
+    def connect(self) -> None:
+        """Connect, in time: looking up a name, and trying one address after the other, know no deadline."""
+        super().connect()
+        _check_in_time(self)
 
 
 class HTTPSConnection(_Named, urllib3.connection.HTTPSConnection):
@@ -326,6 +345,7 @@ class HTTPSConnection(_Named, urllib3.connection.HTTPSConnection):
         finally:
             if watch is not None:
                 watch.cancel()
+        _check_in_time(self)
         _present.handshaking = False
 
     def _give_up(self) -> None:

@@ -5,9 +5,10 @@ Every exchange may spend the refresh token, so nothing here repeats one.
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
+import json
 import math
+from codecs import BOM_UTF8
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 from airflow_provider_trifacta.api.bodies import ACCEPT_ENCODING
 from airflow_provider_trifacta.api.clock import Clock
 from airflow_provider_trifacta.api.credentials import TOKEN
-from airflow_provider_trifacta.api.error_answers import raise_for_status
+from airflow_provider_trifacta.api.error_answers import no_answer, raise_for_status
 from airflow_provider_trifacta.api.errors import (
     TransportFailure,
     TrifactaAnswerNotUnderstood,
@@ -61,11 +62,13 @@ class FreshTokens:
     :param access_token: the new access token; None if the answer held none that can be sent.
     :param refresh_token: the new refresh token; None if the answer held none, so that the old one stays valid.
     :param expires_in: lifetime of the access token in seconds.
+    :param unusable: whether the answer held a refresh token that cannot be sent: the old one may be dead.
     """
 
     access_token: str | None = field(repr=False)
     refresh_token: str | None = field(repr=False)
     expires_in: float
+    unusable: bool = False
 
 
 class TokenEndpoint:
@@ -102,13 +105,12 @@ class TokenEndpoint:
         url = request.url(self._settings.base_url)
         transport = RequestsTransport(replace(self._settings, connect_timeout=min(10.0, seconds)))
         try:
-            # The redactor knows no token: an endpoint may return the refresh token that it was sent.
-            answer = transport.transfer(Transfer(request, url, headers, seconds, Redactor()))
+            answer = transport.transfer(Transfer(request, url, headers, seconds, Redactor(refresh_token)))
             _raise_for_status(answer, self._clock.time())
             return _fresh_tokens(answer)
         except TrifactaApiError as error:
             _point_to_the_endpoint(error)
-            raise _without(refresh_token, error) from None
+            raise
         finally:
             transport.close()
 
@@ -145,25 +147,44 @@ def _is_loopback(host: str) -> bool:
 
 def _raise_for_status(answer: Answer, now: float) -> None:
     """Raise the typed error unless the answer is a success; only known OAuth error codes become its name."""
+    if answer.status < 200:
+        reason = f"only the interim answer {answer.status}"
+        raise no_answer(answer.request, TransportFailure.LOST, reason, sent=True, redactor=answer.redactor)
     try:
         raise_for_status(answer, now=now)
     except TrifactaApiError as error:
-        code = None
-        with contextlib.suppress(TrifactaAnswerNotUnderstood):
-            value = answer.json()
-            code = value.get("error") if isinstance(value, dict) else None
-        error.name = code if isinstance(code, str) and code in _ERROR_CODES else None
+        error.name = _error_code(_json(answer))
         raise
 
 
 def _fresh_tokens(answer: Answer) -> FreshTokens:
-    value = answer.json()
-    if not isinstance(value, dict):
-        raise answer.not_understood("expected an object with access_token")
-    access, refresh = _token(value.get("access_token")), _token(value.get("refresh_token"))
+    value = _json(answer)
+    fields = value if isinstance(value, dict) else {}
+    access, refresh = _token(fields.get("access_token")), _token(fields.get("refresh_token"))
     if access is None and refresh is None:
-        raise answer.not_understood("expected an object with access_token")
-    return FreshTokens(access, refresh, _lifetime(value.get("expires_in")))
+        error = answer.not_understood("expected an object with access_token")
+        error.name = _error_code(value)
+        raise error
+    unusable = refresh is None and fields.get("refresh_token") not in (None, "")
+    return FreshTokens(access, refresh, _lifetime(fields.get("expires_in")), unusable)
+
+
+def _json(answer: Answer) -> Any:
+    """Return the decoded body, None if it is not JSON.
+
+    Unlike ``Answer.json``, it returns the refresh token even if that is the one that was sent, and accepts any
+    number: beside it are tokens that nobody else has.
+    """
+    try:
+        text = answer.body.removeprefix(BOM_UTF8).decode("utf-8", "replace")
+        return json.loads(text, parse_int=float, strict=False)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _error_code(value: Any) -> str | None:
+    code = value.get("error") if isinstance(value, dict) else None
+    return code if isinstance(code, str) and code in _ERROR_CODES else None
 
 
 def _token(value: Any) -> str | None:
@@ -187,12 +208,3 @@ def _point_to_the_endpoint(error: TrifactaApiError) -> None:
         error.hint = f"Check {_SETTING}, and anything in between, such as a proxy or a login page."
     else:
         error.hint = error.hint.replace("the base URL of the Airflow connection", _SETTING)
-
-
-def _without(refresh_token: str, error: TrifactaApiError) -> TrifactaApiError:
-    """Return an error that does not quote the refresh token, even if the answer did."""
-    redactor = Redactor(refresh_token)
-    if error.message is not None:
-        error.message = redactor.redact(error.message)
-    error.details = redactor.redact_value(error.details)
-    return error

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import os
 import random
 import socket
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 
@@ -26,6 +29,10 @@ _SECOND_LOOK = 3.0
 #: Age in seconds from which on a task reads the access token again before it sends it. This saves a refusal, and
 #: keeps the one that a signal handler has to use fresh.
 _OLD = 60.0
+
+
+#: The refreshes in progress in an event loop, by connection.
+_refreshes: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Future[None]]] = WeakKeyDictionary()
 
 
 class StoredToken:
@@ -112,8 +119,8 @@ class _OAuthToken:
     def _read(self) -> OAuthPair:
         return self._oauth.read().pair
 
-    def _refresh(self) -> None:
-        self._oauth.refresh(by=_this_process(), clock=self._hook.clock, log=self._hook.log)
+    def _refresh(self, seen: OAuthPair) -> None:
+        self._oauth.refresh(by=_this_process(), clock=self._hook.clock, log=self._hook.log, seen=seen)
 
 
 class OAuthToken(_OAuthToken):
@@ -151,7 +158,7 @@ class OAuthToken(_OAuthToken):
     def _take(self, step: Any) -> Any:
         if isinstance(step, Pause):
             return self._hook.sleep(step.seconds)
-        return self._read() if isinstance(step, ReadPair) else self._refresh()
+        return self._read() if isinstance(step, ReadPair) else self._refresh(step.seen)
 
 
 class AsyncOAuthToken(_OAuthToken):
@@ -173,8 +180,22 @@ class AsyncOAuthToken(_OAuthToken):
             return await self._hook.clock.async_sleep(step.seconds)
         if isinstance(step, ReadPair):
             return await sync_to_async(self._read)()
-        # In a thread of its own: it may take a minute, and all reads share one.
-        return await sync_to_async(self._refresh, thread_sensitive=False)()
+        return await self._refresh_once(step.seen)
+
+    async def _refresh_once(self, seen: OAuthPair) -> None:
+        """Refresh, or wait for what another trigger of this loop has begun: each takes a thread for a minute.
+
+        The event loop has few threads, and looks up host names in them.
+        """
+        under_way = _refreshes.setdefault(asyncio.get_running_loop(), {})
+        conn_id = self._oauth.conn_id
+        if conn_id not in under_way:
+            # Not in the thread that all reads share.
+            refresh = asyncio.ensure_future(sync_to_async(self._refresh, thread_sensitive=False)(seen))
+            refresh.add_done_callback(functools.partial(_forget, under_way, conn_id))
+            under_way[conn_id] = refresh
+        # A trigger that is canceled does not end it: it may hold a new pair.
+        await asyncio.shield(under_way[conn_id])
 
 
 class _DetachedOAuthToken:
@@ -203,6 +224,12 @@ class _DetachedOAuthToken:
 
     def detached(self) -> _DetachedOAuthToken:
         return self
+
+
+def _forget(under_way: dict[str, asyncio.Future[None]], conn_id: str, refresh: asyncio.Future[None]) -> None:
+    del under_way[conn_id]
+    if not refresh.cancelled():
+        refresh.exception()  # Otherwise asyncio logs it, if nobody waits any more.
 
 
 def _this_process() -> str:

@@ -35,7 +35,12 @@ class ReadPair:
 
 @dataclass(frozen=True)
 class RefreshPair:
-    """Refresh the stored pair."""
+    """Refresh the stored pair, unless it has been replaced meanwhile.
+
+    :param seen: the pair.
+    """
+
+    seen: OAuthPair
 
 
 AccessTokenProcedure = Generator[ReadPair | RefreshPair | Pause, Any, OAuthPair]
@@ -77,7 +82,7 @@ def await_access_token(
             state = _state_of(pair, where)
             if on_demand and patience >= _LEAST_FOR_REFRESH:
                 try:
-                    yield RefreshPair()
+                    yield RefreshPair(pair)
                     continue
                 except (TrifactaConfigurationError, TrifactaOAuthPairLost, TrifactaRefreshRefused):
                     raise

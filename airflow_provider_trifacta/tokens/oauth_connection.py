@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from airflow_provider_trifacta.airflow_support.compat import mask_secret
 from airflow_provider_trifacta.airflow_support.database import tasks_use_the_database
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
+from airflow_provider_trifacta.api.redaction import Redactor
 from airflow_provider_trifacta.api.token_endpoint import TokenEndpoint
 from airflow_provider_trifacta.connection import extra_of, name_of, of_connection, pair_kept_in
 from airflow_provider_trifacta.exceptions import TrifactaRefreshError, TrifactaTokenUnreadable
@@ -47,6 +48,7 @@ class OAuthConnection:
         self.where = pair_kept_in(extra_of(connection))
         self._connection = connection
         self._settings = settings
+        self._redactor = Redactor()
         self._store: TokenStore = store_of(connection)
         mask_proxy_passwords(connection)
 
@@ -76,6 +78,7 @@ class OAuthConnection:
         except TrifactaConfigurationError as error:
             raise of_connection(self._connection, f"{self.where} {error}") from None
         for token in (pair.access_token, pair.refresh_token):
+            self._redactor.add(token)
             if mask and token is not None:
                 mask_secret(token)
         return Stored(text, pair)
@@ -96,12 +99,19 @@ class OAuthConnection:
         return pair.access_token
 
     def refresh(
-        self, *, by: str, clock: Clock, log: Log, take_over_after: float = TAKE_OVER_AFTER
+        self,
+        *,
+        by: str,
+        clock: Clock,
+        log: Log,
+        take_over_after: float = TAKE_OVER_AFTER,
+        seen: OAuthPair | None = None,
     ) -> RefreshResult:
         """Refresh the pair, or see that somebody else has; ends within two minutes unless the store fails.
 
         :param by: which task refreshes, for users.
         :param take_over_after: seconds after which another task that makes no progress is replaced.
+        :param seen: refresh only this pair, and not what has replaced it; None refreshes what is stored.
         :raises TrifactaRefreshError: see :meth:`OAuthRefresh.run`.
         """
         reason = self._store.why_not_writable()
@@ -143,5 +153,6 @@ class OAuthConnection:
             deadline=deadline,
             clock=clock,
             log=log,
+            redactor=self._redactor,
         )
-        return refresh.run()
+        return refresh.run(seen)

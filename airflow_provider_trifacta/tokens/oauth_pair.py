@@ -85,6 +85,7 @@ class OAuthPair:
 
         :raises TrifactaConfigurationError: it is neither a record of ours nor a refresh token.
         """
+        text = text.removeprefix("\ufeff")  # a byte order mark
         record = _json(text)
         if isinstance(record, str):
             text, record = record, None  # pasted with its quotes
@@ -134,6 +135,10 @@ class OAuthPair:
         unresolved = self.unresolved or (self.refreshing if spent else None)
         return replace(self, refreshing=None, unresolved=unresolved)
 
+    def has_tokens_of(self, other: OAuthPair) -> bool:
+        """Return whether nobody has replaced a token. Some endpoints replace only the access token."""
+        return (self.refresh_token, self.access_token) == (other.refresh_token, other.access_token)
+
     def refreshed(self, fresh: FreshTokens, *, now: datetime) -> OAuthPair:
         """Return the pair that a refresh issued.
 
@@ -145,6 +150,7 @@ class OAuthPair:
             expires_at=now + timedelta(seconds=fresh.expires_in) if fresh.access_token else None,
             refreshed_at=now,
             first_used_at=self.first_used_at or now,
+            unresolved=self.refreshing if fresh.unusable else None,
         )
 
     def ends_at(self, days: float | None) -> datetime | None:
@@ -174,6 +180,8 @@ def _pasted(text: str) -> str:
         problem = "is empty"
     elif re.match(r"bearer\s", token, re.IGNORECASE):
         problem = "begins with 'Bearer', which belongs to an access token"
+    elif token[0] in '{["' or token in ("null", "true", "false", "None"):
+        problem = "holds neither a refresh token nor complete JSON with one"
     elif set(token) == {"*"}:
         problem = "holds asterisks, the mask of a saved secret, not the secret"
     elif not TOKEN.fullmatch(token):

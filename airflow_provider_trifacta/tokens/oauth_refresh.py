@@ -23,6 +23,7 @@ from airflow_provider_trifacta.airflow_support.compat import mask_secret
 from airflow_provider_trifacta.api.errors import (
     TrifactaAnswerNotUnderstood,
     TrifactaApiError,
+    TrifactaConfigurationError,
     TrifactaError,
     TrifactaTransportError,
 )
@@ -40,6 +41,7 @@ from airflow_provider_trifacta.tokens.turns import NotOurTurnError, Stored, Turn
 if TYPE_CHECKING:
     from airflow_provider_trifacta.api.clock import Clock
     from airflow_provider_trifacta.api.logs import Log
+    from airflow_provider_trifacta.api.redaction import Redactor
     from airflow_provider_trifacta.api.token_endpoint import FreshTokens, TokenEndpoint
 
 #: Seconds after which a refresh ends, unless it holds a pair that it could not store yet.
@@ -88,6 +90,7 @@ class OAuthRefresh:
     :param take_over_after: seconds after which a task that makes no progress may be replaced.
     :param days: lifetime of the refresh token in days, None when it is not known.
     :param deadline: when to end, on the monotonic clock.
+    :param redactor: knows the tokens that were read; errors of a store may quote them.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class OAuthRefresh:
         deadline: float,
         clock: Clock,
         log: Log,
+        redactor: Redactor,
     ) -> None:
         self._turn = turn
         self._read = read
@@ -116,17 +120,21 @@ class OAuthRefresh:
         self._deadline = deadline
         self._clock = clock
         self._log = log
+        self._redactor = redactor
         self._maybe_spent = False
 
-    def run(self) -> RefreshResult:
+    def run(self, seen: OAuthPair | None = None) -> RefreshResult:
         """Refresh the pair, or see that another task has replaced it.
 
+        :param seen: the pair to refresh; None refreshes what is stored.
         :raises TrifactaOAuthPairLost: the refresh token no longer works; a user has to generate a pair.
         :raises TrifactaRefreshRefused: the token endpoint refuses the request as it is configured.
         :raises TrifactaRefreshError: the pair was not refreshed; the next run tries again.
         :raises TrifactaTokenUnreadable: the pair could not be read.
         """
         start = self._read()
+        if seen is not None and not start.pair.has_tokens_of(seen):
+            return self._result(start.pair, refreshed=False)
         while True:
             try:
                 return self._refresh(start)
@@ -136,7 +144,7 @@ class OAuthRefresh:
                 raise type(error)(f"{self._named}{sentence(str(error))}") from error
             except TrifactaRefreshError as error:
                 raise self._not_refreshed(error) from error
-            if found.pair.refresh_token != start.pair.refresh_token:
+            if not found.pair.has_tokens_of(start.pair):
                 self._log.info("Another pair has been stored meanwhile: nothing left to do")
                 return self._result(found.pair, refreshed=False)
             if self._clock.monotonic() >= self._deadline:
@@ -159,10 +167,17 @@ class OAuthRefresh:
             for token in (fresh.access_token, fresh.refresh_token):
                 if token is not None:
                     mask_secret(token)
+                    self._redactor.add(token)
             stored = self._store(announced, announced.pair.refreshed(fresh, now=self._now()))
             spent = announced.pair
         finally:
-            self._turn.give_back(spent, stored)
+            self._give_back(spent, stored)
+        if fresh.unusable:
+            self._log.warning(
+                "%s issued a refresh token that cannot be used, so the old one is kept. If that no longer works, "
+                "the next refresh fails with invalid_grant",
+                self._endpoint.url,
+            )
         if stored.access_token is None:
             self._log.warning(
                 "%s issued no access token that can be sent, only a refresh token", self._endpoint.url
@@ -173,14 +188,22 @@ class OAuthRefresh:
             )
         return self._result(stored, refreshed=True)
 
+    def _give_back(self, spent: OAuthPair | None, stored: OAuthPair | None) -> None:
+        try:
+            self._turn.give_back(spent, stored)
+        except Exception as error:
+            self._log.warning(
+                "The claim could not be freed, so the next refresh waits for it: %s", self._quoted(error)
+            )
+
     def _take_turn(self, start: Stored) -> Stored:
-        with _nothing_spent():
+        with self._store_failing():
             return self._turn.take(start)
 
     def _announce(self, seen: Stored) -> Stored:
         self._turn.check()
         attempt = RefreshAttempt(str(uuid.uuid4()), self._now(), self._by)
-        with _nothing_spent():
+        with self._store_failing():
             return self._turn.write(seen, seen.pair.announcing(attempt))
 
     # ------------------------------------------------------------------------------------------ the token endpoint
@@ -196,20 +219,26 @@ class OAuthRefresh:
                 )
             except TrifactaApiError as error:
                 failure = error
-            if failure.status == 400 and failure.name == "invalid_grant":
+            except TrifactaError:  # nothing was sent: a proxy in the environment cannot be used
+                self._withdraw(announced, spent=self._maybe_spent)
+                raise
+            if failure.name == "invalid_grant" and failure.status is not None and failure.status < 500:
                 self._end_refused_grant(announced, failure)
-            self._maybe_spent = self._maybe_spent or may_have_been_carried_out(failure)
+            may_pass = _may_pass(failure)
+            self._maybe_spent = self._maybe_spent or (may_pass and may_have_been_carried_out(failure))
             pause = min(_LONGEST_PAUSE, max(_PAUSE, failure.retry_after or 0.0))
             left = self._deadline - self._clock.monotonic() - pause
-            if not _may_pass(failure) or number == _MOST_REQUESTS or left <= _PAUSE:
+            last = number == _MOST_REQUESTS or left <= _PAUSE or not self._turn.outlasts(pause)
+            if not may_pass or last:
                 self._withdraw(announced, spent=self._maybe_spent)
                 raise self._failed(failure)
             self._log.warning("The same refresh token is sent again in %.1f s. %s", pause, failure.without_hint())
             self._clock.sleep(pause)
-            found = self._read()
-            if found.text != announced.text:
-                raise NotOurTurnError
-            announced = self._turn.extend(found)
+            with self._store_failing(f"{self._endpoint.url} did not answer with a pair ({failure}). Then "):
+                found = self._read()
+                if found.text != announced.text:
+                    raise NotOurTurnError
+                announced = self._turn.extend(found)
         raise AssertionError("the last request returns or raises")
 
     def _check_turn(self, announced: Stored) -> None:
@@ -227,7 +256,9 @@ class OAuthRefresh:
         :raises TrifactaOAuthPairLost: it is still the same.
         :raises TrifactaRefreshError: this task was suspended, and used a refresh token that had been replaced.
         """
-        if self._read().pair.refresh_token != announced.pair.refresh_token:
+        with self._store_failing(f"{self._endpoint.url} refuses the refresh token ({failure.name}). Then "):
+            found = self._read()
+        if found.pair.refresh_token != announced.pair.refresh_token:
             suspended = self._turn.held_for()
             if suspended > self._take_over_after:
                 self._maybe_spent = True
@@ -260,7 +291,7 @@ class OAuthRefresh:
             if self._turn.is_still_ours() and self._read().text == announced.text:
                 self._turn.write(announced, announced.pair.withdrawn(spent=spent))
         except Exception as error:
-            self._log.warning("The announcement of the refresh could not be taken back: %s", error)
+            self._log.warning("The announcement of the refresh could not be taken back: %s", self._quoted(error))
 
     def _failed(self, failure: TrifactaApiError) -> TrifactaRefreshError:
         """Return the error for a request that was not answered with a pair."""
@@ -309,12 +340,12 @@ class OAuthRefresh:
                 if self._is_replaced(announced, pair):
                     raise
             except Exception as error:
-                problem = error
+                problem = self._quoted(error)
                 if self._clock.monotonic() + pause > until:
                     raise TrifactaOAuthPairLost(
                         f"the pair was refreshed, but could not be stored for {_STORING / 60:.0f} minutes, and is "
-                        f"lost ({type(problem).__name__}: {problem}). {self._paste}"
-                    ) from error
+                        f"lost ({problem}). {self._paste}"
+                    ) from self._cause(error)
                 self._log.warning("The new pair could not be stored, trying again in %.0f s: %s", pause, problem)
             self._clock.sleep(pause)
             pause = min(_LONGEST_STORE_PAUSE, pause * 2)
@@ -327,6 +358,32 @@ class OAuthRefresh:
             return False
         return found not in (announced.pair.refresh_token, pair.refresh_token)
 
+    # ----------------------------------------------------------------------------------------- errors of the store
+
+    @contextmanager
+    def _store_failing(self, before: str = "") -> Iterator[None]:
+        """Turn whatever a store raises in the block into an error of the refresh.
+
+        :param before: what happened before the block.
+        """
+        try:
+            yield
+        except (NotOurTurnError, TrifactaConfigurationError, TrifactaRefreshError):
+            raise
+        except Exception as error:
+            if isinstance(error, TrifactaError) and not before:
+                raise
+            reason = f"the store failed ({self._quoted(error)}): check Airflow, or the store"
+            raise TrifactaRefreshError(before + reason) from self._cause(error)
+
+    def _quoted(self, error: Exception) -> str:
+        """Return an error of a store without the tokens that it may quote."""
+        return line(self._redactor.redact(f"{type(error).__name__}: {error}"), 500)
+
+    def _cause(self, error: Exception) -> Exception | None:
+        """Return an error of a store as the cause of another, unless it quotes a token."""
+        return error if self._redactor.redact(str(error)) == str(error) else None
+
     def _result(self, pair: OAuthPair, *, refreshed: bool) -> RefreshResult:
         return RefreshResult(refreshed, pair.expires_at, pair.ends_at(self._days))
 
@@ -334,22 +391,11 @@ class OAuthRefresh:
         return datetime.fromtimestamp(self._clock.time(), UTC)
 
 
-@contextmanager
-def _nothing_spent() -> Iterator[None]:
-    """Turn whatever a store raises in the block into an error of a refresh that has not spent anything."""
-    try:
-        yield
-    except (NotOurTurnError, TrifactaError):
-        raise
-    except Exception as error:
-        reason = line(f"{type(error).__name__}: {error}", 500)
-        raise TrifactaRefreshError(f"the store failed ({reason}): check Airflow, or the store") from error
-
-
 def _may_pass(failure: TrifactaApiError) -> bool:
     """Return whether the same request may be answered with a pair later."""
     if isinstance(failure, TrifactaAnswerNotUnderstood):
-        return failure.status is not None and 200 <= failure.status < 300
+        passes = failure.name in (None, "server_error", "temporarily_unavailable")
+        return passes and failure.status is not None and 200 <= failure.status < 300
     return (
         isinstance(failure, TrifactaTransportError) or failure.status == 429 or may_have_been_carried_out(failure)
     )

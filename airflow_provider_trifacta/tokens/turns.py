@@ -91,6 +91,10 @@ class Turn(Protocol):
         """Return the seconds since the turn was confirmed, infinity if it never was."""
         ...
 
+    def outlasts(self, seconds: float) -> bool:
+        """Return whether the turn can be extended after a pause."""
+        ...
+
     def give_back(self, spent: OAuthPair | None = None, stored: OAuthPair | None = None) -> None:
         """End the turn, whatever happened.
 
@@ -127,21 +131,27 @@ class _Timed:
         """Return the seconds since the turn was confirmed, infinity if it never was."""
         return math.inf if self._confirmed_at is None else self._clock.monotonic() - self._confirmed_at
 
-    def _watch(self, start: Stored, what_they_hold: Callable[[], str | None], log: Log, who: str) -> None:
+    def outlasts(self, seconds: float) -> bool:
+        """Return whether nobody can take over during a pause."""
+        return self.held_for() + seconds <= self._take_over_after * 3 / 4
+
+    def _watch(self, start: Stored, what_they_hold: Callable[[], str | None], log: Log, who: str) -> str | None:
         """Wait until the turn of somebody else ends, or has not changed for long enough.
 
         :param what_they_hold: returns what identifies the turn and its progress, None if it ended.
         :param who: whoever has the turn, for users.
+        :return: what has not changed, None if the turn ended. Only this may be taken over: another task may just
+            have done so.
         """
         held, since = what_they_hold(), self._clock.monotonic()
         log.info("Another task refreshes the pair: %s. Waiting until it is done", who)
         while held is not None:
-            if self._read().pair.refresh_token != start.pair.refresh_token:
+            if not self._read().pair.has_tokens_of(start.pair):
                 raise NotOurTurnError
             now = self._clock.monotonic()
             if now - since >= self._take_over_after:
                 log.warning("It has made no progress for %.0f s: taking over", now - since)
-                return
+                return held
             if now + _WATCH_INTERVAL > self._deadline:
                 raise TrifactaRefreshError(
                     f"another task still refreshes the pair: {who}. If that is not a task of this Airflow, give "
@@ -151,6 +161,7 @@ class _Timed:
             found = what_they_hold()
             if found != held:
                 held, since = found, self._clock.monotonic()
+        return None
 
 
 @dataclass(frozen=True)
@@ -175,7 +186,7 @@ class _Claim:
     def read(cls, text: str | None) -> _Claim:
         try:
             value = json.loads(text) if text else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             value = {}
         if not isinstance(value, dict):
             value = {}
@@ -192,9 +203,10 @@ class _Claim:
         if self.pair is None or self.spent != _fingerprint(stored.pair.refresh_token):
             return None
         try:
-            return OAuthPair.read(self.pair)
+            pair = OAuthPair.read(self.pair)
         except TrifactaConfigurationError:
             return None
+        return None if pair.refresh_token == stored.pair.refresh_token else pair
 
 
 class ClaimedTurn(_Timed):
@@ -230,10 +242,12 @@ class ClaimedTurn(_Timed):
         """Wait for the turn; return what is stored then."""
         while True:
             found = _Claim.read(self._claim.read())
-            held = found.holder is not None
+            held = found.holder is not None and found.text != self._ours
             if held:
-                self._watch(start, self._what_they_hold, self._log, found.holder or "")
+                stuck = self._watch(start, self._what_they_hold, self._log, found.holder or "")
                 found = _Claim.read(self._claim.read())
+                if found.holder is not None and found.text != stuck:
+                    continue
             if not self._put(found):
                 if self._clock.monotonic() >= self._deadline:
                     raise TrifactaRefreshError(
@@ -248,15 +262,17 @@ class ClaimedTurn(_Timed):
                 break
             # Whoever freed the claim, or was suspended before it wrote its own, may have left this, and whoever
             # announced it may have sent the refresh token.
-            self._watch(start, self._what_is_announced, self._log, f"a refresh {under_way}")
-            if self._confirm():
+            stuck = self._watch(start, self._what_is_announced, self._log, f"a refresh {under_way}")
+            # Meanwhile the claim has not changed either, so others may be about to take it over.
+            if self._claim.read() == self._ours and self._put(found):
                 stored = self._read()
-                break
+                if stored.pair.refreshing is None or stored.text == stuck:
+                    break
         newer = found.newer_than(stored)
         if newer is not None:
             self._log.warning("An older pair was stored over a newer one. Going on with the newer one")
             return Stored(stored.text, newer)
-        if stored.pair.refresh_token != start.pair.refresh_token:
+        if not stored.pair.has_tokens_of(start.pair):
             raise NotOurTurnError
         return stored
 
@@ -268,14 +284,6 @@ class ClaimedTurn(_Timed):
         stored = self._read()
         return None if stored.pair.refreshing is None else stored.text
 
-    def _confirm(self) -> bool:
-        """Return whether the claim is still ours after a wait; from then on the turn counts as confirmed."""
-        confirming = self._clock.monotonic()
-        if self._claim.read() != self._ours:
-            return False
-        self._confirmed_at = confirming
-        return True
-
     def _put(self, found: _Claim) -> bool:
         """Write a claim, wait, and return whether it is still there."""
         self._copy = {"spent": found.spent, "pair": found.pair}
@@ -284,7 +292,13 @@ class ClaimedTurn(_Timed):
         self._claim.write(self._ours)
         took = self._clock.monotonic() - began
         self._clock.sleep(max(_SHORTEST_DELAY, _WRITES_PER_DELAY * took))
-        return self._confirm()
+        confirming = self._clock.monotonic()
+        if self._claim.read() != self._ours:
+            return False
+        # Others watch it from the moment it was written.
+        slow = confirming - began > self._take_over_after / 4
+        self._confirmed_at = began if slow else confirming
+        return True
 
     def write(self, seen: Stored, pair: OAuthPair) -> Stored:
         """Replace what is stored, and read it back."""
@@ -315,7 +329,7 @@ class ClaimedTurn(_Timed):
 
     def is_still_ours(self) -> bool:
         """Return whether nobody can have taken over yet."""
-        return self.held_for() <= self._take_over_after * 3 / 4 and self._claim.read() == self._ours
+        return self.outlasts(0) and self._claim.read() == self._ours
 
     def give_back(self, spent: OAuthPair | None = None, stored: OAuthPair | None = None) -> None:
         """Free the claim, unless somebody else may have taken it over."""
@@ -353,12 +367,14 @@ class ComparedTurn(_Timed):
 
     def take(self, start: Stored) -> Stored:
         """Wait for the turn; return what is stored then."""
-        stored = self._read()
-        if stored.pair.refresh_token == start.pair.refresh_token and stored.pair.refreshing is not None:
-            self._watch(start, self._what_they_hold, self._log, f"a refresh {stored.pair.refreshing}")
+        stuck: str | None = None
+        while True:
             stored = self._read()
-        if stored.pair.refresh_token != start.pair.refresh_token:
-            raise NotOurTurnError
+            if not stored.pair.has_tokens_of(start.pair):
+                raise NotOurTurnError
+            if stored.pair.refreshing is None or stored.text == stuck:
+                break
+            stuck = self._watch(start, self._what_they_hold, self._log, f"a refresh {stored.pair.refreshing}")
         self._confirmed_at = self._clock.monotonic()
         return stored
 
