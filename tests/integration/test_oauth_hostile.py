@@ -462,7 +462,7 @@ def test_many_tasks_refresh_once_if_the_refresh_token_stays(trifacta_oauth_emula
 def test_a_refusal_is_not_reported_as_an_answer_that_was_never_stored(airflow: OAuthAirflow) -> None:
     with Endpoint(airflow, json_answer({"error": "invalid_grant"}, 400)):
         for _ in range(3):
-            with pytest.raises(TrifactaOAuthPairLost, match=r"\(invalid_grant\): it was used before"):
+            with pytest.raises(TrifactaOAuthPairLost, match=r"\(invalid_grant\)\. It was used before"):
                 airflow.refresh()
             airflow.clock.sleep(120)
 
