@@ -7,11 +7,10 @@ import contextlib
 import gzip
 import itertools
 import json
-import logging
 import socket
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -27,7 +26,6 @@ from airflow_provider_trifacta.api.errors import TrifactaTransportError
 from airflow_provider_trifacta.api.settings import ClientSettings
 from airflow_provider_trifacta.api.token_endpoint import TokenEndpoint
 from airflow_provider_trifacta.emulator import Emulator
-from airflow_provider_trifacta.emulator.clock import Clock
 from airflow_provider_trifacta.exceptions import (
     TrifactaConfigurationError,
     TrifactaError,
@@ -42,22 +40,9 @@ OLD = "rt-old"
 
 
 @pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(enforce_quotas=False, clock=Clock(lambda: 1.8e9)) as running:
-        yield running
-
-
-@pytest.fixture(params=["variable", "comparing"])
-def airflow(request: pytest.FixtureRequest, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> OAuthAirflow:
-    airflow = OAuthAirflow(emulator, request.param, monkeypatch)
+def airflow(airflow: OAuthAirflow) -> OAuthAirflow:
     airflow.variables[VARIABLE] = OLD
     return airflow
-
-
-@pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    caplog.set_level(logging.DEBUG)
-    return lambda: caplog.text + capsys.readouterr().out
 
 
 class Endpoint:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -15,8 +14,6 @@ import pytest
 from oauth import VARIABLE, Keeper, OAuthAirflow, T
 from simulated_airflow import Killed
 
-from airflow_provider_trifacta.emulator import Emulator
-from airflow_provider_trifacta.emulator.clock import Clock
 from airflow_provider_trifacta.exceptions import (
     TrifactaConfigurationError,
     TrifactaOAuthPairLost,
@@ -30,24 +27,6 @@ from airflow_provider_trifacta.operators.access_token import (
 )
 
 CLAIM = f"{VARIABLE}_refresh"
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(enforce_quotas=False, clock=Clock(lambda: 1.8e9)) as running:
-        yield running
-
-
-@pytest.fixture(params=["variable", "comparing"])
-def airflow(request: pytest.FixtureRequest, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> OAuthAirflow:
-    return OAuthAirflow(emulator, request.param, monkeypatch)
-
-
-@pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    caplog.set_level(logging.DEBUG)
-    # Airflow 3 prints what hooks log.
-    return lambda: caplog.text + capsys.readouterr().out
 
 
 def sent(airflow: OAuthAirflow) -> int:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -19,7 +18,6 @@ from airflow_provider_trifacta.airflow_support.database import tasks_use_the_dat
 from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK
 from airflow_provider_trifacta.api.operations import get_current_person
 from airflow_provider_trifacta.emulator import Emulator
-from airflow_provider_trifacta.emulator.clock import Clock
 from airflow_provider_trifacta.exceptions import (
     TrifactaConfigurationError,
     TrifactaOAuthPairLost,
@@ -30,24 +28,6 @@ from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
 from airflow_provider_trifacta.sensors.job_group import TrifactaJobGroupSensor
 from airflow_provider_trifacta.triggers.job_group import TrifactaJobGroupTrigger
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(enforce_quotas=False, clock=Clock(lambda: 1.8e9)) as running:
-        yield running
-
-
-@pytest.fixture(params=["variable", "comparing"])
-def airflow(request: pytest.FixtureRequest, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> OAuthAirflow:
-    return OAuthAirflow(emulator, request.param, monkeypatch)
-
-
-@pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    caplog.set_level(logging.INFO)
-    # Airflow 3 prints what hooks log.
-    return lambda: caplog.text + capsys.readouterr().out
 
 
 class Reader:
