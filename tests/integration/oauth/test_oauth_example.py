@@ -14,7 +14,7 @@ from support import FakeTaskInstance
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.tokens.oauth_refresh import _STORING, LONGEST_REFRESH
 
-FILE = Path(__file__).parents[2] / "example_dags" / "trifacta_keep_oauth_token.py"
+FILE = Path(__file__).parents[3] / "example_dags" / "trifacta_keep_oauth_token.py"
 
 
 def test_the_example_dag_refreshes(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
