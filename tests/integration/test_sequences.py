@@ -3,7 +3,7 @@
 - Never two active runs of one series.
 - Never success without a ``Complete`` run of the present series.
 
-``SEQUENCES`` says how many sequences are tried (500), ``SEQUENCES_SEED`` which; both are printed.
+``SEQUENCES`` says how many sequences are tried (100), ``SEQUENCES_SEED`` which; both are printed.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def _machine(emulator: Emulator) -> type[RuleBasedStateMachine]:
 
 
 def test_sequences(connect: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
-    number = int(os.environ.get("SEQUENCES", "500"))
+    number = int(os.environ.get("SEQUENCES", "100"))
     start = int(os.environ.get("SEQUENCES_SEED", "0")) or random.randrange(1, 2**32)
     with capsys.disabled():
         print(f"\n{number} sequences, SEQUENCES_SEED={start}")
