@@ -848,6 +848,10 @@ def test_the_fixture_sets_an_oauth_connection(trifacta_oauth_emulator: Emulator)
     assert _person(emulator, emulator.token).status_code == 401
 
 
+def test_a_refresh_token_can_be_given_to_a_command(emulator: Emulator) -> None:
+    assert not any(emulator.generate_oauth_pair().refresh_token.startswith("-") for _ in range(300))
+
+
 def test_the_command_line() -> None:
     command = [sys.executable, "-m", "airflow_provider_trifacta.emulator", "--port", "0", "--oauth-only"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
