@@ -409,10 +409,11 @@ def test_on_kill_during_the_submit_cancels_when_the_answer_comes(
     context: dict[str, Any], emulator: Emulator, connect: Connect
 ) -> None:
     connect(emulator)
-    emulator.order("runJobGroup", "delay", seconds=0.6, after=True)
+    emulator.order("runJobGroup", "delay", seconds=2.5, after=True)
     operator = _operator(wrangled_dataset_id=9)
     with (
-        _signal_after(0.3, lambda *_: operator.on_kill()),
+        # Late enough for a busy machine to have sent the request.
+        _signal_after(1.2, lambda *_: operator.on_kill()),
         pytest.raises(TrifactaTaskKilled, match="was canceled"),
     ):
         operator.execute(context)
