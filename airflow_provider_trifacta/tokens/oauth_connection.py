@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Unpack, cast
 
 from airflow_provider_trifacta.airflow_support.compat import mask_secret
 from airflow_provider_trifacta.airflow_support.database import tasks_use_the_database
@@ -19,7 +19,7 @@ from airflow_provider_trifacta.token_stores import (
 )
 from airflow_provider_trifacta.tokens.oauth_pair import OAuthPair
 from airflow_provider_trifacta.tokens.oauth_refresh import LONGEST_REFRESH, OAuthRefresh, RefreshResult
-from airflow_provider_trifacta.tokens.turns import ClaimedTurn, ComparedTurn, Stored
+from airflow_provider_trifacta.tokens.turns import ClaimedTurn, ComparedTurn, Stored, Turn, TurnArguments
 
 if TYPE_CHECKING:
     from airflow_provider_trifacta.api.clock import Clock
@@ -120,39 +120,27 @@ class OAuthConnection:
                 f"{name_of(self.conn_id)}{self.where}: a new pair could not be stored: {reason}. Nothing was spent"
             )
         deadline = clock.monotonic() + LONGEST_REFRESH
-        turn: ClaimedTurn | ComparedTurn
-        if hasattr(self._store, "compare_and_write"):
-            turn = ComparedTurn(
-                cast("ComparingTokenStore", self._store),
-                read=self.read,
-                take_over_after=take_over_after,
-                deadline=deadline,
-                clock=clock,
-                log=log,
-            )
-        else:
-            turn = ClaimedTurn(
-                self._store,
-                VariableClaimStore(cast("VariableTokenStore", self._store).name),
-                read=self.read,
-                by=by,
-                take_over_after=take_over_after,
-                deadline=deadline,
-                clock=clock,
-                log=log,
-            )
+        shared: TurnArguments = {
+            "read": self.read,
+            "take_over_after": take_over_after,
+            "deadline": deadline,
+            "clock": clock,
+            "log": log,
+        }
         refresh = OAuthRefresh(
-            turn,
-            read=self.read,
+            self._turn(by, **shared),
             endpoint=TokenEndpoint(self.oauth.token_url, self.oauth.client_id, self._settings, clock),
             conn_id=self.conn_id,
             where=self.where,
             by=by,
-            take_over_after=take_over_after,
             days=self.oauth.refresh_token_days,
-            deadline=deadline,
-            clock=clock,
-            log=log,
             redactor=self._redactor,
+            **shared,
         )
         return refresh.run(seen)
+
+    def _turn(self, by: str, **shared: Unpack[TurnArguments]) -> Turn:
+        if hasattr(self._store, "compare_and_write"):
+            return ComparedTurn(cast("ComparingTokenStore", self._store), **shared)
+        claim = VariableClaimStore(cast("VariableTokenStore", self._store).name)
+        return ClaimedTurn(self._store, claim, by, **shared)

@@ -12,10 +12,11 @@ import hashlib
 import json
 import math
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
 
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.exceptions import TrifactaRefreshError
@@ -48,9 +49,35 @@ class Stored:
     pair: OAuthPair
 
 
-class Turn(Protocol):
-    """The exclusive right to refresh the pair in a store."""
+class TurnArguments(TypedDict):
+    """The arguments that every :class:`Turn` has."""
 
+    read: Callable[[], Stored]
+    take_over_after: float
+    deadline: float
+    clock: Clock
+    log: Log
+
+
+class Turn(ABC):
+    """The exclusive right to refresh the pair in a store.
+
+    :param read: reads the pair.
+    :param take_over_after: seconds after which a turn that does not change may be taken over.
+    :param deadline: when the keeper ends, on the monotonic clock.
+    """
+
+    def __init__(
+        self, read: Callable[[], Stored], *, take_over_after: float, deadline: float, clock: Clock, log: Log
+    ) -> None:
+        self._read = read
+        self._take_over_after = take_over_after
+        self._deadline = deadline
+        self._clock = clock
+        self._log = log
+        self._confirmed_at: float | None = None
+
+    @abstractmethod
     def take(self, start: Stored) -> Stored:
         """Wait for the turn; return what is stored then.
 
@@ -58,68 +85,40 @@ class Turn(Protocol):
         :raises NotOurTurnError: somebody else replaced the refresh token meanwhile.
         :raises TrifactaRefreshError: it could not be had within the time of the keeper.
         """
-        ...
 
+    @abstractmethod
     def write(self, seen: Stored, pair: OAuthPair) -> Stored:
         """Replace what is stored, and read it back.
 
         :param seen: what was stored before.
         :raises NotOurTurnError: something else is stored meanwhile.
-        :raises TrifactaRefreshError: too late, or the store does not return what was written.
+        :raises TrifactaRefreshError: the store does not return what was written.
         """
-        ...
 
+    @abstractmethod
     def extend(self, seen: Stored) -> Stored:
         """Keep the turn for another request to the token endpoint.
 
         :raises NotOurTurnError: it was lost.
         """
-        ...
 
-    def check(self) -> None:
-        """Check that the turn is certain to be ours for long enough to send a request.
-
-        :raises TrifactaRefreshError: it is not.
-        """
-        ...
-
+    @abstractmethod
     def is_still_ours(self) -> bool:
         """Return whether nobody can have taken over yet."""
-        ...
 
-    def held_for(self) -> float:
-        """Return the seconds since the turn was confirmed, infinity if it never was."""
-        ...
-
-    def outlasts(self, seconds: float) -> bool:
-        """Return whether the turn can be extended after a pause."""
-        ...
-
+    @abstractmethod
     def give_back(self, spent: OAuthPair | None = None, stored: OAuthPair | None = None) -> None:
         """End the turn, whatever happened.
 
         :param spent: the pair that was refreshed, None if none was.
         :param stored: the pair that took its place.
         """
-        ...
-
-
-class _Timed:
-    """What both kinds of turns share: when the turn was last confirmed, and until when the keeper may run.
-
-    :param take_over_after: seconds after which a turn that does not change may be taken over.
-    :param deadline: when the keeper ends, on the monotonic clock.
-    """
-
-    def __init__(self, read: Callable[[], Stored], take_over_after: float, deadline: float, clock: Clock) -> None:
-        self._read = read
-        self._take_over_after = take_over_after
-        self._deadline = deadline
-        self._clock = clock
-        self._confirmed_at: float | None = None
 
     def check(self) -> None:
-        """Check that the turn is certain to be ours for long enough to send a request."""
+        """Check that the turn is certain to be ours for long enough to send a request.
+
+        :raises TrifactaRefreshError: it is not.
+        """
         held = self.held_for()
         if held > self._take_over_after / 4:
             raise TrifactaRefreshError(
@@ -135,7 +134,12 @@ class _Timed:
         """Return whether nobody can take over during a pause."""
         return self.held_for() + seconds <= self._take_over_after * 3 / 4
 
-    def _watch(self, start: Stored, what_they_hold: Callable[[], str | None], log: Log, who: str) -> str | None:
+    def _what_is_announced(self) -> str | None:
+        """Return what identifies the refresh in progress, None if there is none."""
+        stored = self._read()
+        return None if stored.pair.refreshing is None else stored.text
+
+    def _watch(self, start: Stored, what_they_hold: Callable[[], str | None], who: object) -> str | None:
         """Wait until the turn of somebody else ends, or has not changed for long enough.
 
         :param what_they_hold: returns what identifies the turn and its progress, None if it ended.
@@ -144,13 +148,13 @@ class _Timed:
             have done so.
         """
         held, since = what_they_hold(), self._clock.monotonic()
-        log.info("Another task refreshes the pair: %s. Waiting until it is done", who)
+        self._log.info("Another task refreshes the pair: %s. Waiting until it is done", who)
         while held is not None:
             if not self._read().pair.has_tokens_of(start.pair):
                 raise NotOurTurnError
             now = self._clock.monotonic()
             if now - since >= self._take_over_after:
-                log.warning("It has made no progress for %.0f s: taking over", now - since)
+                self._log.warning("It has made no progress for %.0f s: taking over", now - since)
                 return held
             if now + _WATCH_INTERVAL > self._deadline:
                 raise TrifactaRefreshError(
@@ -209,32 +213,20 @@ class _Claim:
         return None if pair.refresh_token == stored.pair.refresh_token else pair
 
 
-class ClaimedTurn(_Timed):
+class ClaimedTurn(Turn):
     """A turn that is claimed in a store of its own.
 
     :param store: where the pair is kept.
     :param claim: where the claim is kept.
-    :param read: reads the pair.
     :param by: which task this is, for others.
+    :param turn: the arguments of :class:`Turn`.
     """
 
-    def __init__(
-        self,
-        store: TokenStore,
-        claim: ClaimStore,
-        *,
-        read: Callable[[], Stored],
-        by: str,
-        take_over_after: float,
-        deadline: float,
-        clock: Clock,
-        log: Log,
-    ) -> None:
-        super().__init__(read, take_over_after, deadline, clock)
+    def __init__(self, store: TokenStore, claim: ClaimStore, by: str, **turn: Unpack[TurnArguments]) -> None:
+        super().__init__(**turn)
         self._store = store
         self._claim = claim
         self._by = by
-        self._log = log
         self._ours = ""
         self._copy: dict[str, str | None] = {}
 
@@ -244,7 +236,7 @@ class ClaimedTurn(_Timed):
             found = _Claim.read(self._claim.read())
             held = found.holder is not None and found.text != self._ours
             if held:
-                stuck = self._watch(start, self._what_they_hold, self._log, found.holder or "")
+                stuck = self._watch(start, self._what_they_hold, found.holder)
                 found = _Claim.read(self._claim.read())
                 if found.holder is not None and found.text != stuck:
                     continue
@@ -262,7 +254,7 @@ class ClaimedTurn(_Timed):
                 break
             # Whoever freed the claim, or was suspended before it wrote its own, may have left this, and whoever
             # announced it may have sent the refresh token.
-            stuck = self._watch(start, self._what_is_announced, self._log, f"a refresh {under_way}")
+            stuck = self._watch(start, self._what_is_announced, f"a refresh {under_way}")
             # Meanwhile the claim has not changed either, so others may be about to take it over.
             if self._claim.read() == self._ours and self._put(found):
                 stored = self._read()
@@ -279,10 +271,6 @@ class ClaimedTurn(_Timed):
     def _what_they_hold(self) -> str | None:
         found = _Claim.read(self._claim.read())
         return None if found.holder is None else found.text
-
-    def _what_is_announced(self) -> str | None:
-        stored = self._read()
-        return None if stored.pair.refreshing is None else stored.text
 
     def _put(self, found: _Claim) -> bool:
         """Write a claim, wait, and return whether it is still there."""
@@ -343,26 +331,16 @@ class ClaimedTurn(_Timed):
         return json.dumps({"id": str(uuid.uuid4()), "by": self._by, **self._copy})
 
 
-class ComparedTurn(_Timed):
+class ComparedTurn(Turn):
     """A turn in a store that compares before it writes: the announcement in the pair itself is the claim.
 
     :param store: where the pair is kept.
-    :param read: reads the pair.
+    :param turn: the arguments of :class:`Turn`.
     """
 
-    def __init__(
-        self,
-        store: ComparingTokenStore,
-        *,
-        read: Callable[[], Stored],
-        take_over_after: float,
-        deadline: float,
-        clock: Clock,
-        log: Log,
-    ) -> None:
-        super().__init__(read, take_over_after, deadline, clock)
+    def __init__(self, store: ComparingTokenStore, **turn: Unpack[TurnArguments]) -> None:
+        super().__init__(**turn)
         self._store = store
-        self._log = log
         self._refusals = 0
 
     def take(self, start: Stored) -> Stored:
@@ -374,13 +352,9 @@ class ComparedTurn(_Timed):
                 raise NotOurTurnError
             if stored.pair.refreshing is None or stored.text == stuck:
                 break
-            stuck = self._watch(start, self._what_they_hold, self._log, f"a refresh {stored.pair.refreshing}")
+            stuck = self._watch(start, self._what_is_announced, f"a refresh {stored.pair.refreshing}")
         self._confirmed_at = self._clock.monotonic()
         return stored
-
-    def _what_they_hold(self) -> str | None:
-        stored = self._read()
-        return None if stored.pair.refreshing is None else stored.text
 
     def write(self, seen: Stored, pair: OAuthPair) -> Stored:
         """Replace what is stored, and read it back."""
