@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from airflow_provider_trifacta.api.application import check_application_url
 from airflow_provider_trifacta.api.arguments import check_seconds
-from airflow_provider_trifacta.api.credentials import TOKEN
+from airflow_provider_trifacta.api.credentials import token_in
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.api.retries import RetryPolicy
 from airflow_provider_trifacta.api.settings import ClientSettings
@@ -91,7 +91,7 @@ def _text(name: str, value: Any) -> str:
 
 def _client_id(name: str, value: Any) -> str:
     text = value.strip() if isinstance(value, str) else ""
-    if TOKEN.fullmatch(text) and set(text) != {"*"}:
+    if token_in(text) and set(text) != {"*"}:
         return text
     raise TrifactaConfigurationError(
         f"extra {name}: {value!r} is not a client id. Copy it from the page 'OAuth 2.0 API Tokens'"

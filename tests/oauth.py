@@ -62,6 +62,21 @@ class ComparingStore:
         return self._airflow.write(VARIABLE, token, seen=seen)
 
 
+class PlainStore:
+    """A store for API access tokens, which cannot compare."""
+
+    def __init__(self, connection: Any) -> None: ...
+
+    def read(self) -> str:
+        raise AssertionError("not read")
+
+    def write(self, token: str) -> None:
+        raise AssertionError("not written")
+
+    def why_not_writable(self) -> str | None:
+        return None
+
+
 class OAuthAirflow:
     """What of Airflow a keeper and readers use.
 

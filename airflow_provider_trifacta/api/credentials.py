@@ -11,7 +11,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 #: What a token may consist of: it is sent in a header.
-TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
+_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
+
+
+def token_in(value: object) -> str | None:
+    """Return a value from outside if it can be sent as a token, None otherwise."""
+    return value if isinstance(value, str) and _TOKEN.fullmatch(value) else None
 
 
 class Credential(Protocol):

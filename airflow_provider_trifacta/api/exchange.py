@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from tenacity import RetryCallState, Retrying
@@ -28,7 +27,7 @@ from airflow_provider_trifacta.api.procedures import Pause
 from airflow_provider_trifacta.api.rate_limits import QuotaBoard
 from airflow_provider_trifacta.api.redaction import Redactor
 from airflow_provider_trifacta.api.settings import ClientSettings
-from airflow_provider_trifacta.api.timestamps import spoken
+from airflow_provider_trifacta.api.timestamps import moment_after, spoken
 
 T = TypeVar("T")
 Save = Callable[[], Callable[[bytes], Any]]
@@ -39,8 +38,6 @@ MAX_REDIRECTS = 5
 MAX_TOKEN_CHANGES = 5
 #: Seconds that an attempt may take even if less is left of the budget.
 _SHORTEST_ATTEMPT = 5.0
-#: Ten years: later moments may not be valid dates.
-_LONGEST_SAID = 10 * 365 * 86400.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,7 @@ class Exchanger:
         except TrifactaApiError as error:
             failure = error
         try:
-            return (yield from self._again(operation, failure, started, save))
+            return (yield from self._again(operation, failure, started, until, save))
         except TrifactaApiError as error:
             alternative = operation.fallback(error) if operation.fallback else None
             if alternative is None:
@@ -132,6 +129,7 @@ class Exchanger:
         operation: Operation[T],
         first_failure: TrifactaApiError,
         started: float,
+        until: float,
         save: Save | None,
     ) -> Exchange[T]:
         """Repeat after a failure. Only here is tenacity worth its cost, which is about that of a call."""
@@ -160,9 +158,7 @@ class Exchanger:
             retry=may_repeat,
             wait=lambda _: wait or 0.0,
             sleep=pauses.append,
-            before_sleep=self._log_repeat(
-                lambda: wait or 0.0, policy.budget - (self._clock.monotonic() - started)
-            ),
+            before_sleep=self._log_repeat(lambda: wait or 0.0, until - self._clock.monotonic()),
             reraise=True,
         ):
             while pauses:
@@ -171,10 +167,10 @@ class Exchanger:
                 number = attempt.retry_state.attempt_number
                 if number == 1:
                     raise first_failure
-                left = policy.budget - (self._clock.monotonic() - started)
+                left = until - self._clock.monotonic()
                 seconds = min(self._settings.read_timeout, max(left, _SHORTEST_ATTEMPT))
                 try:
-                    return (yield from self._once(operation, seconds, started + policy.budget, save))
+                    return (yield from self._once(operation, seconds, until, save))
                 except (TrifactaNotFound, TrifactaGone) as error:
                     if request.method != "DELETE" or not says_gone(error):
                         raise
@@ -188,24 +184,19 @@ class Exchanger:
         :param until: until when to wait for another token, on the monotonic clock.
         """
         token: str = yield Token(reread=False)
-        for _ in range(MAX_TOKEN_CHANGES):
+        for change in range(MAX_TOKEN_CHANGES + 1):
             try:
                 answer = yield from self._transfer(operation.request, token, seconds, save)
                 return self._decoded(operation, answer)
             except TrifactaUnauthorized as error:
-                replaced: str = yield Token(reread=True, patience=max(0.0, until - self._clock.monotonic()))
+                replaced = token
+                if change < MAX_TOKEN_CHANGES:
+                    replaced = yield Token(reread=True, patience=max(0.0, until - self._clock.monotonic()))
                 if replaced == token:
-                    self._explain(error, token)
+                    error.explain(token, self._settings.token_kept_in, oauth=self._settings.uses_oauth)
                     raise
                 token = replaced
-        try:
-            return self._decoded(operation, (yield from self._transfer(operation.request, token, seconds, save)))
-        except TrifactaUnauthorized as error:
-            self._explain(error, token)
-            raise
-
-    def _explain(self, error: TrifactaUnauthorized, token: str) -> None:
-        error.explain(token, self._settings.token_kept_in, oauth=self._settings.uses_oauth)
+        raise AssertionError("the last attempt returns or raises")
 
     def _transfer(self, request: Request, token: str, seconds: float, save: Save | None) -> Exchange[Answer]:
         """Send a request once with this token, and follow redirects."""
@@ -266,9 +257,7 @@ class Exchanger:
             log.warning("%s", reason)
             if api_error and api_error.hint:
                 log.warning("%s", api_error.hint)
-            until = datetime.fromtimestamp(self._clock.time() + min(left, _LONGEST_SAID), UTC)
-            log.warning(
-                "%s. Trying again for up to %s, until %s UTC", failed, spoken(left), f"{until:%Y-%m-%d %H:%M:%S}"
-            )
+            until = moment_after(self._clock.time(), left)
+            log.warning("%s. Trying again for up to %s, until %s", failed, spoken(left), until)
 
         return write

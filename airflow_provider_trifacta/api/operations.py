@@ -40,7 +40,7 @@ from airflow_provider_trifacta.api.answers import (
     StartedPlanRun,
 )
 from airflow_provider_trifacta.api.arguments import check_id, path_segment
-from airflow_provider_trifacta.api.credentials import TOKEN
+from airflow_provider_trifacta.api.credentials import token_in
 from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaConfigurationError, TrifactaNotFound
 from airflow_provider_trifacta.api.messages import Answer, Id, JsonObject, Operation, Request
 from airflow_provider_trifacta.api.paging import Listing
@@ -123,7 +123,7 @@ def _new_token(answer: Answer) -> Any:
     token = _object(CreatedApiAccessToken)(answer)
     value, identity = token["tokenValue"], token["tokenInfo"]["tokenId"]
     # The id goes into logs and XComs.
-    if not TOKEN.fullmatch(value) or not identity or value in identity:
+    if token_in(value) is None or not identity or value in identity:
         raise answer.not_understood("expected a tokenValue of printable ASCII characters, and a tokenId")
     return token
 

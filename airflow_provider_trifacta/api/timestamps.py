@@ -8,6 +8,8 @@ from typing import Any
 
 #: The valid years of a timestamp. Outside them, arithmetic with time zones overflows.
 _YEARS = range(1970, 9999)
+#: Ten years: later moments may not be valid dates.
+_LONGEST_SPAN = 10 * 365 * 86400.0
 
 
 def timestamp_of(value: Any) -> datetime | None:
@@ -47,3 +49,12 @@ def spoken(seconds: float) -> str:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def moment_after(now: float, seconds: float) -> str:
+    """Return a moment in words: ``2024-03-01 06:00:00 UTC``.
+
+    :param now: seconds since the epoch.
+    :param seconds: how much later it is; more than ten years count as ten.
+    """
+    return f"{datetime.fromtimestamp(now + min(seconds, _LONGEST_SPAN), UTC):%Y-%m-%d %H:%M:%S} UTC"

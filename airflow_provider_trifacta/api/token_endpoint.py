@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_trifacta.api.bodies import ACCEPT_ENCODING
 from airflow_provider_trifacta.api.clock import Clock
-from airflow_provider_trifacta.api.credentials import TOKEN
+from airflow_provider_trifacta.api.credentials import token_in
 from airflow_provider_trifacta.api.error_answers import no_answer, raise_for_status
 from airflow_provider_trifacta.api.errors import (
     TransportFailure,
@@ -160,7 +160,7 @@ def _raise_for_status(answer: Answer, now: float) -> None:
 def _fresh_tokens(answer: Answer) -> FreshTokens:
     value = _json(answer)
     fields = value if isinstance(value, dict) else {}
-    access, refresh = _token(fields.get("access_token")), _token(fields.get("refresh_token"))
+    access, refresh = token_in(fields.get("access_token")), token_in(fields.get("refresh_token"))
     if access is None and refresh is None:
         error = answer.not_understood("expected an object with access_token")
         error.name = _error_code(value)
@@ -185,10 +185,6 @@ def _json(answer: Answer) -> Any:
 def _error_code(value: Any) -> str | None:
     code = value.get("error") if isinstance(value, dict) else None
     return code if isinstance(code, str) and code in _ERROR_CODES else None
-
-
-def _token(value: Any) -> str | None:
-    return value if isinstance(value, str) and TOKEN.fullmatch(value) else None
 
 
 def _lifetime(value: Any) -> float:

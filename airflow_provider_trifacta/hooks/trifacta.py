@@ -133,7 +133,7 @@ class TrifactaHook(BoundOperations, BaseHook):
         """The synchronous client, created at the first access."""
         connection = self.get_connection(self.trifacta_conn_id)
         settings = self._settings(connection)
-        self._warning_days = extra_of(connection).get("expiry_warning_days", DEFAULT_EXPIRY_WARNING_DAYS)
+        self._warning_days = _warning_days(connection)
         self._credential: StoredToken | OAuthToken
         oauth = _oauth_connection(connection, settings)
         if oauth is not None:
@@ -213,7 +213,7 @@ class TrifactaHook(BoundOperations, BaseHook):
                 "An API access token is replaced with TrifactaRotateApiAccessTokenOperator",
             )
         result = oauth.refresh(by=by, clock=self.clock, log=self.log, take_over_after=take_over_after)
-        self._warn_before_pair_ends(result.refresh_token_ends_at, extra_of(connection))
+        self._warn_before_pair_ends(result.refresh_token_ends_at, _warning_days(connection))
         return result
 
     def get_token_expiry(self) -> datetime | None:
@@ -240,7 +240,7 @@ class TrifactaHook(BoundOperations, BaseHook):
         if not self._warning_days:
             return
         if isinstance(self._credential, OAuthToken):
-            self._warn_before_pair_ends(self._credential.ends_at, {"expiry_warning_days": self._warning_days})
+            self._warn_before_pair_ends(self._credential.ends_at, self._warning_days)
             return
         with decoration("The expiry of the API access token could not be read", self.log):
             try:
@@ -257,8 +257,7 @@ class TrifactaHook(BoundOperations, BaseHook):
                     f"{expires.astimezone(UTC):%Y-%m-%d %H:%M}",
                 )
 
-    def _warn_before_pair_ends(self, ends_at: datetime | None, extra: Mapping[str, Any]) -> None:
-        days = extra.get("expiry_warning_days", DEFAULT_EXPIRY_WARNING_DAYS)
+    def _warn_before_pair_ends(self, ends_at: datetime | None, days: float) -> None:
         now = datetime.fromtimestamp(self.clock.time(), UTC)
         if days and ends_at is not None and ends_at - now < timedelta(days=days):
             self.log.warning(
@@ -492,6 +491,11 @@ def _oauth_connection(connection: AirflowConnection, settings: ClientSettings) -
     """Return the OAuth side of a connection, None if it uses an API access token."""
     oauth = oauth_of(connection)
     return None if oauth is None else OAuthConnection(connection, oauth, settings)
+
+
+def _warning_days(connection: AirflowConnection) -> float:
+    days: float = extra_of(connection).get("expiry_warning_days", DEFAULT_EXPIRY_WARNING_DAYS)
+    return days
 
 
 @functools.cache

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.api.procedures import Pause
 from airflow_provider_trifacta.api.text import line, sentence
-from airflow_provider_trifacta.api.timestamps import spoken
+from airflow_provider_trifacta.api.timestamps import moment_after, spoken
 from airflow_provider_trifacta.exceptions import (
     TrifactaOAuthPairLost,
     TrifactaRefreshRefused,
@@ -98,12 +97,8 @@ def await_access_token(
                 f"{state.rstrip('.')}",
             )
         if not announced:
-            until = datetime.fromtimestamp(clock.time() + min(patience, 10 * 365 * 86400.0), UTC)
-            log.warning(
-                "%s Reading it again until %s UTC, about every second",
-                sentence(state),
-                f"{until:%Y-%m-%d %H:%M:%S}",
-            )
+            until = moment_after(clock.time(), patience)
+            log.warning("%s Reading it again until %s, about every second", sentence(state), until)
             announced = True
         yield Pause(pause)
 

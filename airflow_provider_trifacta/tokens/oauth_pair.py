@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow_provider_trifacta.api.credentials import TOKEN
+from airflow_provider_trifacta.api.credentials import token_in
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.api.text import line
 from airflow_provider_trifacta.api.timestamps import timestamp_of
@@ -91,7 +91,7 @@ class OAuthPair:
             text, record = record, None  # pasted with its quotes
         if not isinstance(record, dict):
             return cls(_pasted(text))
-        refresh_token, access_token = _token(record.get("refresh_token")), _token(record.get("access_token"))
+        refresh_token, access_token = token_in(record.get("refresh_token")), token_in(record.get("access_token"))
         if refresh_token is None:
             raise TrifactaConfigurationError(
                 "holds JSON without a refresh_token. Generate a pair on the page 'OAuth 2.0 API Tokens', and "
@@ -184,14 +184,10 @@ def _pasted(text: str) -> str:
         problem = "holds neither a refresh token nor complete JSON with one"
     elif set(token) == {"*"}:
         problem = "holds asterisks, the mask of a saved secret, not the secret"
-    elif not TOKEN.fullmatch(token):
+    elif token_in(token) is None:
         problem = "holds characters that no token has, such as spaces"
     if problem:
         raise TrifactaConfigurationError(
             f"{problem}. Paste the refresh token from the page 'OAuth 2.0 API Tokens' there, alone"
         )
     return token
-
-
-def _token(value: Any) -> str | None:
-    return value if isinstance(value, str) and TOKEN.fullmatch(value) else None

@@ -546,24 +546,9 @@ def _on_demand_variable(airflow: OAuthAirflow) -> Any:
     return airflow.refresh()
 
 
-class PlainStore:
-    """A store for API access tokens."""
-
-    def __init__(self, connection: Any) -> None: ...
-
-    def read(self) -> str:
-        raise AssertionError("not read")
-
-    def write(self, token: str) -> None:
-        raise AssertionError("not written")
-
-    def why_not_writable(self) -> str | None:
-        return None
-
-
 @_oauth_case("A store for a token pair cannot compare", "comparing")
 def _plain_store(airflow: OAuthAirflow) -> Any:
-    airflow.extra["credential_store"] = f"{__name__}.{PlainStore.__name__}"
+    airflow.extra["credential_store"] = "oauth.PlainStore"
     return airflow.refresh()
 
 

@@ -568,25 +568,12 @@ def test_other_wrong_connections(airflow: OAuthAirflow) -> None:
     airflow.extra = {**variable, "token_variable": VARIABLE, "oauth_refresh_on_demand": True}
     with pytest.raises(TrifactaConfigurationError, match="oauth_refresh_on_demand: needs a credential_store that"):
         airflow.refresh()
-    plain = f"{__name__}.PlainStore"
+    plain = "oauth.PlainStore"
     airflow.extra = {**airflow.extra, "credential_store": plain, "oauth_refresh_on_demand": False}
     del airflow.extra["token_variable"]
     with pytest.raises(TrifactaConfigurationError, match="PlainStore has no compare_and_write"):
         airflow.refresh()
     assert sent(airflow) == 0
-
-
-class PlainStore:
-    def __init__(self, connection: Any) -> None: ...
-
-    def read(self) -> str:
-        raise AssertionError("not read")
-
-    def write(self, token: str) -> None:
-        raise AssertionError("not written")
-
-    def why_not_writable(self) -> str | None:
-        return None
 
 
 @pytest.mark.parametrize("ending", ["", "/", "/token", "/token/"])
