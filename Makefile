@@ -55,8 +55,11 @@ test: test-takes $(VENV)/installed $(VENV)/google  ## all tests
 	test $$unit -eq 0 || exit 1; \
 	test $$system -eq 0 || $(SYSTEM) --last-failed --last-failed-no-failures=none
 
+# Half of their time is waiting, so there are more of them than processors.
+WORKERS = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) * 3 // 2)')
+
 test-unit: $(VENV)/installed $(VENV)/google  ## all tests except those in a real Airflow
-	GOOGLE_PROVIDER=$(VENV)/google $(BIN)/python -m pytest -m "not system" -n auto
+	GOOGLE_PROVIDER=$(VENV)/google $(BIN)/python -m pytest -m "not system" -n $(WORKERS)
 
 test-system: $(VENV)/installed  ## the tests in a real Airflow
 	$(SYSTEM)

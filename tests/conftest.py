@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support import Answer, Caller, FakeClock, FakeTaskInstance, RawServer, ScriptedServer
+from support import Answer, Caller, FakeClock, FakeTaskInstance, RawServer, ScriptedServer, SomeOf
 
 from airflow_provider_trifacta.emulator import Emulator
 
@@ -34,6 +34,11 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", checked)
+
+
+@pytest.fixture
+def some_of(request: pytest.FixtureRequest) -> SomeOf:
+    return SomeOf(request.node.nodeid)
 
 
 @pytest.fixture

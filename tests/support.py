@@ -6,13 +6,18 @@ import asyncio
 import contextlib
 import functools
 import json
+import os
+import random
+import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException as AirflowRescheduleException
@@ -30,6 +35,7 @@ from airflow_provider_trifacta.api.retries import RetryPolicy
 from airflow_provider_trifacta.api.settings import ClientSettings
 from airflow_provider_trifacta.emulator import Emulator
 
+T = TypeVar("T")
 Answer = Callable[[str], tuple[int, dict[str, str], bytes]]
 
 
@@ -153,6 +159,27 @@ def self_signed_certificate(folder: Path) -> Path:
         + certificate.public_bytes(serialization.Encoding.PEM)
     )
     return file
+
+
+def sequences() -> tuple[int, int]:
+    """Return how many random sequences to try, and the seed of the first: ``SEQUENCES``, ``SEQUENCES_SEED``."""
+    seed = int(os.environ.get("SEQUENCES_SEED", "0")) or random.randrange(1, 2**32)
+    return int(os.environ.get("SEQUENCES", "100")), seed
+
+
+class SomeOf:
+    """Returns every third of many points to try; all of them if the environment has ``EVERY_POINT=1``.
+
+    Which ones differs between tests, but not between runs: many tests try the points of the same life.
+    """
+
+    _STEP = 3
+
+    def __init__(self, test: str) -> None:
+        self._first = zlib.crc32(test.encode()) % self._STEP
+
+    def __call__(self, points: Sequence[T]) -> Sequence[T]:
+        return points if os.environ.get("EVERY_POINT") == "1" else points[self._first :: self._STEP]
 
 
 class FakeClock:
@@ -288,6 +315,30 @@ def run_deferred(operator: Any, context: dict[str, Any]) -> Any:
             go_on = functools.partial(
                 operator.resume_execution, deferral.method_name, json.loads(json.dumps(arguments)), context
             )
+
+
+@contextlib.contextmanager
+def interrupt_once(happened: Callable[[], bool], handler: Callable[[], None]) -> Iterator[None]:
+    """Interrupt what runs within the block, as Airflow does when a task is killed, once something has happened."""
+    left = threading.Event()
+    main = threading.get_ident()
+
+    def watch() -> None:
+        while not left.is_set():
+            if happened():
+                signal.pthread_kill(main, signal.SIGALRM)
+                return
+            time.sleep(0.01)
+
+    previous = signal.signal(signal.SIGALRM, lambda *_: handler())
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield
+    finally:
+        left.set()
+        watching.join()
+        signal.signal(signal.SIGALRM, previous)
 
 
 def copy_of(trigger: Any) -> Any:

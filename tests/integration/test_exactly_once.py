@@ -16,7 +16,7 @@ import pytest
 from kinds import FLOW_RUNS, JOB_GROUPS, KINDS, PERSON, PLAN_RUNS, Kind
 from kinds import empty as empty_server
 from simulated_airflow import Killed, Process, SimulatedTask, let_operators_run_in_this_thread
-from support import FakeClock, FakeTaskInstance, ScriptedServer
+from support import FakeClock, FakeTaskInstance, ScriptedServer, SomeOf
 
 from airflow_provider_trifacta.airflow_support.compat import AirflowFailException
 from airflow_provider_trifacta.emulator import Emulator
@@ -167,7 +167,7 @@ FAULTS: list[dict[str, Any]] = [
 
 
 def _life_with_a_fault_at_any_request(
-    tasks: Tasks, connect: Callable[..., None], fault: dict[str, Any], *, honours: bool
+    tasks: Tasks, connect: Callable[..., None], some_of: SomeOf, fault: dict[str, Any], *, honours: bool
 ) -> None:
     emulator = tasks.emulator
     connect(emulator, read_timeout=0.2 if fault["kind"] == "delay" else 60)
@@ -176,7 +176,7 @@ def _life_with_a_fault_at_any_request(
         for event in events_of_a_clean_life(tasks())
     )
     assert requests > 3
-    for number in range(1, requests + 1):
+    for number in some_of(range(1, requests + 1)):
         empty(emulator)
         emulator.change_settings(honour_execution_id=honours)
         emulator.order("*", call=number, **fault)
@@ -197,25 +197,27 @@ def _with_faults(few: list[dict[str, Any]]) -> Any:
 
 
 @_with_faults(FAULTS[:-1])
-def test_a_fault_at_any_request(tasks: Tasks, connect: Callable[..., None], fault: dict[str, Any]) -> None:
-    _life_with_a_fault_at_any_request(tasks, connect, fault, honours=True)
+def test_a_fault_at_any_request(
+    tasks: Tasks, connect: Callable[..., None], some_of: SomeOf, fault: dict[str, Any]
+) -> None:
+    _life_with_a_fault_at_any_request(tasks, connect, some_of, fault, honours=True)
 
 
 @_with_faults(FAULTS[1:3])
 def test_a_fault_at_any_request_where_the_execution_id_is_ignored(
-    tasks: Tasks, connect: Callable[..., None], fault: dict[str, Any]
+    tasks: Tasks, connect: Callable[..., None], some_of: SomeOf, fault: dict[str, Any]
 ) -> None:
-    _life_with_a_fault_at_any_request(tasks, connect, fault, honours=False)
+    _life_with_a_fault_at_any_request(tasks, connect, some_of, fault, honours=False)
 
 
 # --------------------------------------------------------------------------------------------- a kill at any point
 
 
 @pytest.mark.parametrize("honours", [True, False], ids=["honours-execution-id", "ignores-it"])
-def test_a_kill_at_any_point(tasks: Tasks, emulator: Emulator, honours: bool) -> None:
+def test_a_kill_at_any_point(tasks: Tasks, emulator: Emulator, some_of: SomeOf, honours: bool) -> None:
     points = events_of_a_clean_life(tasks())
     assert any("note" in point for point in points) or tasks()._store is None
-    for number, point in list(enumerate(points, 1))[:: tasks.every(2)]:
+    for number, point in some_of(list(enumerate(points, 1))[:: tasks.every(2)]):
         empty(emulator)
         emulator.change_settings(honour_execution_id=honours)
         task = tasks()
@@ -225,11 +227,10 @@ def test_a_kill_at_any_point(tasks: Tasks, emulator: Emulator, honours: bool) ->
         assert_one_run(task)
 
 
-def test_kills_at_two_points(tasks: Tasks, emulator: Emulator) -> None:
+def test_kills_at_two_points(tasks: Tasks, emulator: Emulator, some_of: SomeOf) -> None:
     points = events_of_a_clean_life(tasks())
-    for first, second in itertools.product(
-        range(1, len(points) + 1, 2 * tasks.every(2)), range(1, 12, 2 * tasks.every(2))
-    ):
+    step = 2 * tasks.every(2)
+    for first, second in some_of(list(itertools.product(range(1, len(points) + 1, step), range(1, 12, step)))):
         empty(emulator)
         task = tasks()
         task.run_try(Process(kill_at=first))
@@ -506,10 +507,10 @@ def test_several_of_another_source_after_a_304_are_listed(
 @pytest.mark.parametrize("honours", [True, False], ids=["honours-execution-id", "ignores-it"])
 @pytest.mark.parametrize("word", ["rest", "ui"])
 def test_a_kill_at_any_point_where_the_source_has_another_word(
-    make_task: MakeTask, emulator: Emulator, word: str, honours: bool
+    make_task: MakeTask, emulator: Emulator, some_of: SomeOf, word: str, honours: bool
 ) -> None:
     points = events_of_a_clean_life(make_task())
-    for number, point in enumerate(points, 1):
+    for number, point in some_of(list(enumerate(points, 1))):
         empty(emulator)
         emulator.change_settings(source_word=word, honour_execution_id=honours)
         task = make_task()
@@ -1053,23 +1054,23 @@ def test_a_retry_after_a_clear_starts_anew_when_its_own_job_failed(
 
 
 @pytest.mark.parametrize("keeps", [True, False], ids=["3.3", "3.4"])
-@pytest.mark.parametrize("kill_at", range(1, 20, 2))
 def test_a_kill_after_a_clear_never_takes_the_job_of_before(
-    tasks: Tasks, emulator: Emulator, keeps: bool, kill_at: int
+    tasks: Tasks, emulator: Emulator, some_of: SomeOf, keeps: bool
 ) -> None:
-    task = tasks(clear_keeps_store=keeps)
-    task.run_try()
-    (first,) = tasks.kind.ids(emulator)
-    task.clock.sleep(60)
-    task.clear()
-    task.run_try(Process(kill_at=kill_at))
-    task.run_to_the_end()
-    if task.state == "success":
-        assert task.returned != first
-        assert len(tasks.kind.ids(emulator)) == 2
-    else:  # without a note, the two cannot be told apart: stop and say so
-        assert isinstance(task.error, TrifactaSubmitOutcomeUnknown)
-        assert len(tasks.kind.ids(emulator)) == 2
+    for kill_at in some_of(range(1, 20)):
+        empty(emulator)
+        task = tasks(clear_keeps_store=keeps)
+        task.run_try()
+        (first,) = tasks.kind.ids(emulator)
+        task.clock.sleep(60)
+        task.clear()
+        task.run_try(Process(kill_at=kill_at))
+        task.run_to_the_end()
+        assert len(tasks.kind.ids(emulator)) == 2, kill_at
+        if task.state == "success":
+            assert task.returned != first, kill_at
+        else:  # without a note, the two cannot be told apart: stop and say so
+            assert isinstance(task.error, TrifactaSubmitOutcomeUnknown), kill_at
 
 
 @pytest.mark.parametrize("cancel_on_kill", [True, False])
@@ -1132,10 +1133,10 @@ def test_a_run_that_was_deleted_and_made_again_is_another_series(tasks: Tasks, e
 # ----------------------------------------------------------------------------------------------- two tries at once
 
 
-def test_two_tries_alive_at_once(tasks: Tasks, emulator: Emulator) -> None:
+def test_two_tries_alive_at_once(tasks: Tasks, emulator: Emulator, some_of: SomeOf) -> None:
     """A worker that was given up comes back at any of its points, after the next try has begun."""
     points = events_of_a_clean_life(tasks())
-    for number in range(1, len(points) + 1, tasks.every(2)):
+    for number in some_of(range(1, len(points) + 1, tasks.every(2))):
         empty(emulator)
         task = tasks()
 

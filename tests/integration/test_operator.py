@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import contextlib
 import logging
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from support import FakeTaskInstance, run_deferred
+from support import FakeTaskInstance, interrupt_once, run_deferred
 
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.exceptions import (
@@ -175,17 +173,15 @@ def test_the_deadline_cancels_in_synchronous_mode_too(
 ) -> None:
     from airflow_provider_trifacta.airflow_support.compat import AirflowTaskTimeout
 
-    def timed_out(*_: Any) -> None:
-        if emulator.calls("getJobGroupStatus"):
-            raise AirflowTaskTimeout("Timeout")
-        signal.setitimer(signal.ITIMER_REAL, 0.1)  # not yet waiting
+    def timed_out() -> None:
+        raise AirflowTaskTimeout("Timeout")
 
     connect(emulator)
     operator = _operator(
         wrangled_dataset_id=9, execution_timeout=timedelta(seconds=90), cancel_on_kill=cancel_on_kill
     )
     with (
-        _signal_after(0.1, timed_out),
+        interrupt_once(lambda: bool(emulator.calls("getJobGroupStatus")), timed_out),
         pytest.raises(TrifactaJobGroupTimeout, match=r"execution_timeout of 0:01:30; it was canceled.*/jobs/"),
     ):
         operator.execute(context)
@@ -376,17 +372,6 @@ def test_airflows_own_end_of_the_deferral_cancels_too(
     assert emulator.job_groups[0]["status"] == "Canceled"
 
 
-@contextlib.contextmanager
-def _signal_after(seconds: float, handler: Callable[..., None]) -> Iterator[None]:
-    """Interrupt what runs within the block, as Airflow does when a task is killed."""
-    previous = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGALRM, previous)
-
-
 def test_on_kill_cancels_in_the_middle_of_a_wait(
     context: dict[str, Any], emulator: Emulator, connect: Connect
 ) -> None:
@@ -394,12 +379,15 @@ def test_on_kill_cancels_in_the_middle_of_a_wait(
     operator = _operator(wrangled_dataset_id=9)
     took: list[float] = []
 
-    def killed(*_: Any) -> None:
+    def killed() -> None:
         began = time.monotonic()
         operator.on_kill()
         took.append(time.monotonic() - began)
 
-    with _signal_after(0.5, killed), pytest.raises(TrifactaJobGroupCanceled):
+    with (
+        interrupt_once(lambda: bool(emulator.calls("getJobGroupStatus")), killed),
+        pytest.raises(TrifactaJobGroupCanceled),
+    ):
         operator.execute(context)
     assert len(emulator.calls("cancelJobGroup")) == 1
     assert took[0] < 3
@@ -412,8 +400,7 @@ def test_on_kill_during_the_submit_cancels_when_the_answer_comes(
     emulator.order("runJobGroup", "delay", seconds=2.5, after=True)
     operator = _operator(wrangled_dataset_id=9)
     with (
-        # Late enough for a busy machine to have sent the request.
-        _signal_after(1.2, lambda *_: operator.on_kill()),
+        interrupt_once(lambda: bool(emulator.job_groups), operator.on_kill),
         pytest.raises(TrifactaTaskKilled, match="was canceled"),
     ):
         operator.execute(context)

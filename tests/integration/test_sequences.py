@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ from hypothesis.stateful import (
 )
 from kinds import FINAL, KINDS, Kind, clear_runs
 from simulated_airflow import Process, SimulatedTask
+from support import sequences
 
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.emulator.clock import Clock, epoch
@@ -190,8 +190,7 @@ def _machine(emulator: Emulator) -> type[RuleBasedStateMachine]:
 
 
 def test_sequences(connect: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
-    number = int(os.environ.get("SEQUENCES", "100"))
-    start = int(os.environ.get("SEQUENCES_SEED", "0")) or random.randrange(1, 2**32)
+    number, start = sequences()
     with capsys.disabled():
         print(f"\n{number} sequences, SEQUENCES_SEED={start}")
     with Emulator(enforce_quotas=False, clock=Clock(lambda: 1.8e9)) as emulator:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from kinds import FLOW_RUNS, JOB_GROUPS, KINDS, PLAN_RUNS, Kind, empty
 from simulated_airflow import Process, SimulatedTask
-from support import EmulatorClock
+from support import EmulatorClock, SomeOf
 
 from airflow_provider_trifacta import token_stores
 from airflow_provider_trifacta.emulator import Emulator
@@ -140,10 +140,10 @@ def assert_ended(task: SimulatedTask, process: Sigterm, where: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "fault"), CASES, ids=str)
-def test_at_any_event(make_task: Callable[..., SimulatedTask], emulator: Emulator, kind: Kind, fault: str) -> None:
-    number = 0
-    while True:
-        number += 1
+def test_at_any_event(
+    make_task: Callable[..., SimulatedTask], emulator: Emulator, some_of: SomeOf, kind: Kind, fault: str
+) -> None:
+    for number in some_of(range(1, 1000)):
         empty(emulator)
         order(emulator, kind, fault)
         task = make_task(kind=kind, retry_budget=20)
@@ -156,8 +156,10 @@ def test_at_any_event(make_task: Callable[..., SimulatedTask], emulator: Emulato
 
 
 @pytest.mark.parametrize(("kind", "fault"), [case for case in CASES if case[1] != "none"], ids=str)
-def test_in_any_pause(make_task: Callable[..., SimulatedTask], emulator: Emulator, kind: Kind, fault: str) -> None:
-    for number in range(1, 12):
+def test_in_any_pause(
+    make_task: Callable[..., SimulatedTask], emulator: Emulator, some_of: SomeOf, kind: Kind, fault: str
+) -> None:
+    for number in some_of(range(1, 12)):
         empty(emulator)
         order(emulator, kind, fault)
         task = make_task(kind=kind, retry_budget=600)
