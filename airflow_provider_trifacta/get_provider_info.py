@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_trifacta import __version__
+from airflow_provider_trifacta.airflow_support.deferrals import DEFAULT_MIN_DEFERRAL, OPTION, SECTION
 from airflow_provider_trifacta.connection import (
     CONN_TYPE,
     EXTRA_FIELDS,
@@ -68,6 +69,25 @@ def get_provider_info() -> dict[str, Any]:
                 ],
             }
         ],
+        "config": {
+            SECTION: {
+                "description": "The provider for Trifacta.",
+                "options": {
+                    OPTION: {
+                        "description": (
+                            "Seconds for which a deferred task stays deferred at least, even if its run ends "
+                            "sooner. Airflow may fail a task that is resumed while the scheduler has not yet "
+                            "noticed its deferral; the busier the scheduler, the longer that takes. 0 resumes "
+                            "at once."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": None,
+                        "default": str(DEFAULT_MIN_DEFERRAL),
+                    }
+                },
+            }
+        },
         "extra-links": [
             "airflow_provider_trifacta.links.TrifactaJobGroupLink",
             "airflow_provider_trifacta.links.TrifactaFlowLink",

@@ -67,6 +67,8 @@ class AirflowInstance:
             "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(self.port),
             "AIRFLOW__WEBSERVER__WORKERS": "1",
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
+            # Its scheduler has little to do, and its job groups are short.
+            "AIRFLOW__TRIFACTA__MIN_DEFERRAL_SECONDS": "5",
             "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
             # Five processes write to it: they must wait for each other instead of failing.
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db?timeout=60",

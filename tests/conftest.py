@@ -7,6 +7,8 @@ import tempfile
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+# Triggers report at once; tests/integration/test_deferrals.py is about what they do by default.
+os.environ["AIRFLOW__TRIFACTA__MIN_DEFERRAL_SECONDS"] = "0"
 
 import json
 import socket

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
 from airflow_provider_trifacta.airflow_support.compat import BaseOperator
@@ -27,11 +27,15 @@ if TYPE_CHECKING:
 
     ResultPath = str | os.PathLike[str] | ObjectStoragePath | None
 
+T = TypeVar("T")
+
 # Modules that read connections and send requests are imported only when a task runs, since DAG files are parsed
 # far more often.
 
 #: Seconds within which ``on_kill`` must finish. Airflow 3 kills the process five seconds after asking it to stop.
 _KILL_SECONDS = 3.0
+#: Seconds for which a deferrable task polls its run before it defers: a shorter run ends sooner like this.
+_SHORT_RUN_SECONDS = 3.0
 #: How many parts of a run are canceled in parallel.
 _CANCELED_AT_ONCE = 8
 _CANCELED = "was canceled"
@@ -149,9 +153,10 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
             self._end_if_killed(hook.client, current.run)
             if not self.wait_for_completion:
                 return current.run.id
-            if self.deferrable:
+            status = self._poll_briefly(run) if self.deferrable else self._wait(run)
+            if status is None:
+                self._end_if_killed(hook.client, current.run)
                 self._defer(run, context, continued=current.continued)
-            status = self._wait(run)
             if current.continued and is_canceled(status) and not self._killed:
                 self._log_canceled_earlier(run)
                 continue
@@ -325,9 +330,17 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         value = ti.xcom_pull(task_ids=self.task_id, key=f"{self._kind().name}_id", map_indexes=ti.map_index)
         return None if value is None else self._ref(value)
 
+    def _poll_briefly(self, run: OwnRun) -> str | None:
+        """Return the final status of a run that ends sooner than a deferral would take, else None."""
+        from airflow_provider_trifacta.airflow_support.deferrals import min_deferral
+        from airflow_provider_trifacta.api.runs.waiting import poll_briefly
+
+        seconds = min(_SHORT_RUN_SECONDS, min_deferral(self.log))
+        procedure = poll_briefly(run.kind, run.ref, seconds=seconds, clock=run.hook.clock)
+        return self._until_timeout(run, procedure)
+
     def _wait(self, run: OwnRun) -> str:
         """Wait here, and return the final status."""
-        from airflow_provider_trifacta.airflow_support.compat import AirflowTaskTimeout
         from airflow_provider_trifacta.api.errors import TrifactaApiError
         from airflow_provider_trifacta.api.runs.waiting import wait_for_run
 
@@ -341,15 +354,25 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
             log=self.log,
         )
         try:
-            ending = run.hook.run(procedure)
+            ending = self._until_timeout(run, procedure)
         except TrifactaApiError as error:
             raise run.wait_failed(str(error)) from error
-        except AirflowTaskTimeout:
-            canceled = f"it {self._cancel_at_once(run.hook.client, run.ref)}"
-            raise run.deadline_passed(None, self.execution_timeout, canceled) from None
         if ending.kind == "unknown":
             raise run.status_unknown(ending.status)
         return ending.status
+
+    def _until_timeout(self, run: OwnRun, procedure: Procedure[T]) -> T:
+        """Run a procedure; when ``execution_timeout`` passes meanwhile, cancel the run.
+
+        :raises TrifactaRunTimeout: it passed.
+        """
+        from airflow_provider_trifacta.airflow_support.compat import AirflowTaskTimeout
+
+        try:
+            return run.hook.run(procedure)
+        except AirflowTaskTimeout:
+            canceled = f"it {self._cancel_at_once(run.hook.client, run.ref)}"
+            raise run.deadline_passed(None, self.execution_timeout, canceled) from None
 
     def _defer(self, run: OwnRun, context: Context, *, continued: bool) -> NoReturn:
         from airflow_provider_trifacta.tasks.announce import announce_deferral

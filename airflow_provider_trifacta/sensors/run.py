@@ -194,6 +194,7 @@ class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
                 unknown_status_timeout=self.unknown_status_timeout,
                 deadline=deadline,
                 retry_budget=self.retry_budget,
+                began=run.hook.clock.time(),
             ),
             method_name="execute_complete",
             # Takes effect only when no triggerer is running to enforce the deadline.

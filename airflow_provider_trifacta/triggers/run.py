@@ -16,6 +16,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_trifacta import exceptions
 from airflow_provider_trifacta.airflow_support.cancellation import outlive_cancellation
+from airflow_provider_trifacta.airflow_support.deferrals import min_deferral
 from airflow_provider_trifacta.airflow_support.task_state import is_still_deferred
 from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
 from airflow_provider_trifacta.api.errors import (
@@ -31,6 +32,7 @@ from airflow_provider_trifacta.api.runs.waiting import (
     wait_for_run,
 )
 from airflow_provider_trifacta.api.statuses import is_final
+from airflow_provider_trifacta.api.timestamps import spoken
 from airflow_provider_trifacta.connection import DEFAULT_CONN_ID
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
@@ -151,7 +153,8 @@ class RunTrigger(BaseTrigger):
     :param cancel_on_kill: whether the run is canceled when a user ends the deferred task.
     :param cancel_at_deadline: whether the run is canceled when the deadline passes. The trigger does this too,
         since Airflow 2.11 ends a task that is resumed after its deadline before it can do anything.
-    :param began: when the wait began, in seconds since the epoch, for the log; None means when the trigger starts.
+    :param began: when the task was deferred, in seconds since the epoch; None means when the trigger starts. The
+        task is resumed no earlier than ``[trifacta] min_deferral_seconds`` after it.
     """
 
     def __init__(
@@ -212,20 +215,48 @@ class RunTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then report how it ended. Nothing is awaited after the event: the task may be stopped by then."""
+        began = self._hook.clock.time() if self.began is None else self.began
         try:
-            event = await self._wait()
+            event = await self._end_of_wait()
+            self._ended = event.outcome == "final"  # while a run may still be running, on_kill cancels it
+            await self._hold_back(began)
         except asyncio.CancelledError:
             # Airflow before 3.3 has no on_kill: a stop of the triggerer and a user's action look the same here.
             if not hasattr(BaseTrigger, "on_kill"):
                 await self.on_kill()
             raise
-        except TrifactaError as error:
-            event = RunEvent.failed(self.ref.id, error)
-        except Exception as error:
-            self.log.exception("The wait for %s ended unexpectedly", self._name)
-            event = RunEvent.failed(self.ref.id, error)
         self._ended = True
         yield TriggerEvent(event.plain(self.kind.name))  # type: ignore[no-untyped-call,unused-ignore]
+
+    async def _end_of_wait(self) -> RunEvent:
+        """Wait, and return how it ended, whatever ended it."""
+        try:
+            return await self._wait()
+        except TrifactaError as error:
+            return RunEvent.failed(self.ref.id, error)
+        except Exception as error:
+            self.log.exception("The wait for %s ended unexpectedly", self._name)
+            return RunEvent.failed(self.ref.id, error)
+
+    async def _hold_back(self, began: float) -> None:
+        """Wait until the deferral is old enough for its task to be resumed.
+
+        :param began: when the wait began, in seconds since the epoch.
+        """
+        clock = self._hook.clock
+        now = clock.time()
+        shortest = min_deferral(self.log)
+        seconds = min(shortest, began + shortest - now)
+        if self.deadline is not None:
+            seconds = min(seconds, (self.deadline - now) / 2)  # the task needs time, too
+        if seconds > 0:
+            self.log.info(
+                "The wait for %s is over; the task is resumed in %s, since Airflow may fail a task that is "
+                "resumed soon after its deferral",
+                self._name,
+                spoken(seconds),
+            )
+            await clock.async_sleep(seconds)
 
     async def _wait(self) -> RunEvent:
         hook = self._hook

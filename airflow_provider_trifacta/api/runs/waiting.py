@@ -8,7 +8,7 @@ from typing import Literal
 
 from airflow_provider_trifacta.api.clock import Clock
 from airflow_provider_trifacta.api.decoration import decoration
-from airflow_provider_trifacta.api.errors import TrifactaUnauthorized
+from airflow_provider_trifacta.api.errors import TrifactaApiError, TrifactaUnauthorized
 from airflow_provider_trifacta.api.logs import Log
 from airflow_provider_trifacta.api.procedures import Pause, Procedure
 from airflow_provider_trifacta.api.runs.kind import RunKind, RunRef, name_of, title_of
@@ -154,6 +154,22 @@ def wait_for_run(
         if ending is not None:
             return ending
         yield from progress.report(status, now)
+
+
+def poll_briefly(kind: RunKind, run: RunRef, *, seconds: float, clock: Clock) -> Procedure[str | None]:
+    """Return the final status of a run if it ends within some seconds and the server answers, else None."""
+    until = clock.monotonic() + seconds
+    interval = _FIRST_INTERVAL
+    while clock.monotonic() + interval <= until:
+        yield Pause(interval)
+        interval *= _GROWTH
+        try:
+            status = yield from kind.status(run, budget=0)
+        except TrifactaApiError:
+            return None  # whoever waits from here on retries
+        if is_final(status):
+            return status
+    return None
 
 
 def status_patiently(kind: RunKind, run: RunRef, *, patience: float, clock: Clock) -> Procedure[str]:
