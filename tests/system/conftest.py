@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from airflow_instance import AirflowInstance
+from airflow_instance import IS_AIRFLOW_3, AirflowInstance
 
 from airflow_provider_trifacta.emulator import Emulator
 
 HERE = Path(__file__).parent
+#: How many tasks use one token pair at a time; the DAGs read this, too.
+os.environ.setdefault("OAUTH_READERS", "6" if IS_AIRFLOW_3 else "2")
 
 
 @pytest.fixture(scope="session")

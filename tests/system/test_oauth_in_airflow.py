@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from airflow_instance import IS_AIRFLOW_3, AirflowInstance
+from airflow_instance import IS_AIRFLOW_3, AirflowInstance, wait_for
 
 from airflow_provider_trifacta.emulator import Emulator
 
@@ -15,11 +15,9 @@ pytestmark = pytest.mark.system
 
 VARIABLE = "trifacta_oauth_token"
 #: How many tasks use the token at a time. Each takes Airflow seconds of CPU.
-NUMBER = int(os.environ.get("OAUTH_READERS", "6"))
+NUMBER = int(os.environ["OAUTH_READERS"])
 READERS = {"use_oauth_deferred": NUMBER - NUMBER // 4, "use_oauth_sync": NUMBER // 4}
-if not IS_AIRFLOW_3:  # With SQLite, one task runs at a time: while the keeper does, nobody can start.
-    READERS = {"use_oauth_one_deferred": 1}
-ACCESS_SECONDS = 3 if IS_AIRFLOW_3 else 60
+ACCESS_SECONDS = 3
 
 
 def _paste(airflow: AirflowInstance, emulator: Emulator) -> str:
@@ -52,13 +50,14 @@ def _files_with(folder: Path, tokens: list[str]) -> list[str]:
     return [name for name, content in contents.items() if any(token.encode() in content for token in tokens)]
 
 
+@pytest.mark.skipif(not IS_AIRFLOW_3, reason="with SQLite, Airflow 2.11 runs one task at a time")
 def test_waits_outlive_their_access_tokens(airflow: AirflowInstance, emulator: Emulator) -> None:
     _connect(airflow, emulator)
     known = {row["id"] for row in emulator.job_groups}
     before = len(emulator.calls("oauthToken"))
     emulator.change_settings(oauth_access_seconds=ACCESS_SECONDS, pace="seconds=20")
     try:
-        airflow.trigger("keep_oauth_token", "keep", {"seconds": 30 + NUMBER if IS_AIRFLOW_3 else 0})
+        airflow.trigger("keep_oauth_token", "keep", {"seconds": 30 + NUMBER})
         for dag_id in READERS:
             airflow.trigger(dag_id, "use")
         for dag_id in READERS:
@@ -66,12 +65,51 @@ def test_waits_outlive_their_access_tokens(airflow: AirflowInstance, emulator: E
         _succeeds(airflow, "keep_oauth_token", "keep")
     finally:
         emulator.change_settings(oauth_access_seconds=300, pace="seconds=2")
+    _assert_complete(emulator, known, sum(READERS.values()))
+    _assert_kept(airflow, emulator, before)
+
+
+@pytest.mark.skipif(IS_AIRFLOW_3, reason="Airflow 3 runs them beside the keeper")
+def test_deferred_waits_outlive_their_access_tokens(airflow: AirflowInstance, emulator: Emulator) -> None:
+    """They start one after the other, then the keeper runs for longer than the tokens that they started with."""
+    _connect(airflow, emulator)
+    known = {row["id"] for row in emulator.job_groups}
+    before = len(emulator.calls("oauthToken"))
+    first = 10 * NUMBER
+    emulator.change_settings(oauth_access_seconds=first, pace="seconds=100000")
+    try:
+        airflow.trigger("keep_oauth_token", "first")
+        _succeeds(airflow, "keep_oauth_token", "first")
+        airflow.trigger("use_oauth_all_deferred", "use")
+        wait_for(lambda: len(emulator.job_groups) == len(known) + NUMBER, "not all started", seconds=first)
+        emulator.change_settings(oauth_access_seconds=ACCESS_SECONDS)
+        airflow.trigger("keep_oauth_token", "keep", {"seconds": first + 30})
+        _succeeds(airflow, "keep_oauth_token", "keep", seconds=first + 120)
+        states = airflow.task_states("use_oauth_all_deferred", "use")
+        assert set(states.values()) == {"deferred"}
+        emulator.change_settings(oauth_access_seconds=300, pace="seconds=2")
+        airflow.trigger("keep_oauth_token", "last")
+        _succeeds(airflow, "keep_oauth_token", "last")
+        _succeeds(airflow, "use_oauth_all_deferred", "use", seconds=60 + 15 * NUMBER)
+    finally:
+        emulator.change_settings(oauth_access_seconds=300, pace="seconds=2")
+    _assert_complete(emulator, known, NUMBER)
+    _assert_kept(airflow, emulator, before)
+
+
+def _assert_complete(emulator: Emulator, known: set[int], number: int) -> None:
     started = [row for row in emulator.job_groups if row["id"] not in known]
-    assert len(started) == sum(READERS.values())
-    assert {row["status"] for row in started} == {"Complete"}
+    assert [row["status"] for row in started] == ["Complete"] * number
+
+
+def _assert_kept(airflow: AirflowInstance, emulator: Emulator, before: int) -> None:
+    """Assert that each refresh succeeded, and that no token is in a file of Airflow.
+
+    :param before: how many refreshes there had been before.
+    """
     refreshes = emulator.calls("oauthToken")[before:]
     assert {entry.status for entry in refreshes} == {200}
-    assert len(refreshes) >= (5 if IS_AIRFLOW_3 else 1)
+    assert len(refreshes) >= 5
     returned = airflow.xcoms("keep_oauth_token", "keep")["refresh", "return_value"]
     assert isinstance(returned, dict)
     assert set(returned) == {"refreshed", "expires_at", "refresh_token_ends_at"}

@@ -47,9 +47,9 @@ with DAG(dag_id="keep_oauth_token", **COMMON):
 with DAG(dag_id="keep_oauth_token_and_die", **COMMON):
     DiesAfterTheAnswer(task_id="refresh", **KEEPER)
 
-READERS = int(os.environ.get("OAUTH_READERS", "6"))
+READERS = int(os.environ["OAUTH_READERS"])
 
-for mode, number in {"deferred": READERS - READERS // 4, "sync": READERS // 4, "one_deferred": 1}.items():
+for mode, number in {"deferred": READERS - READERS // 4, "sync": READERS // 4, "all_deferred": READERS}.items():
     with DAG(dag_id=f"use_oauth_{mode}", max_active_tasks=30, **COMMON):
         TrifactaRunJobGroupOperator.partial(
             task_id="run",
