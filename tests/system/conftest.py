@@ -35,6 +35,8 @@ def airflow(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "3",
         "AIRFLOW__CORE__PARALLELISM": "8",
+        # Job groups take two seconds here, and are to be waited for in the triggerer all the same.
+        "AIRFLOW__TRIFACTA__MIN_DEFERRAL_SECONDS": "1",
         # Where a trigger fires soon after the deferral, Airflow may fail a try that was good
         # (apache/airflow 66374). The next one goes on with its run.
         "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "3",
