@@ -108,7 +108,9 @@ def test_a_value_that_cannot_be_used(
 
 def test_airflow_knows_the_option() -> None:
     from airflow.configuration import conf
+    from airflow.providers_manager import ProvidersManager
 
+    ProvidersManager().initialize_providers_configuration()
     options = get_provider_info()["config"]["trifacta"]["options"]
     assert float(options["min_deferral_seconds"]["default"]) == 30
     assert conf.getfloat("trifacta", "min_deferral_seconds") == 30
