@@ -10,8 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +35,17 @@ def main() -> None:
     if len(sys.argv) > 1:
         count, poll_interval, most_requests = map(int, sys.argv[1:])
         logging.getLogger().setLevel(logging.WARNING)
-        asyncio.run(waits(count, poll_interval, most_requests=most_requests))
+        with _server(count) as url:
+            asyncio.run(waits(url, count, poll_interval, most_requests))
         return
     for arguments in (["10000", "30", "60"], ["1000", "5", "30"]):
         subprocess.run([sys.executable, __file__, *arguments], check=True)
 
 
-async def waits(count: int, poll_interval: float, *, most_requests: int) -> None:
+async def waits(url: str, count: int, poll_interval: float, most_requests: int) -> None:
     """Restart a triggerer with waits that began during the last hour, and go on waiting."""
-    async with _server(count) as (url, session):
+    # One connection for control: it is counted, and subtracted.
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
         os.environ["AIRFLOW_CONN_TRIFACTA_DEFAULT"] = json.dumps(
             {"conn_type": "trifacta", "host": url, "password": "token"}
         )
@@ -58,12 +60,15 @@ async def waits(count: int, poll_interval: float, *, most_requests: int) -> None
 
         seen: dict[int, float] = {}
         wrong: list[Any] = []
+        caught_up = asyncio.Event()
 
         async def wait_for(identity: int) -> None:
             began = time.time() - 3600 * (count - identity) / count
             trigger = TrifactaJobGroupTrigger(identity, poll_interval=poll_interval, began=began)
             async for event in trigger.run():
                 seen[identity] = time.monotonic()
+                if len(seen) == len(before):
+                    caught_up.set()
                 if event.payload["status"] != "Complete":
                     wrong.append(event.payload)
 
@@ -76,10 +81,9 @@ async def waits(count: int, poll_interval: float, *, most_requests: int) -> None
             tasks.append(asyncio.create_task(wait_for(identity)))
             if identity % 50 == 0:  # the triggerer starts them one after the other, too
                 await asyncio.sleep(0.01)
-        while len(seen) < len(before):
-            await asyncio.sleep(0.1)
+        await caught_up.wait()
         await asyncio.sleep(10)
-        caught_up = await counted()
+        at_first = await counted()
         memory = _memory() - memory
         lags: list[float] = []
         measuring = asyncio.create_task(_measure(lags))
@@ -92,7 +96,7 @@ async def waits(count: int, poll_interval: float, *, most_requests: int) -> None
         await asyncio.sleep(poll_interval + 5)
         measuring.cancel()
         print(f"{count} waits at {poll_interval:.0f} s, {len(before)} of which ended before a restart:")
-        _print("requests to catch up", sum(caught_up["requests"].values()), 1000, caught_up["requests"])
+        _print("requests to catch up", sum(at_first["requests"].values()), 1000, at_first["requests"])
         per_minute = sum(steady["requests"].values()) * 60 / COUNTED
         _print("requests a minute", per_minute, most_requests, steady["requests"])
         _print("event loop lag p99 [ms]", _percentile(lags, 0.99) * 1000, 50, f"worst {max(lags) * 1000:.0f}")
@@ -109,8 +113,8 @@ async def waits(count: int, poll_interval: float, *, most_requests: int) -> None
         _print("tasks left when the last wait has ended", len(left), 0)
 
 
-@asynccontextmanager
-async def _server(count: int) -> AsyncIterator[tuple[str, aiohttp.ClientSession]]:
+@contextmanager
+def _server(count: int) -> Iterator[str]:
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("runs_server.py")), str(count)],
         stdout=subprocess.PIPE,
@@ -118,10 +122,7 @@ async def _server(count: int) -> AsyncIterator[tuple[str, aiohttp.ClientSession]
     )
     try:
         assert process.stdout is not None
-        url = f"http://127.0.0.1:{json.loads(process.stdout.readline())}"
-        # One connection for control: it is counted, and subtracted.
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
-            yield url, session
+        yield f"http://127.0.0.1:{json.loads(process.stdout.readline())}"
     finally:
         process.terminate()
         process.wait()

@@ -108,8 +108,10 @@ class ListPoll:
 
     def status(self, key: RunKey, now: float, poll_interval: float) -> str | None:
         """Return the status of a run that the list vouches for; None if the run must be read."""
-        fresh = self._is_good and now - self._polled_at <= 2 * max(poll_interval, self.interval) + _GRACE
-        return self._feed.status(key) if fresh else None
+        if not self._is_good or self.due() is None:
+            return None
+        is_fresh = now - self._polled_at <= 2 * max(poll_interval, self.interval) + _GRACE
+        return self._feed.status(key) if is_fresh else None
 
     def may_show(self, key: RunKey) -> bool:
         """Return whether the next poll is the first that can show the run."""

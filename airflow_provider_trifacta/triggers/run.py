@@ -230,10 +230,8 @@ class RunTrigger(BaseTrigger):
         yield TriggerEvent(event.plain(self.kind.name))  # type: ignore[no-untyped-call,unused-ignore]
 
     async def _wait(self) -> RunEvent:
-        hook = self._hook
-        remaining = None if self.deadline is None else self.deadline - hook.clock.time()
         try:
-            async with asyncio.timeout(remaining), watching(hook) as watch:
+            async with asyncio.timeout(self._remaining()), watching(self._hook) as watch:
                 # All waits of the connection share the hook that the watch was opened with.
                 self._shared_hook = watch.hook
                 self._page = self.kind.page(watch.client.settings.application, self.ref)
@@ -241,6 +239,10 @@ class RunTrigger(BaseTrigger):
         except TimeoutError:
             return await self._poll_at_deadline()
         return RunEvent(self.ref.id, ending.kind, ending.status)
+
+    def _remaining(self) -> float | None:
+        """Return the seconds until the deadline."""
+        return None if self.deadline is None else self.deadline - self._hook.clock.time()
 
     async def _wait_in(self, watch: Watch) -> Ending:
         observer = Observer(

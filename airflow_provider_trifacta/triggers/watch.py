@@ -68,6 +68,8 @@ async def watching(hook: TrifactaHook) -> AsyncIterator[Watch]:
         watch = await Watch.open(hook)
         watches[identity] = watch
     watch.users += 1
+    # Thousands of waits would each keep a hook. They use that of the watch.
+    del hook
     try:
         yield watch
     finally:

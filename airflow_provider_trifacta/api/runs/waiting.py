@@ -25,7 +25,7 @@ _GROWTH = 1.5
 #: From this interval in seconds on, a run is no longer new: its end may be seen later.
 _LAST_EARLY_INTERVAL = 10.0
 #: A run that has been waited for longer than this many seconds is not new when another process goes on waiting.
-_NEW = 60.0
+_NEW = 30.0
 #: Seconds between polls while the token is refused.
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
