@@ -201,7 +201,7 @@ class Exchanger:
 
     def _transfer(self, request: Request, token: str, seconds: float, save: Save | None) -> Exchange[Answer]:
         """Send a request once with this token, and follow redirects."""
-        self._redactor.add(token)
+        self._redactor.add_sent(token)
         url = request.url(self._settings.base_url)
         headers = request.all_headers(token, self._settings.user_agent)
         until = self._clock.monotonic() + seconds
