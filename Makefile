@@ -79,8 +79,9 @@ docs: $(VENV)/installed  ## the documentation, into build/docs; warnings are err
 screenshots: $(VENV)/installed  ## retake the screenshots in the documentation, with Chromium
 	REQUIRE_BROWSER=1 SCREENSHOTS=docs/images $(BIN)/python -m pytest -m system tests/system/test_browser.py
 
-bench: $(VENV)/installed  ## the cost of the clients, as ratios
+bench: $(VENV)/installed  ## the cost of the clients and of many waits; about six minutes
 	$(BIN)/python demo/bench.py
+	$(BIN)/python demo/bench_waits.py
 
 constraints:  ## pin the versions as of Airflow's release (today's, if no day is given), and today's tools
 	$(PYTHON) -m venv .venv/uv

@@ -26,6 +26,9 @@ from airflow_provider_trifacta.api.messages import Answer, answer_headers
 from airflow_provider_trifacta.api.settings import ClientSettings
 from airflow_provider_trifacta.api.tls import handshake_failure, tls_context
 
+#: Seconds that an unused connection is kept: longer than the usual time between two polls.
+_KEEP_ALIVE = 60.0
+
 
 class AiohttpTransport:
     """Sends requests to one server, within one event loop.
@@ -41,7 +44,7 @@ class AiohttpTransport:
 
     def _new_session(self) -> aiohttp.ClientSession:
         session = aiohttp.ClientSession(
-            connector=_Connector(ssl=self._tls),
+            connector=_Connector(ssl=self._tls, keepalive_timeout=_KEEP_ALIVE),
             proxy=self._proxy,
             # The token identifies the caller. A cookie might identify another user, or the previous token.
             cookie_jar=aiohttp.DummyCookieJar(),

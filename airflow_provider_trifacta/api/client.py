@@ -167,7 +167,8 @@ class TrifactaClient(BoundOperations):
         if isinstance(step, Transfer):
             return self._transfer(step)
         if isinstance(step, Token):
-            return self._credential.reread(step.patience) if step.reread else self._credential.token()
+            refused = step.refused is not None
+            return self._credential.reread(step.patience) if refused else self._credential.token()
         if isinstance(step, Pause):
             return sleep_unless(self._interrupt, self._clock, step.seconds)
         return self.send(step)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from tenacity import RetryCallState, Retrying
@@ -67,11 +67,12 @@ def is_saved(status: int, headers: Mapping[str, str]) -> bool:
 class Token:
     """Return the token to send.
 
-    :param reread: whether to read it again from where it is kept, because the current one was refused.
+    :param refused: the token that the server refused: another one is read from where it is kept. None for the
+        current one.
     :param patience: maximum seconds to wait for another token.
     """
 
-    reread: bool
+    refused: str | None = field(default=None, repr=False)
     patience: float = 0.0
 
 
@@ -183,7 +184,7 @@ class Exchanger:
 
         :param until: until when to wait for another token, on the monotonic clock.
         """
-        token: str = yield Token(reread=False)
+        token: str = yield Token()
         for change in range(MAX_TOKEN_CHANGES + 1):
             try:
                 answer = yield from self._transfer(operation.request, token, seconds, save)
@@ -191,7 +192,7 @@ class Exchanger:
             except TrifactaUnauthorized as error:
                 replaced = token
                 if change < MAX_TOKEN_CHANGES:
-                    replaced = yield Token(reread=True, patience=max(0.0, until - self._clock.monotonic()))
+                    replaced = yield Token(token, patience=max(0.0, until - self._clock.monotonic()))
                 if replaced == token:
                     error.explain(token, self._settings.token_kept_in, oauth=self._settings.uses_oauth)
                     raise
@@ -200,7 +201,7 @@ class Exchanger:
 
     def _transfer(self, request: Request, token: str, seconds: float, save: Save | None) -> Exchange[Answer]:
         """Send a request once with this token, and follow redirects."""
-        self._redactor.add(token)
+        self._redactor.add_sent(token)
         url = request.url(self._settings.base_url)
         headers = request.all_headers(token, self._settings.user_agent)
         until = self._clock.monotonic() + seconds

@@ -33,9 +33,10 @@ class Me:
         return since + self.clock_offset - self.clock_error
 
 
-def who_am_i(clock: Clock) -> Procedure[Me]:
+def who_am_i(clock: Clock, *, budget: float | None = None) -> Procedure[Me]:
     """Find out who the token belongs to (``getCurrentPerson``).
 
+    :param budget: maximum seconds to repeat the call for; None uses the client's retry budget.
     :raises TrifactaApiError: the call failed. If the user is not allowed to make it, the id is None instead.
     """
 
@@ -51,7 +52,7 @@ def who_am_i(clock: Clock) -> Procedure[Me]:
         return Me(me, shown - clock.time(), 0.0)
 
     try:
-        me: Me = yield replace(get_current_person(), decode=decode)  # type: ignore[arg-type]
+        me: Me = yield replace(get_current_person(), decode=decode).within(budget)  # type: ignore[arg-type]
     except TrifactaApiError as error:
         if error.status not in (400, 403, 404):
             raise

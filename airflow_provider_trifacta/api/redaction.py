@@ -14,6 +14,9 @@ MASK = "***"
 _SHORT = 6
 # Minimum length of a token. A shorter string may be an ordinary word in the data of an answer.
 _TOKEN = 16
+# Maximum number of tokens sent one after the other that are kept: older ones have long expired or been revoked. A
+# client that lives for months would otherwise know tens of thousands.
+_MOST_SENT = 20
 _OPAQUE = re.compile(r"[A-Za-z0-9_\-+/=.~]{20,}")
 _USERINFO = re.compile(r"^(\s*[a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
 
@@ -23,6 +26,7 @@ class Redactor:
 
     def __init__(self, *secrets: str | None) -> None:
         self._secrets: set[str] = set()
+        self._sent: dict[str, None] = {}
         self._pattern: re.Pattern[str] | None = None
         self._token_pattern: re.Pattern[str] | None = None
         for secret in secrets:
@@ -33,9 +37,23 @@ class Redactor:
 
     def add(self, secret: str | None) -> None:
         """Redact a secret from now on."""
-        if not secret or secret in self._secrets:
+        if secret and secret not in self._secrets:
+            self._secrets.add(secret)
+            self._compile()
+
+    def add_sent(self, token: str) -> None:
+        """Redact a token from now on, until many others have been sent after it."""
+        if token in self._secrets:
             return
-        self._secrets.add(secret)
+        self._sent[token] = None
+        self._secrets.add(token)
+        while len(self._sent) > _MOST_SENT:
+            oldest = next(iter(self._sent))
+            del self._sent[oldest]
+            self._secrets.discard(oldest)
+        self._compile()
+
+    def _compile(self) -> None:
         self._pattern = _pattern_of(self._secrets)
         self._token_pattern = _pattern_of(known for known in self._secrets if len(known) >= _TOKEN)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
@@ -23,7 +24,8 @@ class RunStatus(str, Enum):
     CANCELED = "Canceled"
 
 
-_RUNNING = frozenset({RunStatus.CREATED, RunStatus.PENDING, RunStatus.IN_PROGRESS})
+# In the order in which a run goes through them.
+_RUNNING = (RunStatus.CREATED.value, RunStatus.PENDING.value, RunStatus.IN_PROGRESS.value)
 # "Cancelled" is undocumented, but third-party code handles it. Treating it as final is safe:
 # it can only turn a wait into a failure, never into a success.
 _CANCELED = frozenset({RunStatus.CANCELED.value, "Cancelled"})
@@ -57,6 +59,16 @@ def is_bad_end(status: str) -> bool:
     return is_final(status) and not is_success(status)
 
 
+def is_running(status: str) -> bool:
+    """Return whether the value is one of a run that has not ended."""
+    return status in _RUNNING
+
+
+def furthest(statuses: Iterable[str]) -> str | None:
+    """Return the status of those of runs that have not ended that comes last in a run; None if there is none."""
+    return max(filter(is_running, statuses), key=_RUNNING.index, default=None)
+
+
 def is_known(status: str) -> bool:
     """Return whether the value is a known one. An unknown value is neither success nor failure."""
-    return status in _RUNNING or status in _ENDED
+    return is_running(status) or is_final(status)

@@ -6,9 +6,9 @@ import functools
 import os
 import random
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +37,7 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaForbidden,
     TrifactaNotFound,
 )
+from airflow_provider_trifacta.api.gate import Gate
 from airflow_provider_trifacta.api.messages import Id, Operation
 from airflow_provider_trifacta.api.paging import Listing
 from airflow_provider_trifacta.api.procedures import Procedure
@@ -80,6 +81,18 @@ T = TypeVar("T")
 _TEST_TIMEOUT = 5.0
 
 
+@dataclass(frozen=True)
+class AsyncAccess:
+    """What asynchronous clients of a connection are made of.
+
+    :param identity: equal for those that may share a client: same connection, settings and credentials.
+    """
+
+    settings: ClientSettings
+    credential: AsyncCredential = field(repr=False)
+    identity: Hashable = field(repr=False)
+
+
 class TrifactaHook(BoundOperations, BaseHook):
     """Talks to the server of an Airflow connection.
 
@@ -112,7 +125,7 @@ class TrifactaHook(BoundOperations, BaseHook):
         self._retry_budget = check_retry_budget(retry_budget)
         self.clock = clock
         self._interrupt = interrupt
-        self._async_access: tuple[ClientSettings, AsyncCredential] | None = None
+        self._async_access: AsyncAccess | None = None
         #: How long calls are repeated, and how long a token that cannot be read is read again.
         self.retries = RetryPolicy() if self._retry_budget is None else RetryPolicy(budget=self._retry_budget)
         self._variables_with_token: set[str] = set()
@@ -145,8 +158,20 @@ class TrifactaHook(BoundOperations, BaseHook):
         return TrifactaClient(settings, self._credential, clock=self.clock, interrupt=self._interrupt)
 
     @asynccontextmanager
-    async def async_client(self) -> AsyncIterator[AsyncTrifactaClient]:
+    async def async_client(self, *, gate: Gate | None = None) -> AsyncIterator[AsyncTrifactaClient]:
         """Yield an asynchronous client, for triggers. The first call reads connection and token asynchronously.
+
+        :param gate: paces the requests of the client; None sends each at once.
+        :raises TrifactaConfigurationError: the connection cannot be used; names the field.
+        :raises TrifactaTokenUnreadable: it, or the token, could not be read for the retry budget.
+        """
+        access = await self.async_access()
+        client = AsyncTrifactaClient(access.settings, access.credential, clock=self.clock, reached=True, gate=gate)
+        async with client:
+            yield client
+
+    async def async_access(self) -> AsyncAccess:
+        """Return what asynchronous clients are made of, read at the first call.
 
         A trigger continues what a task began, so the connection was usable: every failure to read it is retried.
 
@@ -157,10 +182,14 @@ class TrifactaHook(BoundOperations, BaseHook):
             self._token_was_read = True
             connection = await self._async_patiently(self._async_connection)
             settings = self._settings(connection)
-            self._async_access = settings, await self._async_credential(connection, settings)
-        settings, credential = self._async_access
-        async with AsyncTrifactaClient(settings, credential, clock=self.clock, reached=True) as client:
-            yield client
+            credential = await self._async_credential(connection, settings)
+            # An OAuth 2.0 access token is replaced every few minutes; where it is kept is in the connection.
+            token = None if isinstance(credential, AsyncOAuthToken) else await credential.token()
+            fields = (connection.login, connection.password, connection.extra)
+            self._async_access = AsyncAccess(
+                settings, credential, (self.trifacta_conn_id, settings, *fields, token)
+            )
+        return self._async_access
 
     async def _async_credential(self, connection: AirflowConnection, settings: ClientSettings) -> AsyncCredential:
         oauth = await sync_to_async(_oauth_connection)(connection, settings)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
-import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,12 +27,14 @@ from airflow_provider_trifacta.api.runs.kind import KindName, RunKind, RunRef, n
 from airflow_provider_trifacta.api.runs.waiting import (
     DEFAULT_POLL_INTERVAL,
     DEFAULT_UNKNOWN_STATUS_TIMEOUT,
-    wait_for_run,
+    Ending,
+    Observer,
 )
 from airflow_provider_trifacta.api.statuses import is_final
 from airflow_provider_trifacta.api.timestamps import spoken
 from airflow_provider_trifacta.connection import DEFAULT_CONN_ID
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+from airflow_provider_trifacta.triggers.watch import Watch, watching
 
 #: Seconds that the last poll at the deadline and the cancel after it may each take.
 _LAST_CALL_TIMEOUT = 12.0
@@ -185,6 +185,8 @@ class RunTrigger(BaseTrigger):
         self.began = began
         self._ended = False
         self._page: str | None = None
+        #: It keeps settings and token, so that nothing is read again when a user ends the task.
+        self._shared_hook: TrifactaHook | None = None
         if unknown:
             self.log.warning("Ignoring arguments of another version of the provider: %s", sorted(unknown))
 
@@ -259,24 +261,39 @@ class RunTrigger(BaseTrigger):
             await clock.async_sleep(seconds)
 
     async def _wait(self) -> RunEvent:
-        hook = self._hook
-        procedure = wait_for_run(
+        try:
+            async with asyncio.timeout(self._remaining()), watching(self._hook) as watch:
+                # All waits of the connection share the hook that the watch was opened with.
+                self._shared_hook = watch.hook
+                self._page = self.kind.page(watch.client.settings.application, self.ref)
+                ending = await self._wait_in(watch)
+        except TimeoutError:
+            return await self._poll_at_deadline()
+        return RunEvent(self.ref.id, ending.kind, ending.status)
+
+    def _remaining(self) -> float | None:
+        """Return the seconds until the deadline."""
+        return None if self.deadline is None else self.deadline - self._hook.clock.time()
+
+    async def _wait_in(self, watch: Watch) -> Ending:
+        observer = Observer(
             self.kind,
             self.ref,
             poll_interval=self.poll_interval,
             unknown_status_timeout=self.unknown_status_timeout,
             began=self.began,
-            clock=hook.clock,
-            random_number=random.random,
+            clock=watch.hook.clock,
             log=self.log,
+            may_ask=watch.may_ask_for_progress,
         )
-        remaining = None if self.deadline is None else self.deadline - hook.clock.time()
-        try:
-            async with asyncio.timeout(remaining), self._client() as client:
-                ending = await client.run(procedure)
-        except TimeoutError:
-            return await self._poll_at_deadline()
-        return RunEvent(self.ref.id, ending.kind, ending.status)
+        with watch.subscribe(
+            self.kind, self.ref, poll_interval=self.poll_interval, began=self.began
+        ) as subscription:
+            while True:
+                status = await subscription.next_status()
+                ending = await watch.client.run(observer.observe(status))
+                if ending is not None:
+                    return ending
 
     async def _poll_at_deadline(self) -> RunEvent:
         """Poll once more: the run may have ended while no triggerer was there to see it."""
@@ -347,11 +364,13 @@ class RunTrigger(BaseTrigger):
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[AsyncTrifactaClient]:
-        async with self._hook.async_client() as client:
+        if self._shared_hook is None:
+            self._shared_hook = self._hook
+        async with self._shared_hook.async_client() as client:
             self._page = self.kind.page(client.settings.application, self.ref)
             yield client
 
-    @functools.cached_property
+    @property
     def _hook(self) -> TrifactaHook:
-        """The hook. It keeps settings and token, so that nothing is read again when a user ends the task."""
+        """A new hook."""
         return TrifactaHook(self.trifacta_conn_id, retry_budget=self.retry_budget)

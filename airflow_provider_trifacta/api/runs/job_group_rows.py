@@ -31,6 +31,7 @@ class JobGroupRow:
     :param recipe_id: the recipe, an id as a string.
     :param creator_id: the user who started it, an id as a string.
     :param created_at: when it was started.
+    :param updated_at: when it last changed.
     :param flow_run_id: the flow run that it is part of.
     :param reference_date: the value of "now" in its date-time parameters.
     :param ran_for: what it was started for: ``recipe``, or ``plan`` for a task of a plan.
@@ -45,6 +46,7 @@ class JobGroupRow:
     flow_run_id: int | None = None
     reference_date: datetime | None = None
     ran_for: str | None = None
+    updated_at: datetime | None = None
 
     def completed_by(self, other: JobGroupRow) -> JobGroupRow:
         """Fill in missing fields from another row, except the status, which changes over time."""
@@ -75,6 +77,7 @@ def read_row(row: Any) -> JobGroupRow | None:
         flow_run_id=_first(lambda value: id_of(_reference(value)), spelled, ("flowrun", "flowrunid")),
         reference_date=_first(timestamp_of, spelled, ("runparameterreferencedate",)),
         ran_for=_first(_text, spelled, ("ranfor",)),
+        updated_at=_first(timestamp_of, spelled, ("updatedat",)),
     )
 
 

@@ -22,6 +22,10 @@ DEFAULT_UNKNOWN_STATUS_TIMEOUT = 600.0
 #: Seconds to the first poll. Short recipes end within a few seconds; longer ones are polled less and less often.
 _FIRST_INTERVAL = 1.0
 _GROWTH = 1.5
+#: From this interval in seconds on, a run is no longer new: its end may be seen later.
+_LAST_EARLY_INTERVAL = 10.0
+#: A run that has been waited for longer than this many seconds is not new when another process goes on waiting.
+_NEW = 30.0
 #: Seconds between polls while the token is refused.
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
@@ -94,15 +98,24 @@ class _ProgressReports:
     """Logs the progress of a run: first after a minute, then less and less often.
 
     :param began: when the wait began, seconds on the monotonic clock.
+    :param may_ask: whether the progress may be requested now; otherwise the line goes without it.
     """
 
     def __init__(
-        self, kind: RunKind, run: RunRef, poll_interval: float, began: float, now: float, log: Log
+        self,
+        kind: RunKind,
+        run: RunRef,
+        poll_interval: float,
+        began: float,
+        now: float,
+        log: Log,
+        may_ask: Callable[[], bool],
     ) -> None:
         self._kind = kind
         self._ref = run
         self._began = began
         self._log = log
+        self._may_ask = may_ask
         self._interval = max(_PROGRESS_SECONDS, _PROGRESS_POLLS * poll_interval)
         self._next = now + self._interval
 
@@ -111,13 +124,76 @@ class _ProgressReports:
         if now < self._next:
             return
         progress = ""
-        if status == RunStatus.IN_PROGRESS.value:
+        if status == RunStatus.IN_PROGRESS.value and self._may_ask():
             with decoration(f"The progress of {name_of(self._kind, self._ref)} could not be read", self._log):
                 progress = f": {yield from self._kind.progress(self._ref)}"
         title, waited = title_of(self._kind, self._ref), spoken(now - self._began)
         self._log.info("%s is still %s after %s%s", title, status, waited, progress)
         self._interval = max(self._interval, min(2 * self._interval, _PROGRESS_LONGEST))
         self._next = now + self._interval
+
+
+class PollIntervals:
+    """The seconds between polls of one run: short ones at first, then the poll interval.
+
+    :param waited: for how many seconds the run has been waited for already.
+    """
+
+    def __init__(self, poll_interval: float, *, waited: float = 0.0) -> None:
+        self._poll_interval = poll_interval
+        self._interval = poll_interval if waited > _NEW else min(_FIRST_INTERVAL, poll_interval)
+
+    @property
+    def is_early(self) -> bool:
+        """Whether the run is new, so that its end should be seen soon."""
+        return self._interval < min(self._poll_interval, _LAST_EARLY_INTERVAL)
+
+    def next(self, random_number: float) -> float:
+        """Return the seconds to the next poll, jittered by 10 %.
+
+        :param random_number: a random number in [0, 1).
+        """
+        interval = self._interval
+        self._interval = min(self._poll_interval, interval * _GROWTH)
+        return interval * (0.9 + 0.2 * random_number)
+
+
+class Observer:
+    """Processes the polls of one run: logs changes and progress, and decides when the wait is over.
+
+    :param poll_interval: seconds between two polls, after the first few.
+    :param unknown_status_timeout: seconds for which an unknown status value is tolerated.
+    :param began: when the wait began, seconds since the epoch, if it began in another process; None means now.
+        Only used in the log.
+    :param log: receives changes of the status and progress, not every poll.
+    :param may_ask: whether the progress may be requested now; otherwise it is logged without.
+    """
+
+    def __init__(
+        self,
+        kind: RunKind,
+        run: RunRef,
+        *,
+        poll_interval: float,
+        unknown_status_timeout: float,
+        began: float | None,
+        clock: Clock,
+        log: Log,
+        may_ask: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._clock = clock
+        self._wait = Wait(kind, run, unknown_status_timeout=unknown_status_timeout, log=log)
+        now = clock.monotonic()
+        waited = 0.0 if began is None else max(0.0, clock.time() - began)
+        self._progress = _ProgressReports(kind, run, poll_interval, now - waited, now, log, may_ask)
+
+    def observe(self, status: str) -> Procedure[Ending | None]:
+        """Process the result of a poll; return how the wait ended, None while it goes on."""
+        now = self._clock.monotonic()
+        ending = self._wait.observe(status, now)
+        if ending is None:
+            yield from self._progress.report(status, now)
+        return ending
 
 
 def wait_for_run(
@@ -140,20 +216,21 @@ def wait_for_run(
     :param log: receives changes of the status and progress, not every poll.
     :raises TrifactaApiError: a status could not be read within the client's retry budget.
     """
-    wait = Wait(kind, run, unknown_status_timeout=unknown_status_timeout, log=log)
-    now = clock.monotonic()
-    waited = 0.0 if began is None else max(0.0, clock.time() - began)
-    progress = _ProgressReports(kind, run, poll_interval, now - waited, now, log)
-    interval = min(_FIRST_INTERVAL, poll_interval)
+    observer = Observer(
+        kind,
+        run,
+        poll_interval=poll_interval,
+        unknown_status_timeout=unknown_status_timeout,
+        began=began,
+        clock=clock,
+        log=log,
+    )
+    intervals = PollIntervals(poll_interval)
     while True:
-        yield Pause(interval * (0.9 + 0.2 * random_number()))
-        interval = min(poll_interval, interval * _GROWTH)
-        status = yield from kind.status(run)
-        now = clock.monotonic()
-        ending = wait.observe(status, now)
+        yield Pause(intervals.next(random_number()))
+        ending = yield from observer.observe((yield from kind.status(run)))
         if ending is not None:
             return ending
-        yield from progress.report(status, now)
 
 
 def poll_briefly(kind: RunKind, run: RunRef, *, seconds: float, clock: Clock) -> Procedure[str | None]:

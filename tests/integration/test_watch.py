@@ -1,0 +1,326 @@
+"""Many waits at once, on servers whose lists are right, wrong, late or absent.
+
+Clocks are up to a hundred times as fast as the machine's: what takes minutes takes seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from unittest import mock
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from support import ScriptedServer, json_answer
+
+from airflow_provider_trifacta.api.runs import run_lists
+from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+from airflow_provider_trifacta.triggers.flow import TrifactaFlowRunTrigger
+from airflow_provider_trifacta.triggers.job_group import TrifactaJobGroupTrigger
+from airflow_provider_trifacta.triggers.plan import TrifactaPlanRunTrigger
+from airflow_provider_trifacta.triggers.run import RunTrigger
+
+Start = Callable[..., ScriptedServer]
+Connect = Callable[..., None]
+Reply = tuple[int, dict[str, str], bytes]
+
+LIST_LOG = "airflow_provider_trifacta.triggers.list_poll"
+
+
+class FastClock:
+    """A clock that is faster than the machine's.
+
+    :param speed: how many times as fast.
+    """
+
+    def __init__(self, speed: float = 100.0) -> None:
+        self.speed = speed
+        self._began = time.monotonic()
+        self._epoch = time.time()
+
+    def time(self) -> float:
+        return self._epoch + self.monotonic()
+
+    def monotonic(self) -> float:
+        return (time.monotonic() - self._began) * self.speed
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds / self.speed)
+
+    async def async_sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / self.speed)
+
+
+@dataclass
+class Run:
+    """A run of the server; all moments are its own.
+
+    :param ends: when it ends, and with which status.
+    """
+
+    id: int
+    created: float
+    ends: float
+    end: str = "Complete"
+
+    def status(self, now: float) -> str:
+        if now >= self.ends:
+            return self.end
+        return "InProgress" if now >= self.created + 3 else "Created"
+
+    def updated(self, now: float) -> float:
+        if now >= self.ends:
+            return self.ends
+        return self.created + 3 if now >= self.created + 3 else self.created
+
+
+def _timestamp(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Server:
+    """A server with runs, whose list can be wrong in many ways. Statuses that are read directly are right.
+
+    :param ahead: seconds by which its clock is ahead of ours.
+    :param lag: how old what its lists show is, in seconds.
+    :param page: the most rows that a page has.
+    :param dated: whether its answers have the time of its clock.
+    :param rows: changes the rows that a list is to show.
+    :param shows: changes what is shown of a row.
+    :param answer: answers instead of a list.
+    """
+
+    def __init__(
+        self,
+        clock: FastClock,
+        *,
+        ahead: float = 0.0,
+        lag: float = 0.0,
+        page: int = 1000,
+        dated: bool = True,
+        shows: Callable[[Run, dict[str, Any]], Any] = lambda _, row: row,
+        answer: Callable[[int], Reply] | None = None,
+        filters: bool = True,
+        kind: str = "job_group",
+    ) -> None:
+        self.clock = clock
+        self.runs: dict[int, Run] = {}
+        self.kind = kind
+        self._ahead, self._lag, self._page, self._dated = ahead, lag, page, dated
+        self._shows, self._answer, self._filters = shows, answer, filters
+
+    def now(self) -> float:
+        return self.clock.time() + self._ahead
+
+    def add(self, count: int, *, began: float, first_end: float = 20.0, last_end: float = 150.0) -> None:
+        """Add runs that began so many seconds ago, and end within so many seconds."""
+        now = self.now()
+        for number in range(count):
+            ends = first_end + (last_end - first_end) * number / max(1, count - 1)
+            end = ("Complete", "Failed", "Canceled")[number % 3]
+            self.runs[number + 1] = Run(number + 1, now - began, now + ends, end)
+
+    def __call__(self, path: str) -> Reply:
+        status, headers, body = self._reply(path)
+        if self._dated:
+            headers = {**headers, "date": email.utils.formatdate(self.now(), usegmt=True)}
+        else:
+            headers = {**headers, "date": "none"}
+        return status, headers, body
+
+    def _reply(self, path: str) -> Reply:
+        url = urlsplit(path)
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        if url.path == "/v4/people/current":
+            return json_answer({"id": 17})
+        if url.path in ("/v4/jobLibrary", "/v4/planSnapshotRuns"):
+            return self._list(query) if self._answer is None else self._answer(int(query["offset"]))
+        found = re.fullmatch(r"/v4/(jobGroups|flowRuns|planSnapshotRuns)/(\d+)(/\w+)?", url.path)
+        assert found is not None, path
+        run = self.runs[int(found[2])]
+        status = run.status(self.now())
+        if found[1] == "planSnapshotRuns":
+            return json_answer({"id": run.id, "status": status})
+        if found[3] == "/jobGroups":
+            return json_answer({"data": [{"id": part, "status": status} for part in _parts(run)], "count": 2})
+        return json_answer({"data": []} if found[3] == "/jobs" else status)
+
+    def _list(self, query: dict[str, str]) -> Reply:
+        now = self.now() - self._lag
+        since = int(query["dateFilter[updatedAt][gte]"]) / 1000 if self._filters else 0.0
+        rows = []
+        for run in sorted(self.runs.values(), key=lambda run: run.updated(now), reverse=True):
+            row = {
+                "id": run.id,
+                "status": run.status(now),
+                "createdAt": _timestamp(run.created),
+                "updatedAt": _timestamp(run.updated(now)),
+            }
+            for part in _parts(run) if self.kind == "flow_run" else [run.id]:
+                shown = self._shows(run, {**row, "id": part, "flowRun": {"id": run.id}})
+                if shown is not None and (
+                    not isinstance(shown, dict) or str(shown.get("updatedAt")) >= _timestamp(since)
+                ):
+                    rows.append(shown)
+        offset, limit = int(query["offset"]), min(int(query["limit"]), self._page)
+        return json_answer({"data": rows[offset : offset + limit], "count": len(rows)})
+
+
+def _parts(run: Run) -> list[int]:
+    """Return the job groups of a flow run."""
+    return [run.id * 10 + 100_000, run.id * 10 + 100_001]
+
+
+@pytest.fixture
+def fast() -> Iterator[FastClock]:
+    clock = FastClock()
+    with mock.patch.dict(TrifactaHook.__init__.__kwdefaults__, clock=clock):
+        yield clock
+
+
+TRIGGERS: dict[str, type[RunTrigger]] = {
+    "job_group": TrifactaJobGroupTrigger,
+    "flow_run": TrifactaFlowRunTrigger,
+    "plan_run": TrifactaPlanRunTrigger,
+}
+
+
+def _trigger(server: Server, run: Run, **arguments: Any) -> RunTrigger:
+    return TRIGGERS[server.kind](
+        run.id, **{"poll_interval": 30.0, "began": run.created - server._ahead, **arguments}
+    )
+
+
+@dataclass
+class Seen:
+    """The end of a run as its task was told, and how many seconds after it ended."""
+
+    status: str | None
+    after: float
+
+
+async def _wait_for(server: Server, run: Run, **arguments: Any) -> Seen:
+    (event,) = [event async for event in _trigger(server, run, **arguments).run()]
+    assert event.payload["outcome"] == "final", event.payload
+    return Seen(event.payload["status"], server.now() - run.ends)
+
+
+def _wait_for_all(server: Server, **arguments: Any) -> dict[int, Seen]:
+    """Wait for all runs in one event loop, which has nothing left to do afterwards."""
+
+    async def wait() -> dict[int, Seen]:
+        async with asyncio.timeout(60):
+            seen = await asyncio.gather(*(_wait_for(server, run, **arguments) for run in server.runs.values()))
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return dict(zip(server.runs, seen, strict=True))
+
+    return asyncio.run(wait())
+
+
+def _assert_right(server: Server, seen: dict[int, Seen]) -> None:
+    assert {identity: one.status for identity, one in seen.items()} == {
+        identity: run.end for identity, run in server.runs.items()
+    }
+    assert min(one.after for one in seen.values()) >= 0
+
+
+def _no_date(run: Run, row: dict[str, Any]) -> Any:
+    return {name: value for name, value in row.items() if name != "updatedAt"}
+
+
+def _garbage(run: Run, row: dict[str, Any]) -> Any:
+    odd: list[Any] = [
+        None,
+        "row",
+        {**row, "id": "x"},
+        {**row, "status": {"status": "Complete"}},
+        {**row, "status": None},
+        {**row, "updatedAt": 5},
+        {**row, "updatedAt": "9999-12-31T23:59:59.999Z"},
+        {**row, "status": "Complete\n"},
+        {**row, "flowRun": "null"},
+        [row],
+        row,
+    ]
+    return odd[run.id % len(odd)]
+
+
+def _endless(offset: int) -> Reply:
+    moment = _timestamp(time.time() + 86400)
+    rows = [
+        {"id": 10**6 + offset + number, "status": "InProgress", "createdAt": moment, "updatedAt": moment}
+        for number in range(100)
+    ]
+    return json_answer({"data": rows})
+
+
+#: How a list may be, and what the log must say of it.
+LISTS: dict[str, tuple[dict[str, Any], str | None]] = {
+    "good": ({}, None),
+    "ignores the filter": ({"filters": False}, "ignores the filter"),
+    "403": ({"answer": lambda _: json_answer({"exception": {"name": "AccessControlException"}}, 403)}, "403"),
+    "404": ({"answer": lambda _: json_answer({"exception": {"name": "RouteNotFoundException"}}, 404)}, "404"),
+    "500": ({"answer": lambda _: json_answer({}, 500)}, "500"),
+    "hides others": ({"shows": lambda run, row: row if run.id % 2 else None}, None),
+    "hides all": ({"shows": lambda run, row: None}, None),
+    "updatedAt never moves": ({"shows": lambda _, row: {**row, "updatedAt": row["createdAt"]}}, "not reliable"),
+    "never shows an end": ({"shows": lambda _, row: {**row, "status": "InProgress"}}, "does not show it"),
+    "invents ends": ({"shows": lambda _, row: {**row, "status": "Complete"}}, None),
+    "lags": ({"lag": 20.0}, None),
+    "lags long": ({"lag": 400.0, "last_end": 300.0}, "does not show it"),
+    "clock ahead": ({"ahead": 420.0}, None),
+    "clock behind": ({"ahead": -420.0}, None),
+    "clock ahead, no date": ({"ahead": 420.0, "dated": False}, None),
+    "clock behind, no date": ({"ahead": -420.0, "dated": False}, None),
+    "short pages": ({"page": 25}, None),
+    "garbage rows": ({"shows": _garbage}, None),
+    "no dates": ({"shows": _no_date}, "no updatedAt"),
+    "no list": ({"answer": lambda _: json_answer("Complete")}, "cannot be read"),
+    "html": ({"answer": lambda _: (200, {"content-type": "text/html"}, b"<h1>Sign in</h1>")}, "cannot be read"),
+    "never ends": ({"answer": _endless}, "has not ended"),
+}
+
+
+@pytest.mark.parametrize("case", LISTS)
+def test_every_end_is_seen_and_none_is_invented(
+    fast: FastClock,
+    scripted: Start,
+    connect: Connect,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    case: str,
+) -> None:
+    monkeypatch.setattr(run_lists, "MOST_PAGES", 10)
+    options, said = LISTS[case]
+    ends = {"last_end": options["last_end"]} if "last_end" in options else {}
+    server = Server(fast, **{name: value for name, value in options.items() if name not in ends})
+    server.add(30, began=600, **ends)
+    running = scripted(server)
+    connect(running.url)
+    _assert_right(server, _wait_for_all(server))
+    warnings = [record.getMessage() for record in caplog.records if record.name == LIST_LOG]
+    assert len(warnings) == (said is not None), warnings
+    if said is not None:
+        assert said in warnings[0]
+
+
+@pytest.mark.parametrize("kind", TRIGGERS)
+def test_good_lists_save_requests(fast: FastClock, scripted: Start, connect: Connect, kind: str) -> None:
+    fast.speed = 20.0
+    server = Server(fast, kind=kind)
+    server.add(40, began=600, first_end=20, last_end=60)
+    running = scripted(server)
+    connect(running.url)
+    seen = _wait_for_all(server, poll_interval=5)
+    _assert_right(server, seen)
+    polls = [request for request in running.requests if re.search(r"/\d+(/|$)", request)]
+    # Read directly, each would be read eight times on average. A flow run is read with two requests at its end.
+    assert len(polls) < 40 * 4, len(polls)
+    after = sorted(one.after for one in seen.values())
+    assert after[round(len(after) * 0.95)] < 5 + 5
