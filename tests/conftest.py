@@ -10,6 +10,7 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 import json
 import socket
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from support import Answer, Caller, FakeClock, FakeTaskInstance, RawServer, ScriptedServer
 
 from airflow_provider_trifacta.emulator import Emulator
+from airflow_provider_trifacta.tasks import quota_file
 
 
 @pytest.fixture
@@ -34,6 +36,13 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", checked)
+
+
+@pytest.fixture(autouse=True)
+def _own_quota_files(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Ports are used again: no test learns of a quota from another one."""
+    folder = tmp_path_factory.getbasetemp() / f"quotas-{uuid.uuid4().hex}"
+    monkeypatch.setattr(quota_file, "folder", lambda: folder)
 
 
 @pytest.fixture
