@@ -25,6 +25,8 @@ HOOK_NAME = "Trifacta"
 #: Tasks warn when a token expires within this many days.
 DEFAULT_EXPIRY_WARNING_DAYS = 7.0
 _LONGEST_REFRESH_TOKEN_DAYS = 365
+#: The operations that start runs, as methods of the hook.
+_START_OPERATIONS = ("run_job_group", "run_flow", "run_plan")
 
 
 class AirflowConnection(Protocol):
@@ -120,6 +122,30 @@ def _days(name: str, value: Any) -> float:
         return check_seconds(name, value, zero=True)
     except TrifactaConfigurationError:
         raise TrifactaConfigurationError(f"extra {name}: {value!r} is not a number of days") from None
+
+
+def _starts_per_minute(name: str, value: Any) -> dict[str, float]:
+    """Return the rate of each operation that has one; a single number counts for each."""
+    if isinstance(value, str) and value.strip().startswith("{"):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise TrifactaConfigurationError(f"extra {name}: is not valid JSON ({error})") from None
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(_START_OPERATIONS, _rate(f"extra {name}", value))
+    for operation in value:
+        if operation not in _START_OPERATIONS:
+            raise TrifactaConfigurationError(
+                f"extra {name}: {operation!r} is none of {', '.join(_START_OPERATIONS)}"
+            )
+    return {operation: _rate(f"extra {name}: {operation}", rate) for operation, rate in value.items()}
+
+
+def _rate(name: str, value: Any) -> float:
+    try:
+        return check_seconds(name, value)
+    except TrifactaConfigurationError:
+        raise TrifactaConfigurationError(f"{name}: {value!r} is not a positive number of starts") from None
 
 
 #: The form shows them as collapsible sections.
@@ -224,6 +250,14 @@ EXTRA_FIELDS: dict[str, ExtraField] = {
         "reached. A waiting task survives shorter outages. Default: 900.",
         {"type": ["number", "null"], "minimum": 0, "default": 900, "section": _PATIENCE},
         _budget,
+    ),
+    "max_starts_per_minute": ExtraField(
+        "Starts per minute",
+        "How many runs deferrable tasks start per minute with this connection: a number, for each of "
+        'run_job_group, run_flow and run_plan, or a JSON object such as {"run_job_group": 30, "run_plan": 10}. '
+        "Each task then waits in the triggerer before it starts its run. Default: only once a start was refused.",
+        {"type": ["string", "null"], "section": _PATIENCE},
+        _starts_per_minute,
     ),
     "application_url": ExtraField(
         "Application URL",

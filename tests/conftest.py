@@ -12,6 +12,7 @@ os.environ["AIRFLOW__TRIFACTA__MIN_DEFERRAL_SECONDS"] = "0"
 
 import json
 import socket
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from support import Answer, Caller, FakeClock, FakeTaskInstance, RawServer, ScriptedServer, SomeOf
 
 from airflow_provider_trifacta.emulator import Emulator
+from airflow_provider_trifacta.tasks import quota_file
 
 
 @pytest.fixture
@@ -36,6 +38,13 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", checked)
+
+
+@pytest.fixture(autouse=True)
+def _own_quota_files(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Ports are used again: no test learns of a quota from another one."""
+    folder = tmp_path_factory.getbasetemp() / f"quotas-{uuid.uuid4().hex}"
+    monkeypatch.setattr(quota_file, "folder", lambda: folder)
 
 
 @pytest.fixture

@@ -41,3 +41,15 @@ def min_deferral(log: Any) -> float:
         DEFAULT_MIN_DEFERRAL,
     )
     return DEFAULT_MIN_DEFERRAL
+
+
+def too_young_for(began: float, now: float, *, deadline: float | None, log: Any) -> float:
+    """Return for how many more seconds a deferral is too young for its task to be resumed; 0 if it is old enough.
+
+    :param began: when the task was deferred, in seconds since the epoch on a clock that may differ from ours.
+    :param deadline: when the task must have ended, likewise: it needs time for that, so at most half of what is
+        left is taken.
+    """
+    shortest = min_deferral(log)
+    seconds = min(shortest, began + shortest - now)
+    return max(0.0, seconds if deadline is None else min(seconds, (deadline - now) / 2))

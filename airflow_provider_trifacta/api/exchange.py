@@ -20,6 +20,7 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaError,
     TrifactaGone,
     TrifactaNotFound,
+    TrifactaRateLimited,
     TrifactaUnauthorized,
 )
 from airflow_provider_trifacta.api.messages import Answer, Operation, Request
@@ -137,11 +138,15 @@ class Exchanger:
         policy = self._settings.retries.within(operation.budget)
         request = operation.request
         wait: float | None = None
+        hint = operation.quota_hint
 
         def may_repeat(state: RetryCallState) -> bool:
-            nonlocal wait
+            nonlocal wait, hint
             error = state.outcome.exception() if state.outcome else None
             if error is None:
+                return False
+            refused = isinstance(error, TrifactaRateLimited)
+            if refused and not operation.waits_for_quota:
                 return False
             wait = policy.wait(
                 idempotent=request.idempotent,
@@ -151,6 +156,9 @@ class Exchanger:
                 jitter=self._random(),
                 reached=self._reached,
             )
+            if refused and wait is not None and hint:
+                log.info("%s", hint)
+                hint = None
             return wait is not None
 
         # Each client sleeps in its own way: here we only record for how long.

@@ -282,6 +282,8 @@ class Operation(Generic[T]):
     :param budget: maximum seconds to repeat it for, if its answer is not worth the client's whole retry
         budget.
     :param secret_of: returns the secret in a result, which is redacted from then on.
+    :param waits_for_quota: whether it is repeated after a refusal by a quota (429).
+    :param quota_hint: what is logged before the first such repetition.
     """
 
     request: Request
@@ -289,6 +291,8 @@ class Operation(Generic[T]):
     fallback: Callable[[TrifactaApiError], Operation[T] | None] | None = None
     budget: float | None = None
     secret_of: Callable[[T], str] | None = None
+    waits_for_quota: bool = True
+    quota_hint: str | None = None
 
     def within(self, budget: float | None) -> Operation[T]:
         """Return the same operation with a retry budget.

@@ -30,12 +30,23 @@ class Quota:
     :param remaining: calls left in the current window.
     :param resets_at: when the window ends, in seconds since the epoch on the server's clock; None when it was not
         reported.
+    :param answered_at: when the answer was sent, on the same clock; None when it was not reported.
     """
 
     scope: Literal["user", "workspace"]
     limit: int
     remaining: int
     resets_at: float | None
+    answered_at: float | None = None
+
+    def seconds_left(self, now: float) -> float | None:
+        """Return the seconds until the window ends, None when that was not reported.
+
+        :param now: seconds since the epoch; the answer's own ``Date`` takes precedence, since clocks differ.
+        """
+        if self.resets_at is None:
+            return None
+        return max(0.0, self.resets_at - (now if self.answered_at is None else self.answered_at))
 
     @property
     def is_nearly_used_up(self) -> bool:
@@ -62,7 +73,7 @@ def quotas_of(headers: Mapping[str, str]) -> tuple[Quota, ...]:
             continue
         reset = _number(headers.get(f"x-rate-limit-{scope}-reset"))
         resets_at = None if reset is None else epoch_seconds(reset)
-        quotas.append(Quota(scope, int(limit), max(0, int(remaining)), resets_at))
+        quotas.append(Quota(scope, int(limit), max(0, int(remaining)), resets_at, http_date(headers.get("date"))))
     return tuple(quotas)
 
 
@@ -81,7 +92,7 @@ class QuotaBoard:
         """Read the quotas that an answer reports, whether it is a success or a refusal."""
         if not any(f"x-rate-limit-{scope}-limit" in headers for scope in SCOPES):
             return
-        route = _route(method, path)
+        route = route_of(method, path)
         quotas = quotas_of(headers)
         if not quotas or (route not in self._quotas and len(self._quotas) >= _MOST_ROUTES):
             return
@@ -99,7 +110,7 @@ class QuotaBoard:
         return dict(self._quotas)
 
 
-def _route(method: str, path: str) -> str:
+def route_of(method: str, path: str) -> str:
     """Return a route with ``{id}`` in place of ids: the API's own segments have no digits, except the first."""
     start, _, rest = path.removeprefix("/").partition("/")
     return f"{method} /{start}/{re.sub(r'[^/]*[0-9%][^/]*', '{id}', rest)}"

@@ -19,7 +19,7 @@ decided only here.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -91,6 +91,8 @@ def submit_once(
     clock: Clock,
     random_number: Callable[[], float],
     log: Log,
+    wait_for_quota: bool = True,
+    quota_hint: str | None = None,
 ) -> Procedure[Submission]:
     """Start a run, or find the one that an earlier submit with the same execution id started.
 
@@ -98,13 +100,17 @@ def submit_once(
     :param sent_before: whether an earlier submit may have succeeded; if so, we search for its run first.
     :param not_ours: returns the ids of runs that are known to belong to someone else or to an earlier attempt.
     :param retries: how long to keep trying after an answer was lost.
+    :param wait_for_quota: whether to wait here when a quota is used up, within the retry budget. Once an answer
+        was lost, this waits in any case.
+    :param quota_hint: what is logged before that wait.
     :raises TrifactaSubmitOutcomeUnknown: it is not known whether the run was started; nothing else was.
     :raises TrifactaTaskKilled: the client was interrupted before anything was started.
     :raises TrifactaApiError: the submit was refused; nothing was started.
     """
     search = _Search(launch, execution_id, since, sent_before, not_ours, clock, random_number)
     try:
-        return (yield from _submit(launch, search, retries, clock, random_number, log))
+        submit = replace(launch.start(execution_id), waits_for_quota=wait_for_quota, quota_hint=quota_hint)
+        return (yield from _submit(launch, submit, search, retries, clock, random_number, log))
     except TrifactaTaskKilled as error:
         if search.may_exist:
             raise search.unknown("the task was killed meanwhile") from error
@@ -131,6 +137,7 @@ def find_submitted(
 
 def _submit(
     launch: Launch,
+    submit: Operation[JsonObject],
     search: _Search,
     retries: RetryPolicy,
     clock: Clock,
@@ -138,7 +145,6 @@ def _submit(
     log: Log,
 ) -> Procedure[Submission]:
     execution_id = search.execution_id
-    submit = launch.start(execution_id)
     patience = min(_PATIENCE_FOR_EXISTING, retries.budget)
     began = clock.monotonic()
     sent = 0
@@ -150,7 +156,7 @@ def _submit(
     while True:
         sent += 1
         try:
-            answer = yield submit
+            answer = yield replace(submit, waits_for_quota=True) if search.may_exist else submit
         except TrifactaDuplicateExecution as error:
             search.may_exist = True
             log.warning(

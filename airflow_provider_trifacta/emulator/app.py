@@ -411,6 +411,8 @@ class Application:
         opaque_tokens: bool | None = None,
         endless_tokens: bool | None = None,
         source_word: str | None = None,
+        quotas: dict[str, Any] | None = None,
+        quota_window: int | None = None,
         **others: Any,
     ) -> None:
         """Change how the server behaves; None leaves a setting unchanged.
@@ -421,6 +423,9 @@ class Application:
         :param endless_tokens: whether tokens that never expire may be created.
         :param source_word: the source (``ranfrom``) of runs that the API starts from now on: ``api``, or another
             value; ``null`` sets none.
+        :param quotas: limits per user and per workspace in place of the documented ones, by operation id:
+            ``{"runJobGroup": (6, 6)}``.
+        :param quota_window: seconds in which they count; 60 at first.
         :param others: how the token endpoint behaves (names with ``oauth_``), see
             :class:`~airflow_provider_trifacta.emulator.oauth.OAuthSettings`; how job groups are written, see
             :class:`~airflow_provider_trifacta.emulator.writing.Writing`.
@@ -449,6 +454,7 @@ class Application:
         lag = None if library_lag is None else float(library_lag)
         if lag is not None and not (math.isfinite(lag) and lag >= 0):
             raise ValueError("library_lag: must be a non-negative number of seconds")
+        self.quotas.replace_limits(quotas, quota_window)
         if new_pace is not None:
             self.runs.pace = new_pace
         if enforce_quotas is not None:

@@ -1,8 +1,10 @@
-"""Rate limits: requests per user and per workspace, in windows of one minute."""
+"""Rate limits: requests per user and per workspace, in windows of one minute unless a test sets others."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from airflow_provider_trifacta.emulator.clock import Clock
 from airflow_provider_trifacta.emulator.contract import Operation
@@ -21,7 +23,26 @@ class Quotas:
     def __init__(self, clock: Clock, *, enforced: bool = True) -> None:
         self._clock = clock
         self.enforced = enforced
+        self._window = _WINDOW
+        self._limits: dict[str, tuple[int, int]] = {}
         self._counts: dict[tuple[str, str, int, int], int] = {}
+
+    def replace_limits(self, limits: Mapping[str, Any] | None, window: int | None) -> None:
+        """Replace limits by others; None leaves them unchanged.
+
+        :param limits: the limits per user and per workspace, by operation id.
+        :param window: seconds of a window.
+        :raises ValueError: one is not a positive integer.
+        """
+        pairs = {} if limits is None else limits
+        for operation, pair in pairs.items():
+            if not (isinstance(pair, Sequence) and len(pair) == 2 and all(map(_is_positive, pair))):
+                raise ValueError(f"quotas: {operation}: must be two positive integers, per user and per workspace")
+        if window is not None and not _is_positive(window):
+            raise ValueError("quota_window: must be a positive number of whole seconds")
+        if limits is not None:
+            self._limits = {operation: (pair[0], pair[1]) for operation, pair in limits.items()}
+        self._window = self._window if window is None else window
 
     def admit(self, operation: Operation, person: int) -> dict[str, str]:
         """Count a call and return the headers that report how many are left.
@@ -30,18 +51,24 @@ class Quotas:
         """
         if operation.quota is None:
             return {}
-        window = int(self._clock.now() // _WINDOW)
+        window = int(self._clock.now() // self._window)
+        ends = (window + 1) * self._window
+        of_user, of_workspace = self._limits.get(operation.id, (operation.quota.user, operation.quota.workspace))
         self._counts = {key: count for key, count in self._counts.items() if key[3] == window}
-        limits = (("user", person, operation.quota.user), ("workspace", WORKSPACE, operation.quota.workspace))
+        limits = (("user", person, of_user), ("workspace", WORKSPACE, of_workspace))
         used = {kind: self._counts.get((operation.id, kind, who, window), 0) for kind, who, _ in limits}
         for kind, _, limit in limits:
             if self.enforced and used[kind] >= limit:
-                raise refusal(operation.id, kind, limit, window_ends=(window + 1) * _WINDOW, now=self._clock.now())
+                raise refusal(operation.id, kind, limit, window_ends=ends, now=self._clock.now())
         headers: dict[str, str] = {}
         for kind, who, limit in limits:
             self._counts[operation.id, kind, who, window] = used[kind] + 1
-            headers |= _headers(kind, limit, max(0, limit - used[kind] - 1), (window + 1) * _WINDOW)
+            headers |= _headers(kind, limit, max(0, limit - used[kind] - 1), ends)
         return headers
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def refusal(

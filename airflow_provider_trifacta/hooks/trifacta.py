@@ -147,6 +147,7 @@ class TrifactaHook(BoundOperations, BaseHook):
         connection = self.get_connection(self.trifacta_conn_id)
         settings = self._settings(connection)
         self._warning_days = _warning_days(connection)
+        self._starts_per_minute: Mapping[str, float] = extra_of(connection).get("max_starts_per_minute", {})
         self._credential: StoredToken | OAuthToken
         oauth = _oauth_connection(connection, settings)
         if oauth is not None:
@@ -332,6 +333,14 @@ class TrifactaHook(BoundOperations, BaseHook):
             except Exception as error:
                 pause = patience.pause_after(error)
             await self.clock.async_sleep(pause)
+
+    def max_starts_per_minute(self, operation: str) -> float | None:
+        """Return how many runs the connection lets an operation start per minute, None if it does not specify it.
+
+        :param operation: ``run_job_group``, ``run_flow`` or ``run_plan``.
+        """
+        self.get_conn()
+        return self._starts_per_minute.get(operation)
 
     def check_interrupt(self) -> None:
         """Check whether to continue; raises what ``interrupt`` raises."""

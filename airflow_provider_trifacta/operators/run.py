@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
     from airflow_provider_trifacta.tasks.attempts import CurrentRun, RunAttempts
     from airflow_provider_trifacta.tasks.outcome import OwnRun
+    from airflow_provider_trifacta.tasks.start_slots import StartPostponed, StartSlots
     from airflow_provider_trifacta.triggers.run import RunTrigger
 
     ResultPath = str | os.PathLike[str] | ObjectStoragePath | None
@@ -134,8 +135,31 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Start the run, or continue the one that an earlier try started, and wait as specified."""
+        return self._start_and_wait(context)
+
+    def execute_start(self, context: Context, event: Any = None, waiting_since: float | None = None) -> Any:
+        """Resume when the quota admits the start: start the run, and wait as specified.
+
+        :param waiting_since: when the task began to wait for that, in seconds since the epoch.
+        """
+        from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
+        from airflow_provider_trifacta.tasks.outcome import not_started_in_time
+
+        outcome = event.get("outcome") if isinstance(event, Mapping) else None
+        if outcome == "deadline":
+            log_without_stack()
+            raise not_started_in_time(self._launch(), self.execution_timeout)
+        # Any other event comes from another trigger: the server then refuses the start, or admits it.
+        return self._start_and_wait(context, waiting_since=waiting_since)
+
+    def _start_and_wait(self, context: Context, *, waiting_since: float | None = None) -> Any:
+        """Start the run, or continue an earlier try's, and wait as specified.
+
+        :param waiting_since: when the task began to wait for the slot that it has; None if it has none.
+        """
         from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
         from airflow_provider_trifacta.api.statuses import is_canceled
+        from airflow_provider_trifacta.tasks.start_slots import StartPostponed, StartSlots
 
         log_without_stack()
         # Built before the connection is read, so that an invalid argument is reported first.
@@ -144,16 +168,28 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         self._starting = True
         hook = self._hook()
         self._client = hook.client
-        attempts = self._attempts(hook, launch, context)
+        slots = None
+        if self.deferrable and self.wait_for_completion:
+            slots = StartSlots(hook, launch, self.log, has_slot=waiting_since is not None)
+        attempts = self._attempts(hook, launch, context, slots)
         while True:
-            current = self._begin(attempts, hook.client)
+            try:
+                current = self._begin(attempts, hook.client)
+            except StartPostponed as postponed:
+                if slots is None:
+                    raise
+                self._wait_for_slot(slots, postponed, context, waiting_since)
             run = self._run(hook, current.run)
             self._announce(run, context, continued=current.continued)
             hook.warn_before_token_expires()
             self._end_if_killed(hook.client, current.run)
             if not self.wait_for_completion:
                 return current.run.id
-            status = self._poll_briefly(run) if self.deferrable else self._wait(run)
+            status: str | None = None
+            if not self.deferrable:
+                status = self._wait(run)
+            elif waiting_since is None:
+                status = self._poll_briefly(run)  # others that wait for the quota need the worker, too
             if status is None:
                 self._end_if_killed(hook.client, current.run)
                 self._defer(run, context, continued=current.continued)
@@ -272,7 +308,9 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         if self._killed and self._starting:
             raise TrifactaTaskKilled(f"{_KILLED}: nothing more was started. A retry of the task starts it")
 
-    def _attempts(self, hook: TrifactaHook, launch: Launch, context: Context) -> RunAttempts:
+    def _attempts(
+        self, hook: TrifactaHook, launch: Launch, context: Context, slots: StartSlots | None
+    ) -> RunAttempts:
         from airflow_provider_trifacta.tasks.attempts import RunAttempts
         from airflow_provider_trifacta.tasks.notes import NoNotes, notes_of
         from airflow_provider_trifacta.tasks.series import series_of, single_try
@@ -295,6 +333,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
             on_known=known,
             cancel_superseded=self.cancel_on_kill,
             log=self.log,
+            slots=slots,
         )
 
     def _runs_of_siblings(self, context: Context) -> set[str]:
@@ -374,16 +413,53 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
             canceled = f"it {self._cancel_at_once(run.hook.client, run.ref)}"
             raise run.deadline_passed(None, self.execution_timeout, canceled) from None
 
+    def _deadline(self, context: Context) -> float | None:
+        """Return when the ``execution_timeout`` ends the task, in seconds since the epoch."""
+        started = context["ti"].start_date
+        deadline = self.execution_timeout and started and (started + self.execution_timeout).timestamp()
+        return deadline or None
+
+    def _wait_for_slot(
+        self, slots: StartSlots, postponed: StartPostponed, context: Context, waiting_since: float | None
+    ) -> NoReturn:
+        """Defer until the quota admits the start. Nothing has been submitted.
+
+        :param waiting_since: when the task began to wait, if it waits again: it keeps its place.
+        """
+        from airflow_provider_trifacta.triggers.run import BACKSTOP
+        from airflow_provider_trifacta.triggers.start_slot import StartSlotTrigger
+
+        self._go_on_unless_killed()
+        since = slots.hook.clock.time() if waiting_since is None else waiting_since
+        self.log.info(
+            "Nothing was submitted: %s. Waiting in the triggerer until the quota admits the start",
+            postponed.reason,
+        )
+        self.defer(
+            trigger=StartSlotTrigger(
+                trifacta_conn_id=self.trifacta_conn_id,
+                operation=slots.operation,
+                waiting_since=since,
+                deadline=self._deadline(context),
+                began=slots.hook.clock.time(),
+                seen=None if postponed.seen is None else postponed.seen.plain(),
+                had_slot=postponed.had_slot,
+                starts_per_minute=slots.starts_per_minute,
+            ),
+            method_name="execute_start",
+            kwargs={"waiting_since": since},
+            timeout=self.execution_timeout + BACKSTOP if self.execution_timeout else None,
+        )
+
     def _defer(self, run: OwnRun, context: Context, *, continued: bool) -> NoReturn:
         from airflow_provider_trifacta.tasks.announce import announce_deferral
         from airflow_provider_trifacta.triggers.run import BACKSTOP
 
-        started = context["ti"].start_date
-        deadline = self.execution_timeout and started and (started + self.execution_timeout).timestamp()
+        deadline = self._deadline(context)
         announce_deferral(
             run,
             poll_interval=self.poll_interval,
-            deadline=deadline or None,
+            deadline=deadline,
             afterwards=", then it is canceled",
         )
         self.defer(
@@ -392,7 +468,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
                 trifacta_conn_id=self.trifacta_conn_id,
                 poll_interval=self.poll_interval,
                 unknown_status_timeout=self.unknown_status_timeout,
-                deadline=deadline or None,
+                deadline=deadline,
                 retry_budget=self.retry_budget,
                 cancel_on_kill=self.cancel_on_kill,
                 cancel_at_deadline=True,

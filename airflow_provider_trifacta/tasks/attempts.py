@@ -12,6 +12,7 @@ from airflow_provider_trifacta.api.decoration import decoration
 from airflow_provider_trifacta.api.error_answers import is_permanent_refusal, says_gone
 from airflow_provider_trifacta.api.errors import (
     TrifactaApiError,
+    TrifactaRateLimited,
     TrifactaRunRefused,
     TrifactaSubmitOutcomeUnknown,
     TrifactaTaskKilled,
@@ -38,18 +39,23 @@ from airflow_provider_trifacta.exceptions import TrifactaSubmitRefused, Trifacta
 from airflow_provider_trifacta.tasks.announce import announce_start
 from airflow_provider_trifacta.tasks.notes import AttemptNote, AttemptNotes
 from airflow_provider_trifacta.tasks.outcome import still_running
+from airflow_provider_trifacta.tasks.start_slots import StartPostponed
 from airflow_provider_trifacta.tasks.without_notes import WithoutNotes
 
 if TYPE_CHECKING:
     from airflow_provider_trifacta.api.logs import Log
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
     from airflow_provider_trifacta.tasks.series import Series
+    from airflow_provider_trifacta.tasks.start_slots import StartSlots
 
 #: Seconds that the run from before a clear may take to stop.
 _STOP_PATIENCE = 300.0
 _KINDS: dict[KindName, RunKind] = {kind.name: kind for kind in (JOB_GROUPS, FLOW_RUNS, PLAN_RUNS)}
 #: Seconds that each call may take once the task is killed.
 _CALL_OF_THE_KILLED = 1.5
+_QUOTA_HINT = (
+    "The quota is used up: waiting for it in the worker. With deferrable=True, the task would not hold it"
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,7 @@ class RunAttempts:
     :param siblings: returns runs that are known to belong to other tasks.
     :param on_known: receives the run as soon as it is known, before anything else happens.
     :param cancel_superseded: whether the run from before a clear is canceled.
+    :param slots: decides whether the task waits for a slot outside the worker; None waits in the worker.
     """
 
     def __init__(
@@ -86,6 +93,7 @@ class RunAttempts:
         on_known: Callable[[RunRef], None],
         cancel_superseded: bool,
         log: Log,
+        slots: StartSlots | None = None,
     ) -> None:
         self.hook = hook
         self.launch = launch
@@ -95,6 +103,7 @@ class RunAttempts:
         self._on_known = on_known
         self._cancel_superseded = cancel_superseded
         self.log = log
+        self._slots = slots
 
     def begin(self) -> CurrentRun:
         """Return the run to wait for; start one unless an earlier try has one that may still succeed.
@@ -103,6 +112,7 @@ class RunAttempts:
         :raises TrifactaSubmitOutcomeUnknown: it may or may not have been started.
         :raises TrifactaWaitFailed: the status of an earlier try's run could not be read; nothing new was started.
         :raises TrifactaTaskKilled: the hook was interrupted before anything new was started.
+        :raises StartPostponed: nothing new was started: the task waits for a slot first.
         """
         note = self._read()
         if note is None:
@@ -110,6 +120,8 @@ class RunAttempts:
         if note.series != str(self.series.key) or note.try_number > self.series.try_number:
             self._end_superseded(note)
             return self.start(1, note.runs if note.kind == self.launch.kind.name else ())
+        if not note.sent:
+            return self.start(note.number, note.ended)
         if note.run_id is None:
             return self.submit(note, since=note.sent_at, sent_before=True)
         run = ref_of(self.launch, note.run_id, note.parts)
@@ -146,6 +158,14 @@ class RunAttempts:
     def submit(self, note: AttemptNote, *, since: float, sent_before: bool = False) -> CurrentRun:
         """Submit an attempt, or find what an earlier submit of it started."""
         self.hook.check_interrupt()
+        # What an earlier submit may have started is looked for at once, and needs no slot.
+        slots = None if sent_before else self._slots
+        if slots is not None:
+            try:
+                slots.check()
+            except StartPostponed:
+                self._write(replace(note, sent=False))
+                raise
         announce_start(self.launch, self.log)
         # Written before the submit: where notes are kept, no note means that nothing was sent.
         self._write(note)
@@ -159,6 +179,8 @@ class RunAttempts:
             clock=self.hook.clock,
             random_number=random.random,
             log=self.log,
+            wait_for_quota=slots is None,
+            quota_hint=_QUOTA_HINT,
         )
         try:
             submission = self.hook.run(procedure)
@@ -172,8 +194,13 @@ class RunAttempts:
         except TrifactaApiError as error:
             if is_permanent_refusal(error):
                 raise self._refused(error) from error
+            if slots is not None and isinstance(error, TrifactaRateLimited):
+                self._write(replace(note, sent=False))
+                raise slots.refused(error) from error
             raise
         else:
+            if slots is not None:
+                slots.submitted()
             run = ref_of(self.launch, submission.run_id, submission.parts)
             adopted = submission.outcome == "adopted"
         self.adopt(note, run)
@@ -243,6 +270,8 @@ class RunAttempts:
 
         Clearing a task cancels its run, unless the task was in the middle of a call.
         """
+        if not note.sent:
+            return
         if note.run_id is None:
             self.log.warning(
                 "Before the task was cleared, %s was submitted at %s UTC with execution id %s, but no answer was "

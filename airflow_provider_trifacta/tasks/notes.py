@@ -36,6 +36,7 @@ class AttemptNote:
     :param parts: the job groups named in the answer to the start of a flow.
     :param kind: the kind of the run. The next try of the task may run another kind.
     :param subject_id: the flow or the plan. The next try of the task may run another one.
+    :param sent: whether it may have been sent; False as long as it waits for a slot.
     """
 
     series: str
@@ -48,6 +49,7 @@ class AttemptNote:
     parts: tuple[int, ...] = ()
     kind: KindName = "job_group"
     subject_id: Id | None = None
+    sent: bool = True
 
     @property
     def runs(self) -> tuple[Id, ...]:
@@ -153,12 +155,14 @@ def notes_of(context: Mapping[str, Any]) -> AttemptNotes:
 #: How a note is stored. Fixed: running tasks have stored notes. Runs of every kind are stored as ``job_group_id``.
 _STORED = {name: name for name in AttemptNote.__dataclass_fields__} | {"run_id": "job_group_id"}
 #: Fields that notes of job groups do not have.
-_ADDED = ("parts", "kind", "subject_id")
+_ADDED = ("parts", "kind", "subject_id", "sent")
 
 
 def _plain(note: AttemptNote) -> dict[str, Any]:
     values = {_STORED[name]: value for name, value in asdict(note).items() if name not in _ADDED}
     values["ended"] = list(note.ended)
+    if not note.sent:
+        values["sent"] = False
     if note.kind == "job_group":
         return values
     return {**values, "parts": list(note.parts), "kind": note.kind, "subject_id": note.subject_id}
@@ -184,5 +188,6 @@ def _note_from(value: Any) -> AttemptNote | None:
         and all(isinstance(part, int) for part in note.parts)
         and note.kind in get_args(KindName)
         and (note.subject_id is None or isinstance(note.subject_id, (int, str)))
+        and isinstance(note.sent, bool)
     )
     return note if well_formed else None

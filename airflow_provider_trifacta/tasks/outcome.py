@@ -10,6 +10,7 @@ from airflow_provider_trifacta.api.logs import Log
 from airflow_provider_trifacta.api.runs.kind import (
     Diagnosis,
     KindName,
+    Launch,
     RunDescription,
     RunKind,
     RunRef,
@@ -102,6 +103,19 @@ _ERRORS: dict[KindName, _Errors] = {
 def still_running(kind: RunKind, message: str, run: RunRef, status: str) -> TrifactaRunError:
     """Return the error for a run that was canceled but does not end."""
     return _ERRORS[kind.name].base(message, run_id=run.id, status=status)
+
+
+def not_started_in_time(launch: Launch, limit: object) -> TrifactaRunError:
+    """Return the error for a run that could not be started before the deadline, because of the quota.
+
+    :param limit: the ``execution_timeout``.
+    """
+    subject = launch.subject[0].upper() + launch.subject[1:]
+    return _ERRORS[launch.kind.name].timeout(
+        f"{subject} was not started within the execution_timeout of {limit}: the quota was used up. Nothing was "
+        "submitted, so there is nothing to cancel. Retrying or clearing the task waits again; start fewer runs at "
+        "a time, or raise the execution_timeout."
+    )
 
 
 class AwaitedRun:

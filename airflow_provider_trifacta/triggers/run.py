@@ -14,7 +14,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_trifacta import exceptions
 from airflow_provider_trifacta.airflow_support.cancellation import outlive_cancellation
-from airflow_provider_trifacta.airflow_support.deferrals import min_deferral
+from airflow_provider_trifacta.airflow_support.deferrals import too_young_for
 from airflow_provider_trifacta.airflow_support.task_state import is_still_deferred
 from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
 from airflow_provider_trifacta.api.errors import (
@@ -245,12 +245,8 @@ class RunTrigger(BaseTrigger):
 
         :param began: when the wait began, in seconds since the epoch.
         """
-        clock = self._hook.clock
-        now = clock.time()
-        shortest = min_deferral(self.log)
-        seconds = min(shortest, began + shortest - now)
-        if self.deadline is not None:
-            seconds = min(seconds, (self.deadline - now) / 2)  # the task needs time, too
+        clock = (self._shared_hook or self._hook).clock
+        seconds = too_young_for(began, clock.time(), deadline=self.deadline, log=self.log)
         if seconds > 0:
             self.log.info(
                 "The wait for %s is over; the task is resumed in %s, since Airflow may fail a task that is "

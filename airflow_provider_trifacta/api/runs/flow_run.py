@@ -58,6 +58,7 @@ class _FlowRuns:
 
     name: KindName = "flow_run"
     noun = "flow run"
+    start_operation = "run_flow"
 
     def status(self, run: RunRef, *, budget: float | None = None) -> Procedure[str]:
         """Read ``getFlowRunStatus``, and once it is final, ``getFlowRunJobGroups``."""

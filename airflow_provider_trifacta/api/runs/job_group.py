@@ -22,6 +22,7 @@ class _JobGroups:
 
     name: KindName = "job_group"
     noun = "job group"
+    start_operation = "run_job_group"
 
     def status(self, run: RunRef, *, budget: float | None = None) -> Procedure[str]:
         """Read ``getJobGroupStatus``."""

@@ -119,6 +119,11 @@ class RunKind(Protocol):
         """The noun for a run of this kind in logs and errors: ``job group``."""
         ...
 
+    @property
+    def start_operation(self) -> str:
+        """The operation that starts one, as the method of the hook: ``run_job_group``."""
+        ...
+
     def status(self, run: RunRef, *, budget: float | None = None) -> Procedure[str]:
         """Read the status value of a run: ``Complete`` only if all of it is; an unknown value unchanged.
 

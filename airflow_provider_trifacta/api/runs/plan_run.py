@@ -57,6 +57,7 @@ class _PlanRuns:
 
     name: KindName = "plan_snapshot_run"
     noun = "plan run"
+    start_operation = "run_plan"
 
     def status(self, run: RunRef, *, budget: float | None = None) -> Procedure[str]:
         """Read ``getPlanSnapshotRun``.

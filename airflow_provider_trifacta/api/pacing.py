@@ -1,0 +1,177 @@
+"""When the next start may be sent: keeps to a quota, spreads the starts over its window, adapts to refusals.
+
+Nothing here waits: moments are passed in, all in seconds since the epoch on this machine's clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from airflow_provider_trifacta.api.rate_limits import Quota
+from airflow_provider_trifacta.api.retries import RetryPolicy
+
+#: Seconds of the windows of the API's quotas (api/README.md, section 3). No header reports it.
+_WINDOW = 60.0
+_SHORTEST_WINDOW = 5.0
+#: The longest wait that a server can request.
+_LONGEST_WAIT = RetryPolicy.max_server_wait
+#: Starts per minute as long as nothing is known: about the documented quotas.
+_USUAL_RATE = 30.0
+#: Seconds until a new pace lets out the first start: after a restart of a triggerer, whoever has waited longest
+#: may be the last to arrive.
+_SETTLING = 2.0
+#: Seconds to wait after a refusal that does not specify any, doubled with each further one.
+_FIRST_PAUSE = 5.0
+_LONGEST_PAUSE = 60.0
+#: Part of its rate that a pace gives up when a whole window is refused, and gains with each window that is not.
+#: A quota that several share is divided among them by this.
+_DECREASE = 0.5
+_INCREASE = 0.02
+_SMALLEST_SHARE = 0.02
+
+
+@dataclass(frozen=True)
+class SeenQuota:
+    """A quota that was seen to be used up.
+
+    :param until: when starts are admitted again; None when the server did not report it.
+    :param limit: starts per window; None when it was not reported.
+    :param resets_at: when the window ends on the server's clock, in seconds since the epoch.
+    :param window: seconds of a window, as far as is known.
+    """
+
+    until: float | None = None
+    limit: int | None = None
+    resets_at: float | None = None
+    window: float = _WINDOW
+
+    @classmethod
+    def read(cls, values: Any) -> SeenQuota:
+        """Read what :meth:`plain` returned, perhaps in another version. Values that make no sense are left out."""
+        values = values if isinstance(values, Mapping) else {}
+        limit = _positive(values.get("limit"))
+        return cls(
+            _positive(values.get("until")),
+            None if limit is None else max(1, int(limit)),
+            _positive(values.get("resets_at")),
+            max(_SHORTEST_WINDOW, min(_positive(values.get("window")) or _WINDOW, _LONGEST_WAIT)),
+        )
+
+    @classmethod
+    def refused(cls, retry_after: float | None, quotas: Iterable[Quota], now: float) -> SeenQuota:
+        """Return what a refusal reports.
+
+        :param retry_after: seconds that the server asks to wait.
+        :param quotas: the quotas of the route, as they were last reported.
+        """
+        used_up = cls.used_up(quotas, now) or cls()
+        if retry_after is None:
+            return used_up
+        wait = min(retry_after, _LONGEST_WAIT)
+        return replace(used_up, until=now + wait, window=max(used_up.window, wait))
+
+    @classmethod
+    def used_up(cls, quotas: Iterable[Quota], now: float) -> SeenQuota | None:
+        """Return the tightest quota of which nothing is left, None if something is left of all."""
+        empty = [quota for quota in quotas if quota.remaining == 0]
+        if not empty:
+            return None
+        # Starts are admitted once the last of them has been reset.
+        quota = max(empty, key=lambda quota: quota.resets_at or 0.0)
+        left = quota.seconds_left(now)
+        until = None if left is None else now + min(left, _LONGEST_WAIT)
+        return cls(until, quota.limit, quota.resets_at)
+
+    def after(self, previous: SeenQuota | None) -> SeenQuota:
+        """Return this with what an earlier one adds: two ends of windows show how long a window is."""
+        if previous is None:
+            return self
+        window = min(self.window, previous.window)
+        if self.resets_at is not None and previous.resets_at is not None:
+            between = abs(self.resets_at - previous.resets_at)
+            if _SHORTEST_WINDOW <= between < window:
+                window = between
+        return replace(
+            self,
+            limit=previous.limit if self.limit is None else self.limit,
+            resets_at=previous.resets_at if self.resets_at is None else self.resets_at,
+            window=window,
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """Return the values, which can be stored as JSON."""
+        return asdict(self)
+
+
+def _positive(value: Any) -> float | None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if number and 0 < value < math.inf else None
+
+
+class Pace:
+    """The pace of one queue of starts.
+
+    :param now: when the queue began.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._next = now + _SETTLING
+        self._share = 1.0
+        self._rate: float | None = None
+        self._seen: SeenQuota | None = None
+        self._pause = _FIRST_PAUSE
+        self._paused_until = 0.0
+
+    @property
+    def due(self) -> float:
+        """The moment before which no start is let out."""
+        return self._next
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two starts."""
+        if self._rate is not None:
+            full = 60 / self._rate
+        elif self._seen is not None and self._seen.limit is not None:
+            full = self._seen.window / self._seen.limit
+        else:
+            full = 60 / _USUAL_RATE
+        return full / self._share
+
+    def limit_to(self, starts_per_minute: float | None) -> None:
+        """Keep to a rate that a user specified; None keeps to what the server reports."""
+        self._rate = starts_per_minute
+
+    def learn(self, seen: SeenQuota, now: float, *, had_slot: bool) -> None:
+        """Learn from a quota that is used up: nothing is let out before it is reset.
+
+        :param had_slot: whether a start was refused that this pace had let out: then it was too fast.
+        """
+        self._seen = seen.after(self._seen)
+        if seen.until is not None:
+            self._hold(seen.until, now)
+        elif now >= self._paused_until:
+            recently = now - self._paused_until < 2 * _WINDOW
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE) if recently else _FIRST_PAUSE
+            self._paused_until = now + self._pause
+            self._hold(self._paused_until, now)
+        if had_slot:
+            self._share = max(_SMALLEST_SHARE, self._share * (1 - _DECREASE / self._per_window()))
+
+    def let_out(self, now: float) -> None:
+        """Note that a start was let out."""
+        self._next = max(self._next, now) + self.interval
+        self._share = min(1.0, self._share + _INCREASE / self._per_window())
+
+    def _hold(self, until: float, now: float) -> None:
+        self._next = max(self._next, min(until, now + _LONGEST_WAIT))
+
+    def _per_window(self) -> float:
+        """Return how many starts a window admits, as far as is known."""
+        seen = self._seen
+        if seen is not None and seen.limit is not None:
+            return seen.limit
+        return max(1.0, (self._rate or _USUAL_RATE) * (seen.window if seen else _WINDOW) / 60)

@@ -1,0 +1,95 @@
+"""Whether a deferrable task may submit now, or first waits for a slot in the triggerer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_trifacta.api.decoration import decoration
+from airflow_provider_trifacta.api.errors import TrifactaRateLimited
+from airflow_provider_trifacta.api.pacing import SeenQuota
+from airflow_provider_trifacta.api.rate_limits import Quota, route_of
+from airflow_provider_trifacta.tasks.quota_file import QuotaFile
+
+if TYPE_CHECKING:
+    from airflow_provider_trifacta.api.logs import Log
+    from airflow_provider_trifacta.api.runs.kind import Launch
+    from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+
+
+@dataclass
+class StartPostponed(Exception):
+    """Nothing was submitted: the task waits for a slot first.
+
+    :param reason: why, for users.
+    :param seen: what is known of the quota, None if nothing.
+    :param had_slot: whether the start was refused in a slot that it had waited for.
+    """
+
+    reason: str
+    seen: SeenQuota | None
+    had_slot: bool
+
+
+class StartSlots:
+    """Decides for one start.
+
+    :param has_slot: whether the task has waited for a slot.
+    """
+
+    def __init__(self, hook: TrifactaHook, launch: Launch, log: Log, *, has_slot: bool) -> None:
+        self.hook = hook
+        self._has_slot = has_slot
+        self._log = log
+        self.operation = launch.kind.start_operation
+        request = launch.start("").request
+        self._route = route_of(request.method, request.path)
+        self._file = QuotaFile(hook.trifacta_conn_id, hook.client.settings.base_url, self.operation)
+
+    @property
+    def starts_per_minute(self) -> float | None:
+        """The rate that the connection specifies."""
+        return self.hook.max_starts_per_minute(self.operation)
+
+    def check(self) -> None:
+        """Return if the start may be submitted.
+
+        :raises StartPostponed: it has to wait for a slot.
+        """
+        if self._has_slot:
+            return
+        now = self.hook.clock.time()
+        # In this process, tasks have rarely submitted anything before; on this machine they often have.
+        known = SeenQuota.used_up(self._quotas, now) or self._read()
+        # Others may be waiting until a window after the end of the one that was used up: they come first.
+        if known is not None and known.until is not None and now < known.until + known.window:
+            raise StartPostponed("the quota was used up by earlier starts", known, had_slot=False)
+        if self.starts_per_minute is not None:
+            raise StartPostponed("max_starts_per_minute is set in the connection", None, had_slot=False)
+
+    def refused(self, error: TrifactaRateLimited) -> StartPostponed:
+        """Return what to raise after a refusal, which other tasks on this machine learn of."""
+        seen = SeenQuota.refused(error.retry_after, self._quotas, self.hook.clock.time())
+        return StartPostponed("the server refused it (429)", self._keep(seen), self._has_slot)
+
+    def submitted(self) -> None:
+        """Note what the answer to a submit reported of the quota."""
+        seen = SeenQuota.used_up(self._quotas, self.hook.clock.time())
+        if seen is not None:
+            self._keep(seen)
+
+    @property
+    def _quotas(self) -> tuple[Quota, ...]:
+        return self.hook.client.quotas.get(self._route, ())
+
+    def _read(self) -> SeenQuota | None:
+        seen = None
+        with decoration("What earlier starts learned of the quota could not be read", self._log):
+            seen = self._file.read()
+        return seen
+
+    def _keep(self, seen: SeenQuota) -> SeenQuota:
+        seen = seen.after(self._read())
+        with decoration("What this start learned of the quota could not be stored for others", self._log):
+            self._file.write(seen)
+        return seen
