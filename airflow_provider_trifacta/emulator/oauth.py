@@ -127,4 +127,4 @@ def ordered(status: int, headers: Mapping[str, str]) -> JSONResponse:
     """Return the error answer for an ordered fault."""
     names = {429: "temporarily_unavailable", 503: "temporarily_unavailable"}
     error = names.get(status, "server_error" if status >= 500 else "invalid_request")
-    return refusal(status, error, f"Ordered fault: {status}", headers)
+    return refusal(status, error, f"Injected fault: {status}", headers)
