@@ -164,7 +164,7 @@ class RunAttempts:
             try:
                 slots.check()
             except StartPostponed:
-                self._write(replace(note, sent=False))
+                self._write_unsent(note)
                 raise
         announce_start(self.launch, self.log)
         # Written before the submit: where notes are kept, no note means that nothing was sent.
@@ -195,7 +195,7 @@ class RunAttempts:
             if is_permanent_refusal(error):
                 raise self._refused(error) from error
             if slots is not None and isinstance(error, TrifactaRateLimited):
-                self._write(replace(note, sent=False))
+                self._write_unsent(note)
                 raise slots.refused(error) from error
             raise
         else:
@@ -326,6 +326,12 @@ class RunAttempts:
         except Exception as error:
             self.log.warning("The note of an earlier try could not be read: %s", error)
             return None
+
+    def _write_unsent(self, note: AttemptNote) -> None:
+        """Note that nothing was sent, unless a later try that Airflow has started meanwhile has noted more."""
+        latest = self._read()
+        if latest is None or latest.try_number <= note.try_number:
+            self._write(replace(note, sent=False))
 
     def _write(self, note: AttemptNote) -> None:
         try:

@@ -73,11 +73,9 @@ class StartSlotTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then report whether the run may be started. Nothing is awaited after the event."""
-        remaining = None if self.deadline is None else self.deadline - self.clock.time()
         outcome = "slot"
         try:
-            async with asyncio.timeout(remaining):
-                await self._wait()
+            await self._wait()
         except TimeoutError:
             outcome = "deadline"
         except asyncio.CancelledError:
@@ -99,4 +97,4 @@ class StartSlotTrigger(BaseTrigger):
                 queue.ahead_of(place),
                 spoken(queue.pace.due - self.clock.time()),
             )
-            await queue.slot_for(place)
+            await queue.slot_for(place, self.deadline)
