@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_trifacta.api.decoration import decoration
@@ -75,6 +75,11 @@ class StartSlots:
     def submitted(self) -> None:
         """Note what the answer to a submit reported of the quota."""
         seen = SeenQuota.used_up(self._quotas, self.hook.clock.time())
+        ends = [quota.resets_at for quota in self._quotas if quota.resets_at is not None]
+        known = self._read()
+        if seen is None and known is not None and ends:
+            # Nothing new is used up, but the end of another window shows how long a window is.
+            seen = replace(known, resets_at=max(ends))
         if seen is not None:
             self._keep(seen)
 

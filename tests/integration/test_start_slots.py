@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -101,6 +102,18 @@ def test_what_a_task_learned_saves_the_next_one_a_refusal(emulator: Emulator, ki
     assert statuses_of_submits(emulator, kind) == [429, 201, 201]
 
 
+def test_the_length_of_a_window_is_learned_from_answers(emulator: Emulator) -> None:
+    emulator.change_settings(quotas={"runJobGroup": [2, 2]}, quota_window=20)
+    emulator.order("runJobGroup", "rate_limit")
+    for _ in range(2):
+        task = SimulatedTask(emulator, deferrable=True)
+        task.run_try()
+        emulator.clock.advance(20)
+        assert task.state == "success", task.error
+    (file,) = quota_file.folder().glob("*.json")
+    assert json.loads(file.read_text())["window"] == 20
+
+
 def test_the_note_says_that_nothing_was_sent(emulator: Emulator, kind: Kind) -> None:
     use_up(emulator, kind)
     task = SimulatedTask(emulator, kind=kind, deferrable=True)
@@ -126,6 +139,28 @@ def test_a_clear_while_waiting(emulator: Emulator, kind: Kind, logged: Any) -> N
     assert not any("Before the task was cleared" in line for line in logged())
 
 
+def test_an_old_try_does_not_undo_what_a_later_one_noted(emulator: Emulator, kind: Kind) -> None:
+    use_up(emulator, kind)
+    task = SimulatedTask(emulator, kind=kind, deferrable=True)
+
+    class Overtaken(Process):
+        """Airflow gives up the try during its submit, and starts the next one in the next window."""
+
+        def event(self, name: str) -> None:
+            super().event(name)
+            if name == f"after POST {kind.path}" and not self.overtaken:
+                self.overtaken = True
+                task.clock.sleep(90)
+                task.run_try()
+
+        overtaken = False
+
+    task.run_try(Overtaken())
+    assert task.state == "success", task.error
+    assert note_of(task)["job_group_id"] == kind.ids(emulator)[0]
+    assert len(kind.rows(emulator)) == 1
+
+
 @pytest.mark.parametrize("store", [True, False])
 def test_a_kill_at_every_event_leaves_one_run(emulator: Emulator, connect: Connect, store: bool) -> None:
     kind = JOB_GROUPS
@@ -133,7 +168,7 @@ def test_a_kill_at_every_event_leaves_one_run(emulator: Emulator, connect: Conne
     while True:
         at += 1
         empty_server(emulator, enforce_quotas=True)
-        quota_file.folder().exists() and [file.unlink() for file in quota_file.folder().iterdir()]
+        shutil.rmtree(quota_file.folder(), ignore_errors=True)
         use_up(emulator, kind)
         task = SimulatedTask(emulator, kind=kind, deferrable=True, store=store)
         process = task.run_try(Process(kill_at=at))
