@@ -78,6 +78,8 @@ class StartSlotTrigger(BaseTrigger):
             await self._wait()
         except TimeoutError:
             outcome = "deadline"
+            # Airflow 2.11 ends a task that is resumed after its deadline before it can say this.
+            self.log.warning("The execution_timeout passed before the start was due. Nothing was submitted")
         except asyncio.CancelledError:
             # A user ended the task, or the triggerer stops and another one goes on: which does not matter here.
             self.log.info("No longer waiting here. Nothing was submitted, so there is nothing to cancel")

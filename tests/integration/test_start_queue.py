@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import selectors
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -152,7 +153,14 @@ def test_connections_and_operations_do_not_wait_for_each_other(run: Any) -> None
     assert run(main()) == pytest.approx(4)
 
 
-def test_one_that_is_stopped_disturbs_nobody(run: Any, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    monkeypatch.setattr(StartSlotTrigger, "log", logging.getLogger("trigger"))
+    caplog.set_level("INFO", logger="trigger")
+    return lambda: [record.getMessage() for record in caplog.records if record.name == "trigger"]
+
+
+def test_one_that_is_stopped_disturbs_nobody_and_cancels_nothing(run: Any, logged: Any) -> None:
     async def main() -> None:
         first = asyncio.create_task(event_of(waiting_since=START - 2, seen={"limit": 6, "until": START + 20}))
         second = asyncio.create_task(event_of(waiting_since=START - 1))
@@ -167,6 +175,7 @@ def test_one_that_is_stopped_disturbs_nobody(run: Any, caplog: pytest.LogCapture
         assert len(asyncio.all_tasks()) == 1
 
     run(main())
+    assert logged().count("No longer waiting here. Nothing was submitted, so there is nothing to cancel") == 2
 
 
 @pytest.mark.parametrize("place", [0, 1], ids=["first", "behind"])
@@ -186,8 +195,9 @@ def test_the_deadline(run: Any, place: int) -> None:
     assert moment == pytest.approx(30)
 
 
-def test_a_deadline_that_has_passed(run: Any) -> None:
+def test_a_deadline_that_has_passed(run: Any, logged: Any) -> None:
     assert run(event_of(deadline=START - 1))["outcome"] == "deadline"
+    assert logged()[-1] == "The execution_timeout passed before the start was due. Nothing was submitted"
 
 
 @pytest.mark.parametrize(
@@ -211,9 +221,11 @@ def test_values_that_make_no_sense_end_no_wait_and_make_none_endless(run: Any, s
     assert 2 <= run(main()) <= 300
 
 
-def test_arguments_of_another_version() -> None:
+def test_arguments_of_another_version(logged: Any) -> None:
+    StartSlotTrigger()
     trigger = StartSlotTrigger(operation="run_flow", colour="green")
     assert "colour" not in trigger.serialize()[1]
+    assert logged() == ["Ignoring arguments of another version of the provider: ['colour']"]
 
 
 def test_a_refusal_keeps_its_place(run: Any) -> None:
