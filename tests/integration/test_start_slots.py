@@ -256,6 +256,16 @@ def test_without_deferring_the_task_waits_in_the_worker(emulator: Emulator, kind
     ]
 
 
+def test_after_a_lost_answer_it_waits_in_the_worker(emulator: Emulator, kind: Kind, logged: Any) -> None:
+    emulator.order(kind.submit, "reset")  # before the server has seen it
+    emulator.order(kind.submit, "rate_limit", call=2)
+    task = SimulatedTask(emulator, kind=kind, deferrable=True)
+    task.run_try()
+    assert task.state == "success", task.error
+    assert statuses_of_submits(emulator, kind) == [None, 429, 201]
+    assert not any("deferrable=True" in line or "Nothing was submitted" in line for line in logged())
+
+
 def test_an_event_of_another_trigger_starts_nothing_twice(emulator: Emulator, context: dict[str, Any]) -> None:
     emulator.change_settings(quotas={"runJobGroup": [1, 1]})
     task = SimulatedTask(emulator, deferrable=True)
