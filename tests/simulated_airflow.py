@@ -29,6 +29,7 @@ from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 from airflow_provider_trifacta.operators.run import RunOperator
 from airflow_provider_trifacta.triggers.run import RunTrigger
+from airflow_provider_trifacta.triggers.start_slot import StartSlotTrigger
 
 #: A request that reads how a run is.
 _POLL = re.compile(r"/status$|/planSnapshotRuns/[^/]+$")
@@ -244,7 +245,7 @@ class SimulatedTask:
                 process.event("before Airflow hears of it")
                 return returned
 
-    def _event_of(self, trigger: RunTrigger) -> Any:
+    def _event_of(self, trigger: RunTrigger | StartSlotTrigger) -> Any:
         """Run a trigger; a triggerer that is killed is followed by another."""
         while True:
             with contextlib.suppress(Killed):
@@ -298,5 +299,6 @@ def _watched(process: Process, clock: EmulatorClock) -> Iterator[None]:
         mock.patch.object(TrifactaClient, "_transfer", watched),
         mock.patch.object(AsyncTrifactaClient, "_take", async_watched),
         mock.patch.dict(TrifactaHook.__init__.__kwdefaults__, clock=clock),
+        mock.patch.object(StartSlotTrigger, "clock", clock),
     ):
         yield

@@ -29,8 +29,11 @@ _LONGEST_PAUSE = 60.0
 #: Part of its rate that a pace gives up when a whole window is refused, and gains with each window that is not.
 #: A quota that several share is divided among them by this.
 _DECREASE = 0.5
-_INCREASE = 0.02
+_INCREASE = 0.05
 _SMALLEST_SHARE = 0.02
+#: How much longer than planned no start may be sent until others step in: those who wait are late, perhaps because
+#: all workers are busy.
+_PATIENCE_WITH_THE_QUEUE = 1.2
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,14 @@ class SeenQuota:
     :param limit: starts per window; None when it was not reported.
     :param resets_at: when the window ends on the server's clock, in seconds since the epoch.
     :param window: seconds of a window, as far as is known.
+    :param submitted_at: when a start was last submitted, as far as is known.
     """
 
     until: float | None = None
     limit: int | None = None
     resets_at: float | None = None
     window: float = _WINDOW
+    submitted_at: float | None = None
 
     @classmethod
     def read(cls, values: Any) -> SeenQuota:
@@ -58,6 +63,7 @@ class SeenQuota:
             None if limit is None else max(1, int(limit)),
             _positive(values.get("resets_at")),
             max(_SHORTEST_WINDOW, min(_positive(values.get("window")) or _WINDOW, _LONGEST_WAIT)),
+            _positive(values.get("submitted_at")),
         )
 
     @classmethod
@@ -85,6 +91,26 @@ class SeenQuota:
         until = None if left is None else now + min(left, _LONGEST_WAIT)
         return cls(until, quota.limit, quota.resets_at)
 
+    def is_used_up(self, now: float) -> bool:
+        """Return whether a start would be refused now, as far as is known."""
+        return self.until is not None and now < self.until
+
+    def is_waited_for(self, now: float) -> bool:
+        """Return whether others probably wait for this quota and make use of it: who comes now stands in line.
+
+        They do until a window after the end of the one that was used up, unless no start is sent for longer than
+        there should be between two.
+        """
+        if self.until is None or now >= self.until + self.window:
+            return False
+        late = now - max(self.until, self.submitted_at or 0.0)
+        return late < _PATIENCE_WITH_THE_QUEUE * self.interval
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two starts that are spread over the window."""
+        return 60 / _USUAL_RATE if self.limit is None else self.window / self.limit
+
     def after(self, previous: SeenQuota | None) -> SeenQuota:
         """Return this with what an earlier one adds: two ends of windows show how long a window is."""
         if previous is None:
@@ -99,6 +125,7 @@ class SeenQuota:
             limit=previous.limit if self.limit is None else self.limit,
             resets_at=previous.resets_at if self.resets_at is None else self.resets_at,
             window=window,
+            submitted_at=previous.submitted_at if self.submitted_at is None else self.submitted_at,
         )
 
     def plain(self) -> dict[str, Any]:
@@ -133,12 +160,7 @@ class Pace:
     @property
     def interval(self) -> float:
         """Seconds between two starts."""
-        if self._rate is not None:
-            full = 60 / self._rate
-        elif self._seen is not None and self._seen.limit is not None:
-            full = self._seen.window / self._seen.limit
-        else:
-            full = 60 / _USUAL_RATE
+        full = (self._seen or SeenQuota()).interval if self._rate is None else 60 / self._rate
         return full / self._share
 
     def limit_to(self, starts_per_minute: float | None) -> None:

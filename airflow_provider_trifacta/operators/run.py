@@ -40,6 +40,9 @@ _SHORT_RUN_SECONDS = 3.0
 #: How many parts of a run are canceled in parallel.
 _CANCELED_AT_ONCE = 8
 _CANCELED = "was canceled"
+_QUOTA_HINT = (
+    "The quota is used up: waiting for it in the worker. With deferrable=True, the task would not hold it"
+)
 _KILLED = "The task was killed while it was starting"
 
 
@@ -334,6 +337,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
             cancel_superseded=self.cancel_on_kill,
             log=self.log,
             slots=slots,
+            quota_hint=_QUOTA_HINT if self.wait_for_completion and not self.deferrable else None,
         )
 
     def _runs_of_siblings(self, context: Context) -> set[str]:

@@ -53,9 +53,6 @@ _STOP_PATIENCE = 300.0
 _KINDS: dict[KindName, RunKind] = {kind.name: kind for kind in (JOB_GROUPS, FLOW_RUNS, PLAN_RUNS)}
 #: Seconds that each call may take once the task is killed.
 _CALL_OF_THE_KILLED = 1.5
-_QUOTA_HINT = (
-    "The quota is used up: waiting for it in the worker. With deferrable=True, the task would not hold it"
-)
 
 
 @dataclass(frozen=True)
@@ -80,6 +77,7 @@ class RunAttempts:
     :param on_known: receives the run as soon as it is known, before anything else happens.
     :param cancel_superseded: whether the run from before a clear is canceled.
     :param slots: decides whether the task waits for a slot outside the worker; None waits in the worker.
+    :param quota_hint: what is logged before a wait in the worker.
     """
 
     def __init__(
@@ -94,6 +92,7 @@ class RunAttempts:
         cancel_superseded: bool,
         log: Log,
         slots: StartSlots | None = None,
+        quota_hint: str | None = None,
     ) -> None:
         self.hook = hook
         self.launch = launch
@@ -104,6 +103,7 @@ class RunAttempts:
         self._cancel_superseded = cancel_superseded
         self.log = log
         self._slots = slots
+        self._quota_hint = quota_hint
 
     def begin(self) -> CurrentRun:
         """Return the run to wait for; start one unless an earlier try has one that may still succeed.
@@ -164,7 +164,7 @@ class RunAttempts:
             try:
                 slots.check()
             except StartPostponed:
-                self._write(replace(note, sent=False))
+                self._write_unsent(note)
                 raise
         announce_start(self.launch, self.log)
         # Written before the submit: where notes are kept, no note means that nothing was sent.
@@ -180,7 +180,7 @@ class RunAttempts:
             random_number=random.random,
             log=self.log,
             wait_for_quota=slots is None,
-            quota_hint=_QUOTA_HINT,
+            quota_hint=self._quota_hint,
         )
         try:
             submission = self.hook.run(procedure)
@@ -195,7 +195,7 @@ class RunAttempts:
             if is_permanent_refusal(error):
                 raise self._refused(error) from error
             if slots is not None and isinstance(error, TrifactaRateLimited):
-                self._write(replace(note, sent=False))
+                self._write_unsent(note)
                 raise slots.refused(error) from error
             raise
         else:
@@ -326,6 +326,12 @@ class RunAttempts:
         except Exception as error:
             self.log.warning("The note of an earlier try could not be read: %s", error)
             return None
+
+    def _write_unsent(self, note: AttemptNote) -> None:
+        """Note that nothing was sent, unless a later try that Airflow has started meanwhile has noted more."""
+        latest = self._read()
+        if latest is None or latest.try_number <= note.try_number:
+            self._write(replace(note, sent=False))
 
     def _write(self, note: AttemptNote) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_trifacta.api.decoration import decoration
@@ -56,15 +56,12 @@ class StartSlots:
 
         :raises StartPostponed: it has to wait for a slot.
         """
-        if self._has_slot:
-            return
         now = self.hook.clock.time()
         # In this process, tasks have rarely submitted anything before; on this machine they often have.
         known = SeenQuota.used_up(self._quotas, now) or self._read()
-        # Others may be waiting until a window after the end of the one that was used up: they come first.
-        if known is not None and known.until is not None and now < known.until + known.window:
-            raise StartPostponed("the quota was used up by earlier starts", known, had_slot=False)
-        if self.starts_per_minute is not None:
+        if known is not None and (known.is_used_up(now) or (known.is_waited_for(now) and not self._has_slot)):
+            raise StartPostponed("the quota was used up by earlier starts", known, self._has_slot)
+        if self.starts_per_minute is not None and not self._has_slot:
             raise StartPostponed("max_starts_per_minute is set in the connection", None, had_slot=False)
 
     def refused(self, error: TrifactaRateLimited) -> StartPostponed:
@@ -74,9 +71,15 @@ class StartSlots:
 
     def submitted(self) -> None:
         """Note what the answer to a submit reported of the quota."""
-        seen = SeenQuota.used_up(self._quotas, self.hook.clock.time())
+        now = self.hook.clock.time()
+        seen = SeenQuota.used_up(self._quotas, now)
+        known = self._read()
+        if seen is None and known is not None:
+            # Nothing new is used up, but the end of another window shows how long a window is.
+            ends = [quota.resets_at for quota in self._quotas if quota.resets_at is not None]
+            seen = replace(known, resets_at=max(ends, default=known.resets_at))
         if seen is not None:
-            self._keep(seen)
+            self._keep(replace(seen, submitted_at=now))
 
     @property
     def _quotas(self) -> tuple[Quota, ...]:

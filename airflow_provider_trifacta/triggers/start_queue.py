@@ -7,6 +7,7 @@ the moment, and then wakes the next.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
@@ -64,18 +65,26 @@ class StartQueue:
         """Return how many stand before a place."""
         return self._places.index(place)
 
-    async def slot_for(self, place: _Place) -> None:
-        """Wait until the holder of a place may start."""
+    async def slot_for(self, place: _Place, deadline: float | None) -> None:
+        """Wait until the holder of a place may start.
+
+        :param deadline: until when, in seconds since the epoch; None waits for as long as it takes.
+        :raises TimeoutError: the deadline passed.
+        """
         while True:
+            now = self._clock.time()
+            remaining = math.inf if deadline is None else deadline - now
+            if remaining <= 0:
+                raise TimeoutError
             if self._places[0] is not place:
                 place.is_first.clear()
-                await place.is_first.wait()
-                continue
-            left = self.pace.due - self._clock.time()
-            if left <= 0:
-                self.pace.let_out(self._clock.time())
+                async with asyncio.timeout(None if deadline is None else remaining):
+                    await place.is_first.wait()
+            elif self.pace.due > now:
+                await self._clock.async_sleep(min(self.pace.due - now, remaining, _LONGEST_SLEEP))
+            else:
+                self.pace.let_out(now)
                 return
-            await self._clock.async_sleep(min(left, _LONGEST_SLEEP))
 
 
 def queue_of(key: Key, clock: Clock) -> StartQueue:

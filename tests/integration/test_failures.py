@@ -165,6 +165,16 @@ def _rate_limited(world: World) -> Any:
     return world.run()
 
 
+@case("The quota is used up until the execution_timeout of a deferrable task")
+def _no_slot_in_time(world: World) -> Any:
+    world.emulator.order("runJobGroup", "rate_limit", call=None)
+    began = datetime.now(UTC) - timedelta(hours=2)
+    operator = TrifactaRunJobGroupOperator(
+        task_id="task", wrangled_dataset_id=7, deferrable=True, execution_timeout=timedelta(hours=2)
+    )
+    return run_deferred(operator, {"ti": FakeTaskInstance(began)})
+
+
 @case("The server fails while the task waits (500)")
 def _server_error(world: World) -> Any:
     world.emulator.order("getJobGroupStatus", "status", status=500, call=None)

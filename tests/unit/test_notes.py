@@ -19,7 +19,7 @@ def test_what_is_written_is_read() -> None:
     notes = notes_of({"task_state_store": Store()})
     assert isinstance(notes, TaskStateNotes)
     assert notes.read() is None
-    for note in (NOTE, replace(NOTE, run_id=7)):
+    for note in (replace(NOTE, sent=False), NOTE, replace(NOTE, run_id=7)):
         notes.write(note)
         assert notes.read() == note
     assert note.runs == (5, 7)

@@ -12,7 +12,7 @@ from airflow_provider_trifacta.api import operations as ops
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.api.settings import ClientSettings
 from airflow_provider_trifacta.api.urls import base_url_from
-from airflow_provider_trifacta.connection import settings_of, unknown_extras, usable_token
+from airflow_provider_trifacta.connection import extra_of, settings_of, unknown_extras, usable_token
 
 
 @pytest.mark.parametrize(
@@ -109,6 +109,20 @@ def test_extras_are_read_with_their_types_also_from_text() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "rates"),
+    [
+        (30, {"run_job_group": 30, "run_flow": 30, "run_plan": 30}),
+        ("7.5", {"run_job_group": 7.5, "run_flow": 7.5, "run_plan": 7.5}),
+        ({"run_plan": "3"}, {"run_plan": 3}),
+        ('{"run_plan": 3, "run_flow": 4}', {"run_plan": 3, "run_flow": 4}),
+    ],
+    ids=repr,
+)
+def test_starts_per_minute(value: Any, rates: dict[str, float]) -> None:
+    assert extra_of(_connection({"max_starts_per_minute": value}))["max_starts_per_minute"] == rates
+
+
+@pytest.mark.parametrize(
     ("extra", "names"),
     [
         ("{broken", "extra: is not valid JSON"),
@@ -134,6 +148,14 @@ def test_extras_are_read_with_their_types_also_from_text() -> None:
         ({"proxy": "http://user:secret@proxy/path"}, "proxy"),
         ({"proxy": "proxy:3128"}, "proxy"),
         ({"proxy": 3128}, "proxy"),
+        ({"max_starts_per_minute": 0}, "extra max_starts_per_minute: 0 is not a positive number of starts"),
+        ({"max_starts_per_minute": "many"}, "extra max_starts_per_minute: 'many' is not a positive number"),
+        (
+            {"max_starts_per_minute": {"run_job_group": -1}},
+            "max_starts_per_minute: run_job_group: -1 is not a pos",
+        ),
+        ({"max_starts_per_minute": {"runFlow": 3}}, "'runFlow' is none of run_job_group, run_flow, run_plan"),
+        ({"max_starts_per_minute": "{broken"}, "extra max_starts_per_minute: is not valid JSON"),
         ({"application_url": "https://user:secret@example.com"}, "application_url"),
         ({"application_url": "https://user:se@cret@exam ple"}, "application_url"),
         ({"application_url": "https://ho\tst"}, "application_url"),

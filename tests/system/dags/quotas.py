@@ -14,7 +14,7 @@ STARTS = int(os.environ.get("QUOTA_STARTS", "18"))
 for conn_id in ("trifacta_quota", "trifacta_paced"):
     with DAG(dag_id=f"start_many_{conn_id}", max_active_tasks=STARTS, **COMMON):
         TrifactaRunJobGroupOperator.partial(
-            task_id="run", trifacta_conn_id=conn_id, deferrable=True, poll_interval=5, retries=1
+            task_id="run", trifacta_conn_id=conn_id, deferrable=True, poll_interval=5, retries=2
         ).expand(wrangled_dataset_id=[7] * STARTS)
 
 with DAG(dag_id="unrelated", **COMMON):
