@@ -88,7 +88,8 @@ FAULTS: dict[str, list[dict[str, Any]]] = {
     "503-though-started": [{"kind": "status", "status": 503, "after": True, "call": None}],
     "lost": [{"kind": "reset", "after": True}],
     "lost-once": [{"kind": "reset"}],
-    "429": [{"kind": "rate_limit", "call": None}],
+    # Not for ever: a deferred task waits for the quota for as long as it takes.
+    "429": [{"kind": "rate_limit", "times": 4}],
     "304": [{"kind": "status", "status": 503, "after": True}],
 }
 
@@ -169,12 +170,13 @@ def test_in_any_pause(
             assert_ended(task, process, f"{fault} in sleep {number}")
 
 
-@pytest.mark.parametrize("fault", ["503", "429"])
-def test_a_pause_of_minutes_ends_at_once(
-    make_task: Callable[..., SimulatedTask], emulator: Emulator, kind: Kind, fault: str
-) -> None:
+@pytest.mark.parametrize(
+    ("fault", "deferrable"),
+    [("503", False), ("503", True), ("429", False)],  # a deferrable task waits for the quota in the triggerer
+)
+def test_a_pause_of_minutes_ends_at_once(emulator: Emulator, kind: Kind, fault: str, deferrable: bool) -> None:
     order(emulator, kind, fault)
-    task = make_task(kind=kind)
+    task = SimulatedTask(emulator, kind=kind, deferrable=deferrable)
     process = Sigterm(task, 40, sleeping=True)
     task.run_try(process)
     assert process.killed_at is not None
