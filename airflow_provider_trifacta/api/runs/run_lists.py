@@ -14,7 +14,9 @@ from airflow_provider_trifacta.api.runs.kind import KindName
 from airflow_provider_trifacta.api.statuses import status_word
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
-#: Maximum number of pages that are read at a time: 40,000 runs, or 10,000 where a page has 25 rows at most.
+#: The largest page that is known to work. A server that shows fewer runs on a page is asked for more pages.
+_PAGE_SIZE = 250
+#: Maximum number of pages that are read at a time: 100,000 runs, or 10,000 where a page has 25 rows at most.
 MOST_PAGES = 400
 #: Newest first: a run that changes while the list is read moves to a page that has been read, and the next time it
 #: is on the first one.
@@ -58,7 +60,8 @@ class RunList:
 
 
 def _job_groups_since(moment: int) -> Listing[Any]:
-    return list_job_library(sort=_ORDER, date_filter={"updatedAt": {"gte": moment}}).as_written(MOST_PAGES)
+    listing = list_job_library(sort=_ORDER, date_filter={"updatedAt": {"gte": moment}}, page_size=_PAGE_SIZE)
+    return listing.as_written(MOST_PAGES)
 
 
 def _job_group(item: Any) -> ListedRun | None:
@@ -70,7 +73,9 @@ def _job_group(item: Any) -> ListedRun | None:
 
 
 def _plan_runs_since(moment: int) -> Listing[Any]:
-    listing = list_plan_snapshot_runs(sort=_ORDER, date_filter={"updatedAt": {"gte": moment}})
+    listing = list_plan_snapshot_runs(
+        sort=_ORDER, date_filter={"updatedAt": {"gte": moment}}, page_size=_PAGE_SIZE
+    )
     return listing.as_written(MOST_PAGES)
 
 
