@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -81,13 +80,12 @@ def seconds_held(log: str) -> float:
         found = re.search(r'"timestamp":\s*"([^"]+)"', line)
         if found is None:
             continue
-        moment = datetime.fromisoformat(found[1])
-        if _NOTHING_SENT in line and "triggerer" in line and since is None:
-            since = moment
-        elif since is not None and "triggers" in json.loads(line).get("logger", ""):
-            held += ((last or since) - since).total_seconds()
+        if since is not None and last is not None and "Pre Execute" in line:
+            held += (last - since).total_seconds()
             since = None
-        last = moment
+        last = datetime.fromisoformat(found[1])
+        if _NOTHING_SENT in line and "Waiting in the triggerer" in line:
+            since = last
     return held
 
 
