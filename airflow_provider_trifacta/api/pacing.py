@@ -93,7 +93,8 @@ class SeenQuota:
 
     def is_used_up(self, now: float) -> bool:
         """Return whether a start would be refused now, as far as is known."""
-        return self.until is not None and now < self.until
+        # A later moment means that a clock was set back meanwhile.
+        return self.until is not None and now < self.until <= now + _LONGEST_WAIT
 
     def is_waited_for(self, now: float) -> bool:
         """Return whether others probably wait for this quota and make use of it: who comes now stands in line.
@@ -101,7 +102,7 @@ class SeenQuota:
         They do until a window after the end of the one that was used up, unless no start is sent for longer than
         there should be between two.
         """
-        if self.until is None or self.window is None or now >= self.until + self.window:
+        if self.until is None or self.window is None or not -_LONGEST_WAIT <= now - self.until < self.window:
             return False
         late = now - max(self.until, self.submitted_at or 0.0)
         return late < _PATIENCE_WITH_THE_QUEUE * self.interval

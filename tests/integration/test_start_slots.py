@@ -271,7 +271,7 @@ def test_an_event_of_another_trigger_starts_nothing_twice(emulator: Emulator, co
     task = SimulatedTask(emulator, deferrable=True)
     operator = task.operator()
     with pytest.raises(TaskDeferred) as deferred:
-        operator.execute_start(task.context(Process()), event={"outcome": "final", "job_group_id": 1})
+        operator.execute_start(task.context(Process()), event={"outcome": "deadline", "job_group_id": 1})
     assert deferred.value.method_name == "execute_complete"
     assert len(emulator.job_groups) == 1
 

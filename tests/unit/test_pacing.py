@@ -59,6 +59,11 @@ def test_who_comes_now_stands_in_line() -> None:
     assert not SeenQuota().is_waited_for(NOW)
 
 
+def test_a_clock_that_was_set_back_blocks_nobody() -> None:
+    assert not SEEN.is_used_up(NOW - 3600)
+    assert not SEEN.is_waited_for(NOW - 3600)
+
+
 def test_a_pace_slows_down_with_refusals_and_recovers() -> None:
     pace = Pace(NOW)
     pace.learn(SEEN, NOW, had_slot=False)
