@@ -199,11 +199,11 @@ class RunAttempts:
                 raise slots.refused(error) from error
             raise
         else:
-            if slots is not None:
-                slots.submitted()
             run = ref_of(self.launch, submission.run_id, submission.parts)
             adopted = submission.outcome == "adopted"
         self.adopt(note, run)
+        if slots is not None:
+            slots.submitted()
         return CurrentRun(run, continued=sent_before and adopted)
 
     def adopt(self, note: AttemptNote, run: RunRef) -> None:
