@@ -90,7 +90,7 @@ def seconds_held(log: str) -> float:
 
 
 @pytest.mark.skipif(not IS_AIRFLOW_3, reason="With SQLite, one task runs at a time")
-@pytest.mark.parametrize("conn_id", ["trifacta_quota", "trifacta_paced"])
+@pytest.mark.parametrize("conn_id", ["trifacta_paced", "trifacta_quota"])
 def test_many_tasks_and_a_small_quota(airflow: AirflowInstance, emulator: Emulator, conn_id: str) -> None:
     extra = {"max_starts_per_minute": QUOTA * 60 / WINDOW} if conn_id == "trifacta_paced" else {}
     airflow.set_connection(conn_id, conn_type="trifacta", host=emulator.url, password=emulator.token, extra=extra)
