@@ -124,7 +124,8 @@ def test_many_tasks_and_a_small_quota(airflow: AirflowInstance, emulator: Emulat
     jobs = [row for row in emulator.job_groups if row["id"] not in known]
     assert len(jobs) == STARTS
     assert {row["status"] for row in jobs} == {"Complete"}
-    assert set(statuses) <= {201, 429}
+    # 304: Airflow gave up a try during its submit (apache/airflow 66374), and the next one found its run.
+    assert set(statuses) <= {201, 304, 429}
     assert refused <= (0.3 if conn_id == "trifacta_quota" else 0.15)
     assert held <= 1
     assert not any(
