@@ -43,26 +43,26 @@ class SeenQuota:
     :param until: when starts are admitted again; None when the server did not report it.
     :param limit: starts per window; None when it was not reported.
     :param resets_at: when the window ends on the server's clock, in seconds since the epoch.
-    :param window: seconds of a window, as far as is known.
+    :param window: seconds of a window; None as long as that was not seen.
     :param submitted_at: when a start was last submitted, as far as is known.
     """
 
     until: float | None = None
     limit: int | None = None
     resets_at: float | None = None
-    window: float = _WINDOW
+    window: float | None = None
     submitted_at: float | None = None
 
     @classmethod
     def read(cls, values: Any) -> SeenQuota:
         """Read what :meth:`plain` returned, perhaps in another version. Values that make no sense are left out."""
         values = values if isinstance(values, Mapping) else {}
-        limit = _positive(values.get("limit"))
+        limit, window = _positive(values.get("limit")), _positive(values.get("window"))
         return cls(
             _positive(values.get("until")),
             None if limit is None else max(1, int(limit)),
             _positive(values.get("resets_at")),
-            max(_SHORTEST_WINDOW, min(_positive(values.get("window")) or _WINDOW, _LONGEST_WAIT)),
+            None if window is None else max(_SHORTEST_WINDOW, min(window, _LONGEST_WAIT)),
             _positive(values.get("submitted_at")),
         )
 
@@ -77,7 +77,7 @@ class SeenQuota:
         if retry_after is None:
             return used_up
         wait = min(retry_after, _LONGEST_WAIT)
-        return replace(used_up, until=now + wait, window=max(used_up.window, wait))
+        return replace(used_up, until=now + wait, window=wait if wait > _WINDOW else None)
 
     @classmethod
     def used_up(cls, quotas: Iterable[Quota], now: float) -> SeenQuota | None:
@@ -93,7 +93,8 @@ class SeenQuota:
 
     def is_used_up(self, now: float) -> bool:
         """Return whether a start would be refused now, as far as is known."""
-        return self.until is not None and now < self.until
+        # A later moment means that a clock was set back meanwhile.
+        return self.until is not None and now < self.until <= now + _LONGEST_WAIT
 
     def is_waited_for(self, now: float) -> bool:
         """Return whether others probably wait for this quota and make use of it: who comes now stands in line.
@@ -101,7 +102,7 @@ class SeenQuota:
         They do until a window after the end of the one that was used up, unless no start is sent for longer than
         there should be between two.
         """
-        if self.until is None or now >= self.until + self.window:
+        if self.until is None or self.window is None or not -_LONGEST_WAIT <= now - self.until < self.window:
             return False
         late = now - max(self.until, self.submitted_at or 0.0)
         return late < _PATIENCE_WITH_THE_QUEUE * self.interval
@@ -109,22 +110,23 @@ class SeenQuota:
     @property
     def interval(self) -> float:
         """Seconds between two starts that are spread over the window."""
-        return 60 / _USUAL_RATE if self.limit is None else self.window / self.limit
+        return 60 / _USUAL_RATE if self.limit is None else (self.window or _WINDOW) / self.limit
 
     def after(self, previous: SeenQuota | None) -> SeenQuota:
         """Return this with what an earlier one adds: two ends of windows show how long a window is."""
         if previous is None:
             return self
-        window = min(self.window, previous.window)
+        windows = [window for window in (self.window, previous.window) if window is not None]
         if self.resets_at is not None and previous.resets_at is not None:
             between = abs(self.resets_at - previous.resets_at)
-            if _SHORTEST_WINDOW <= between < window:
-                window = between
+            if between >= _SHORTEST_WINDOW:
+                # There may have been others in between, but none longer than documented.
+                windows.append(min(between, _WINDOW))
         return replace(
             self,
             limit=previous.limit if self.limit is None else self.limit,
             resets_at=previous.resets_at if self.resets_at is None else self.resets_at,
-            window=window,
+            window=min(windows, default=None),
             submitted_at=previous.submitted_at if self.submitted_at is None else self.submitted_at,
         )
 
@@ -196,4 +198,4 @@ class Pace:
         seen = self._seen
         if seen is not None and seen.limit is not None:
             return seen.limit
-        return max(1.0, (self._rate or _USUAL_RATE) * (seen.window if seen else _WINDOW) / 60)
+        return max(1.0, (self._rate or _USUAL_RATE) * _WINDOW / 60)

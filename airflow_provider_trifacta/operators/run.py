@@ -148,11 +148,10 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
         from airflow_provider_trifacta.tasks.outcome import not_started_in_time
 
-        outcome = event.get("outcome") if isinstance(event, Mapping) else None
-        if outcome == "deadline":
+        if event == {"outcome": "deadline", "waiting_since": waiting_since}:
             log_without_stack()
             raise not_started_in_time(self._launch(), self.execution_timeout)
-        # Any other event comes from another trigger: the server then refuses the start, or admits it.
+        # An event of another trigger (SQLite reuses the id of a deleted one) is as good: the server decides.
         return self._start_and_wait(context, waiting_since=waiting_since)
 
     def _start_and_wait(self, context: Context, *, waiting_since: float | None = None) -> Any:

@@ -104,6 +104,7 @@ class RunAttempts:
         self.log = log
         self._slots = slots
         self._quota_hint = quota_hint
+        self._noted_as_unsent = False
 
     def begin(self) -> CurrentRun:
         """Return the run to wait for; start one unless an earlier try has one that may still succeed.
@@ -121,6 +122,7 @@ class RunAttempts:
             self._end_superseded(note)
             return self.start(1, note.runs if note.kind == self.launch.kind.name else ())
         if not note.sent:
+            self._noted_as_unsent = True
             return self.start(note.number, note.ended)
         if note.run_id is None:
             return self.submit(note, since=note.sent_at, sent_before=True)
@@ -168,7 +170,7 @@ class RunAttempts:
                 raise
         announce_start(self.launch, self.log)
         # Written before the submit: where notes are kept, no note means that nothing was sent.
-        self._write(note)
+        self._write_as_sent(note)
         procedure = submit_once(
             self.launch,
             note.execution_id,
@@ -199,11 +201,11 @@ class RunAttempts:
                 raise slots.refused(error) from error
             raise
         else:
-            if slots is not None:
-                slots.submitted()
             run = ref_of(self.launch, submission.run_id, submission.parts)
             adopted = submission.outcome == "adopted"
         self.adopt(note, run)
+        if slots is not None:
+            slots.submitted()
         return CurrentRun(run, continued=sent_before and adopted)
 
     def adopt(self, note: AttemptNote, run: RunRef) -> None:
@@ -326,6 +328,23 @@ class RunAttempts:
         except Exception as error:
             self.log.warning("The note of an earlier try could not be read: %s", error)
             return None
+
+    def _write_as_sent(self, note: AttemptNote) -> None:
+        """Note that an attempt is about to be sent.
+
+        :raises TrifactaWaitFailed: a note says that it was not sent, and cannot be replaced: a later try would
+            believe it. Airflow refuses notes of a try that it has given up.
+        """
+        if not self._noted_as_unsent:
+            self._write(note)
+            return
+        try:
+            self._notes.write(note)
+        except Exception as error:
+            raise TrifactaWaitFailed(
+                f"Nothing was submitted, because the note that says so could not be replaced: {error}. A retry of "
+                "the task submits it"
+            ) from error
 
     def _write_unsent(self, note: AttemptNote) -> None:
         """Note that nothing was sent, unless a later try that Airflow has started meanwhile has noted more."""

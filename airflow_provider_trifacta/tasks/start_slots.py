@@ -60,7 +60,7 @@ class StartSlots:
         # In this process, tasks have rarely submitted anything before; on this machine they often have.
         known = SeenQuota.used_up(self._quotas, now) or self._read()
         if known is not None and (known.is_used_up(now) or (known.is_waited_for(now) and not self._has_slot)):
-            raise StartPostponed("the quota was used up by earlier starts", known, self._has_slot)
+            raise StartPostponed("the quota was used up by earlier starts", known, had_slot=False)
         if self.starts_per_minute is not None and not self._has_slot:
             raise StartPostponed("max_starts_per_minute is set in the connection", None, had_slot=False)
 

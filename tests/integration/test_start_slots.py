@@ -19,7 +19,12 @@ from support import TaskDeferred
 
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.emulator.clock import Clock
-from airflow_provider_trifacta.exceptions import TrifactaJobGroupTimeout, TrifactaRunTimeout, TrifactaTaskKilled
+from airflow_provider_trifacta.exceptions import (
+    TrifactaJobGroupTimeout,
+    TrifactaRunTimeout,
+    TrifactaTaskKilled,
+    TrifactaWaitFailed,
+)
 from airflow_provider_trifacta.operators.run import RunOperator
 from airflow_provider_trifacta.tasks import quota_file
 from airflow_provider_trifacta.triggers.start_slot import StartSlotTrigger
@@ -137,6 +142,26 @@ def test_a_clear_while_waiting(emulator: Emulator, kind: Kind, logged: Any) -> N
     assert task.state == "success", task.error
     assert len(kind.rows(emulator)) == 1
     assert not any("Before the task was cleared" in line for line in logged())
+
+
+def test_nothing_is_sent_while_the_note_says_so(emulator: Emulator, kind: Kind) -> None:
+    """As when Airflow has given up a try that still runs, and refuses its notes."""
+    use_up(emulator, kind)
+    emulator.change_settings(honour_execution_id=False)
+    task = SimulatedTask(emulator, kind=kind, deferrable=True)
+
+    class GivenUp(Process):
+        def event(self, name: str) -> None:
+            super().event(name)
+            # Sent, refused and not sent have been noted.
+            if name == "before the note" and self.events.count(name) == 3:
+                raise RuntimeError("Task instance not found")
+
+    task.run_try(GivenUp())
+    assert isinstance(task.error, TrifactaWaitFailed)
+    assert str(task.error).startswith("Nothing was submitted, because the note that says so could not be replaced")
+    task.run_to_the_end()
+    assert (task.state, len(kind.rows(emulator))) == ("success", 1)
 
 
 def test_an_old_try_does_not_undo_what_a_later_one_noted(emulator: Emulator, kind: Kind) -> None:
@@ -271,7 +296,7 @@ def test_an_event_of_another_trigger_starts_nothing_twice(emulator: Emulator, co
     task = SimulatedTask(emulator, deferrable=True)
     operator = task.operator()
     with pytest.raises(TaskDeferred) as deferred:
-        operator.execute_start(task.context(Process()), event={"outcome": "final", "job_group_id": 1})
+        operator.execute_start(task.context(Process()), event={"outcome": "deadline", "job_group_id": 1})
     assert deferred.value.method_name == "execute_complete"
     assert len(emulator.job_groups) == 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -81,18 +80,17 @@ def seconds_held(log: str) -> float:
         found = re.search(r'"timestamp":\s*"([^"]+)"', line)
         if found is None:
             continue
-        moment = datetime.fromisoformat(found[1])
-        if _NOTHING_SENT in line and "triggerer" in line and since is None:
-            since = moment
-        elif since is not None and "triggers" in json.loads(line).get("logger", ""):
-            held += ((last or since) - since).total_seconds()
+        if since is not None and last is not None and "Pre Execute" in line:
+            held += (last - since).total_seconds()
             since = None
-        last = moment
+        last = datetime.fromisoformat(found[1])
+        if _NOTHING_SENT in line and "Waiting in the triggerer" in line:
+            since = last
     return held
 
 
 @pytest.mark.skipif(not IS_AIRFLOW_3, reason="With SQLite, one task runs at a time")
-@pytest.mark.parametrize("conn_id", ["trifacta_quota", "trifacta_paced"])
+@pytest.mark.parametrize("conn_id", ["trifacta_paced", "trifacta_quota"])
 def test_many_tasks_and_a_small_quota(airflow: AirflowInstance, emulator: Emulator, conn_id: str) -> None:
     extra = {"max_starts_per_minute": QUOTA * 60 / WINDOW} if conn_id == "trifacta_paced" else {}
     airflow.set_connection(conn_id, conn_type="trifacta", host=emulator.url, password=emulator.token, extra=extra)
@@ -126,7 +124,8 @@ def test_many_tasks_and_a_small_quota(airflow: AirflowInstance, emulator: Emulat
     jobs = [row for row in emulator.job_groups if row["id"] not in known]
     assert len(jobs) == STARTS
     assert {row["status"] for row in jobs} == {"Complete"}
-    assert set(statuses) <= {201, 429}
+    # 304: Airflow gave up a try during its submit (apache/airflow 66374), and the next one found its run.
+    assert set(statuses) <= {201, 304, 429}
     assert refused <= (0.3 if conn_id == "trifacta_quota" else 0.15)
     assert held <= 1
     assert not any(
