@@ -12,7 +12,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from airflow_provider_trifacta.api.pacing import SeenQuota
+from airflow_provider_trifacta.api.start_pace import SeenQuota
 
 
 def folder() -> Path:

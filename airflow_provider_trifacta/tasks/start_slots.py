@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_trifacta.api.decoration import decoration
 from airflow_provider_trifacta.api.errors import TrifactaRateLimited
-from airflow_provider_trifacta.api.pacing import SeenQuota
 from airflow_provider_trifacta.api.rate_limits import Quota, route_of
+from airflow_provider_trifacta.api.start_pace import SeenQuota
 from airflow_provider_trifacta.tasks.quota_file import QuotaFile
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
 
 from airflow_provider_trifacta.api.clock import Clock
-from airflow_provider_trifacta.api.pacing import Pace
+from airflow_provider_trifacta.api.start_pace import StartPace
 
 #: Maximum seconds for which the first sleeps: meanwhile someone may come who has waited longer.
 _LONGEST_SLEEP = 1.0
@@ -39,7 +39,7 @@ class StartQueue:
     """A queue of starts."""
 
     def __init__(self, clock: Clock) -> None:
-        self.pace = Pace(clock.time())
+        self.pace = StartPace(clock.time())
         self._clock = clock
         self._places: list[_Place] = []
         self._number = 0

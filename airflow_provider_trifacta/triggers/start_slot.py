@@ -10,7 +10,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_trifacta.airflow_support.deferrals import too_young_for
 from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK, Clock
-from airflow_provider_trifacta.api.pacing import SeenQuota
+from airflow_provider_trifacta.api.start_pace import SeenQuota
 from airflow_provider_trifacta.api.timestamps import spoken
 from airflow_provider_trifacta.connection import DEFAULT_CONN_ID
 from airflow_provider_trifacta.triggers.start_queue import queue_of
@@ -28,8 +28,8 @@ class StartSlotTrigger(BaseTrigger):
     :param began: when the task was deferred, in seconds since the epoch: later than that if it waits again. None
         means when the trigger starts.
     :param deadline: when the wait ends, in seconds since the epoch; None waits for as long as it takes.
-    :param seen: what the task knows of the quota, see :class:`~airflow_provider_trifacta.api.pacing.SeenQuota`;
-        None if it knows nothing.
+    :param seen: what the task knows of the quota, see
+        :class:`~airflow_provider_trifacta.api.start_pace.SeenQuota`; None if it knows nothing.
     :param had_slot: whether the start was refused although this queue had let it out.
     :param starts_per_minute: the rate that the connection specifies; None keeps to what the server reports.
     """

@@ -9,7 +9,7 @@ from airflow_provider_trifacta.airflow_support.compat import BaseOperator
 from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
 
 COMMON = {"schedule": None, "start_date": datetime(2024, 1, 1), "catchup": False}
-STARTS = int(os.environ.get("QUOTA_STARTS", "18"))
+STARTS = int(os.environ["QUOTA_STARTS"])
 
 for conn_id in ("trifacta_quota", "trifacta_paced"):
     with DAG(dag_id=f"start_many_{conn_id}", max_active_tasks=STARTS, **COMMON):

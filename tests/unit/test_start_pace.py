@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_provider_trifacta.api.pacing import Pace, SeenQuota
 from airflow_provider_trifacta.api.rate_limits import Quota, quotas_of
+from airflow_provider_trifacta.api.start_pace import SeenQuota, StartPace
 
 NOW = 1_700_000_000.0
 SEEN = SeenQuota(until=NOW + 10, limit=6, resets_at=NOW + 10, window=60.0)
@@ -65,7 +65,7 @@ def test_a_clock_that_was_set_back_blocks_nobody() -> None:
 
 
 def test_a_pace_slows_down_with_refusals_and_recovers() -> None:
-    pace = Pace(NOW)
+    pace = StartPace(NOW)
     pace.learn(SEEN, NOW, had_slot=False)
     assert (pace.due, pace.interval) == (NOW + 10, 10)
     for _ in range(6):  # a whole window
@@ -77,7 +77,7 @@ def test_a_pace_slows_down_with_refusals_and_recovers() -> None:
 
 
 def test_a_pace_backs_off_when_nothing_is_reported() -> None:
-    pace, now = Pace(NOW), NOW
+    pace, now = StartPace(NOW), NOW
     pauses = []
     for _ in range(6):
         pace.learn(SeenQuota(), now, had_slot=True)

@@ -140,7 +140,7 @@ def _positive(value: Any) -> float | None:
     return float(value) if number and 0 < value < math.inf else None
 
 
-class Pace:
+class StartPace:
     """The pace of one queue of starts.
 
     :param now: when the queue began.
