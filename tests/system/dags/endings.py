@@ -27,6 +27,7 @@ for name, options in {
     globals()[name] = dag
 
 with DAG(dag_id="endless_many", schedule=None, start_date=datetime(2024, 1, 1), catchup=False) as endless_many:
-    TrifactaRunJobGroupOperator.partial(task_id="run", poll_interval=1, deferrable=True).expand(
+    # So many share the polls of a list; with this interval, each reads its own run at first.
+    TrifactaRunJobGroupOperator.partial(task_id="run", poll_interval=15, deferrable=True).expand(
         wrangled_dataset_id=[9] * 10
     )
