@@ -336,10 +336,20 @@ def _clients() -> int:
     return len(watch._watches.get(asyncio.get_running_loop(), {}))
 
 
+def _users() -> int:
+    """Return how many waits these watches have."""
+    return sum(one.users for one in watch._watches.get(asyncio.get_running_loop(), {}).values())
+
+
 async def _started(triggers: Iterable[RunTrigger]) -> list[asyncio.Task[Any]]:
+    """Run triggers, and return their tasks once all of them use a watch."""
+    before = _users()
     tasks = [asyncio.create_task(drain(trigger.run())) for trigger in triggers]
-    await asyncio.sleep(0.3)
-    return tasks
+    for _ in range(3000):
+        if _users() == before + len(tasks):
+            return tasks
+        await asyncio.sleep(0.01)
+    raise TimeoutError("not all of them use a watch")
 
 
 async def _stop(tasks: list[asyncio.Task[Any]]) -> None:
