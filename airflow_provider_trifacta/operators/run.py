@@ -15,6 +15,8 @@ from airflow_provider_trifacta.api.arguments import check_retry_budget, check_se
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError, TrifactaTaskKilled
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from airflow_provider_trifacta.airflow_support.compat import Context, ObjectStoragePath
     from airflow_provider_trifacta.api.client import TrifactaClient
     from airflow_provider_trifacta.api.messages import Id
@@ -190,8 +192,8 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
             status: str | None = None
             if not self.deferrable:
                 status = self._wait(run)
-            elif waiting_since is None:
-                status = self._poll_briefly(run)  # others that wait for the quota need the worker, too
+            elif waiting_since is None:  # otherwise, others wait for the quota and soon need this worker
+                status = self._poll_briefly(run)
             if status is None:
                 self._end_if_killed(hook.client, current.run)
                 self._defer(run, context, continued=current.continued)
@@ -422,6 +424,12 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         deadline = self.execution_timeout and started and (started + self.execution_timeout).timestamp()
         return deadline or None
 
+    def _backstop(self) -> timedelta | None:
+        """Return when Airflow itself ends a deferral: only if no triggerer is running to enforce the deadline."""
+        from airflow_provider_trifacta.triggers.run import BACKSTOP
+
+        return self.execution_timeout + BACKSTOP if self.execution_timeout else None
+
     def _wait_for_slot(
         self, slots: StartSlots, postponed: StartPostponed, context: Context, waiting_since: float | None
     ) -> NoReturn:
@@ -429,7 +437,6 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
 
         :param waiting_since: when the task began to wait, if it waits again: it keeps its place.
         """
-        from airflow_provider_trifacta.triggers.run import BACKSTOP
         from airflow_provider_trifacta.triggers.start_slot import StartSlotTrigger
 
         self._go_on_unless_killed()
@@ -451,12 +458,11 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
             ),
             method_name="execute_start",
             kwargs={"waiting_since": since},
-            timeout=self.execution_timeout + BACKSTOP if self.execution_timeout else None,
+            timeout=self._backstop(),
         )
 
     def _defer(self, run: OwnRun, context: Context, *, continued: bool) -> NoReturn:
         from airflow_provider_trifacta.tasks.announce import announce_deferral
-        from airflow_provider_trifacta.triggers.run import BACKSTOP
 
         deadline = self._deadline(context)
         announce_deferral(
@@ -479,8 +485,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
             ),
             method_name="execute_complete",
             kwargs={"continued": continued, **self._resumed_with(run.ref)},
-            # Takes effect only when no triggerer is running to enforce the deadline.
-            timeout=self.execution_timeout + BACKSTOP if self.execution_timeout else None,
+            timeout=self._backstop(),
         )
 
     # -------------------------------------------------------------------------------------------------- canceling

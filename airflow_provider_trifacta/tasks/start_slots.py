@@ -67,7 +67,7 @@ class StartSlots:
     def refused(self, error: TrifactaRateLimited) -> StartPostponed:
         """Return what to raise after a refusal, which other tasks on this machine learn of."""
         seen = SeenQuota.refused(error.retry_after, self._quotas, self.hook.clock.time())
-        return StartPostponed("the server refused it (429)", self._keep(seen), self._has_slot)
+        return StartPostponed("the server refused it (429)", self._keep(seen, self._read()), self._has_slot)
 
     def submitted(self) -> None:
         """Note what the answer to a submit reported of the quota."""
@@ -79,7 +79,7 @@ class StartSlots:
             ends = [quota.resets_at for quota in self._quotas if quota.resets_at is not None]
             seen = replace(known, resets_at=max(ends, default=known.resets_at))
         if seen is not None:
-            self._keep(replace(seen, submitted_at=now))
+            self._keep(replace(seen, submitted_at=now), known)
 
     @property
     def _quotas(self) -> tuple[Quota, ...]:
@@ -91,8 +91,9 @@ class StartSlots:
             seen = self._file.read()
         return seen
 
-    def _keep(self, seen: SeenQuota) -> SeenQuota:
-        seen = seen.after(self._read())
+    def _keep(self, seen: SeenQuota, known: SeenQuota | None) -> SeenQuota:
+        """Store what was seen with what was known before, and return both."""
+        seen = seen.after(known)
         with decoration("What this start learned of the quota could not be stored for others", self._log):
             self._file.write(seen)
         return seen

@@ -34,6 +34,7 @@ from airflow_provider_trifacta.api.statuses import is_final
 from airflow_provider_trifacta.api.timestamps import spoken
 from airflow_provider_trifacta.connection import DEFAULT_CONN_ID
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+from airflow_provider_trifacta.triggers.stored import StoredTrigger
 from airflow_provider_trifacta.triggers.watch import Watch, watching
 
 #: Seconds that the last poll at the deadline and the cancel after it may each take.
@@ -135,12 +136,8 @@ def _error_of(parts: Mapping[str, Any]) -> TrifactaApiError:
     return error
 
 
-class RunTrigger(BaseTrigger):
+class RunTrigger(StoredTrigger):
     """Waits until a run ends, and never starts one.
-
-    The arguments of a trigger are plain values, and none is a secret: Airflow keeps them in its database. Each has
-    a default, so that triggers stored by an older version still load; arguments added by a newer version are
-    ignored with a warning.
 
     :param kind: what is waited for.
     :param run: the run.
@@ -172,7 +169,7 @@ class RunTrigger(BaseTrigger):
         began: float | None = None,
         **unknown: Any,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
+        super().__init__(**unknown)
         self.kind = kind
         self.ref = run
         self.trifacta_conn_id = trifacta_conn_id
@@ -185,27 +182,20 @@ class RunTrigger(BaseTrigger):
         self.began = began
         self._ended = False
         self._page: str | None = None
-        #: It keeps settings and token, so that nothing is read again when a user ends the task.
         self._shared_hook: TrifactaHook | None = None
-        if unknown:
-            self.log.warning("Ignoring arguments of another version of the provider: %s", sorted(unknown))
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments."""
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                **self._names_of_run(),
-                "trifacta_conn_id": self.trifacta_conn_id,
-                "poll_interval": self.poll_interval,
-                "unknown_status_timeout": self.unknown_status_timeout,
-                "deadline": self.deadline,
-                "retry_budget": self.retry_budget,
-                "cancel_on_kill": self.cancel_on_kill,
-                "cancel_at_deadline": self.cancel_at_deadline,
-                "began": self.began,
-            },
-        )
+    def _arguments(self) -> dict[str, Any]:
+        return {
+            **self._names_of_run(),
+            "trifacta_conn_id": self.trifacta_conn_id,
+            "poll_interval": self.poll_interval,
+            "unknown_status_timeout": self.unknown_status_timeout,
+            "deadline": self.deadline,
+            "retry_budget": self.retry_budget,
+            "cancel_on_kill": self.cancel_on_kill,
+            "cancel_at_deadline": self.cancel_at_deadline,
+            "began": self.began,
+        }
 
     def _names_of_run(self) -> dict[str, Any]:
         """Return the arguments that name the run."""
@@ -245,7 +235,7 @@ class RunTrigger(BaseTrigger):
 
         :param began: when the wait began, in seconds since the epoch.
         """
-        clock = (self._shared_hook or self._hook).clock
+        clock = self._hook.clock
         seconds = too_young_for(began, clock.time(), deadline=self.deadline, log=self.log)
         if seconds > 0:
             self.log.info(
@@ -360,13 +350,12 @@ class RunTrigger(BaseTrigger):
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[AsyncTrifactaClient]:
-        if self._shared_hook is None:
-            self._shared_hook = self._hook
+        self._shared_hook = self._hook
         async with self._shared_hook.async_client() as client:
             self._page = self.kind.page(client.settings.application, self.ref)
             yield client
 
     @property
     def _hook(self) -> TrifactaHook:
-        """A new hook."""
-        return TrifactaHook(self.trifacta_conn_id, retry_budget=self.retry_budget)
+        """The hook that has been used. It keeps settings and token, so that nothing is read again at a kill."""
+        return self._shared_hook or TrifactaHook(self.trifacta_conn_id, retry_budget=self.retry_budget)

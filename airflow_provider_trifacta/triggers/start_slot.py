@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_trifacta.airflow_support.deferrals import too_young_for
 from airflow_provider_trifacta.api.clock import SYSTEM_CLOCK, Clock
@@ -14,13 +14,11 @@ from airflow_provider_trifacta.api.start_pace import SeenQuota
 from airflow_provider_trifacta.api.timestamps import spoken
 from airflow_provider_trifacta.connection import DEFAULT_CONN_ID
 from airflow_provider_trifacta.triggers.start_queue import queue_of
+from airflow_provider_trifacta.triggers.stored import StoredTrigger
 
 
-class StartSlotTrigger(BaseTrigger):
+class StartSlotTrigger(StoredTrigger):
     """Waits until the quota admits another start. Never starts anything, and sends no request.
-
-    The arguments are plain values, and none is a secret: Airflow keeps them in its database. Each has a default,
-    so that triggers stored by an older version still load.
 
     :param trifacta_conn_id: the Airflow connection; its starts of one operation stand in one queue.
     :param operation: the operation that starts the run, as the method of the hook: ``run_job_group``.
@@ -49,7 +47,7 @@ class StartSlotTrigger(BaseTrigger):
         starts_per_minute: float | None = None,
         **unknown: Any,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
+        super().__init__(**unknown)
         self.trifacta_conn_id = trifacta_conn_id
         self.operation = operation
         self.waiting_since = waiting_since
@@ -58,24 +56,18 @@ class StartSlotTrigger(BaseTrigger):
         self.seen = seen
         self.had_slot = had_slot
         self.starts_per_minute = starts_per_minute
-        if unknown:
-            self.log.warning("Ignoring arguments of another version of the provider: %s", sorted(unknown))
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments."""
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                "trifacta_conn_id": self.trifacta_conn_id,
-                "operation": self.operation,
-                "waiting_since": self.waiting_since,
-                "began": self.began,
-                "deadline": self.deadline,
-                "seen": self.seen,
-                "had_slot": self.had_slot,
-                "starts_per_minute": self.starts_per_minute,
-            },
-        )
+    def _arguments(self) -> dict[str, Any]:
+        return {
+            "trifacta_conn_id": self.trifacta_conn_id,
+            "operation": self.operation,
+            "waiting_since": self.waiting_since,
+            "began": self.began,
+            "deadline": self.deadline,
+            "seen": self.seen,
+            "had_slot": self.had_slot,
+            "starts_per_minute": self.starts_per_minute,
+        }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then report whether the run may be started. Nothing is awaited after the event."""

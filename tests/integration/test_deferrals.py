@@ -12,6 +12,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from kinds import JOB_GROUPS, PERSON
 from support import FakeClock, TaskDeferred, drain, interrupt_once
 
 from airflow_provider_trifacta.airflow_support.deferrals import min_deferral
@@ -40,10 +41,7 @@ def _the_default(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def running(emulator: Emulator, connect: Connect) -> int:
     connect(emulator)
-    row = emulator.app.runs.start_job_group(
-        emulator.state.get("wrangledDatasets", 7), 17, overrides={}, run_parameters={}
-    )
-    return int(row["id"])
+    return int(JOB_GROUPS.start_row(emulator, PERSON)["id"])
 
 
 @pytest.fixture
