@@ -31,27 +31,29 @@ _LONGEST_PAUSE = 60.0
 _DECREASE = 0.5
 _INCREASE = 0.05
 _SMALLEST_SHARE = 0.02
-#: How much longer than planned no start may be sent until others step in: those who wait are late, perhaps because
-#: all workers are busy.
-_PATIENCE_WITH_THE_QUEUE = 1.2
+#: A line that has not moved for this many seconds more than its starts take is taken to have been given up: its
+#: tasks were killed, or go on elsewhere.
+_PATIENCE_WITH_THE_LINE = 60.0
 
 
 @dataclass(frozen=True)
 class SeenQuota:
-    """A quota that was seen to be used up.
+    """A quota that was seen to be used up, and the line of those who wait for it.
 
     :param until: when starts are admitted again; None when the server did not report it.
     :param limit: starts per window; None when it was not reported.
     :param resets_at: when the window ends on the server's clock, in seconds since the epoch.
     :param window: seconds of a window; None as long as that was not seen.
-    :param submitted_at: when a start was last submitted, as far as is known.
+    :param waiting: how many stand in line, as far as is known.
+    :param moved_at: when someone last joined or left the line; None as long as there was none.
     """
 
     until: float | None = None
     limit: int | None = None
     resets_at: float | None = None
     window: float | None = None
-    submitted_at: float | None = None
+    waiting: int = 0
+    moved_at: float | None = None
 
     @classmethod
     def read(cls, values: Any) -> SeenQuota:
@@ -63,7 +65,8 @@ class SeenQuota:
             None if limit is None else max(1, int(limit)),
             _positive(values.get("resets_at")),
             None if window is None else max(_SHORTEST_WINDOW, min(window, _LONGEST_WAIT)),
-            _positive(values.get("submitted_at")),
+            int(_positive(values.get("waiting")) or 0),
+            _positive(values.get("moved_at")),
         )
 
     @classmethod
@@ -97,15 +100,22 @@ class SeenQuota:
         return self.until is not None and now < self.until <= now + _LONGEST_WAIT
 
     def is_waited_for(self, now: float) -> bool:
-        """Return whether others probably wait for this quota and make use of it: who comes now stands in line.
-
-        They do until a window after the end of the one that was used up, unless no start is sent for longer than
-        there should be between two.
-        """
-        if self.until is None or self.window is None or not -_LONGEST_WAIT <= now - self.until < self.window:
+        """Return whether others probably stand in line: who comes now goes to its end."""
+        if self.waiting == 0 or self.moved_at is None:
             return False
-        late = now - max(self.until, self.submitted_at or 0.0)
-        return late < _PATIENCE_WITH_THE_QUEUE * self.interval
+        unmoved = now - max(self.moved_at, self.until or 0.0)
+        return -_LONGEST_WAIT <= unmoved < self.waiting * self.interval + _PATIENCE_WITH_THE_LINE
+
+    def joined(self, now: float) -> SeenQuota:
+        """Return this with one more in line."""
+        return replace(self, waiting=1 + (self.waiting if self.is_waited_for(now) else 0), moved_at=now)
+
+    def left(self, behind: int, now: float) -> SeenQuota:
+        """Return this after one has left the line.
+
+        :param behind: how many still stand in it.
+        """
+        return replace(self, waiting=behind, moved_at=now)
 
     @property
     def interval(self) -> float:
@@ -127,7 +137,8 @@ class SeenQuota:
             limit=previous.limit if self.limit is None else self.limit,
             resets_at=previous.resets_at if self.resets_at is None else self.resets_at,
             window=min(windows, default=None),
-            submitted_at=previous.submitted_at if self.submitted_at is None else self.submitted_at,
+            waiting=previous.waiting if self.moved_at is None else self.waiting,
+            moved_at=previous.moved_at if self.moved_at is None else self.moved_at,
         )
 
     def plain(self) -> dict[str, Any]:
@@ -147,7 +158,8 @@ class StartPace:
     """
 
     def __init__(self, now: float) -> None:
-        self._next = now + _SETTLING
+        self._held_until = now + _SETTLING
+        self._last = 0.0
         self._share = 1.0
         self._rate: float | None = None
         self._seen: SeenQuota | None = None
@@ -157,7 +169,7 @@ class StartPace:
     @property
     def due(self) -> float:
         """The moment before which no start is let out."""
-        return self._next
+        return max(self._held_until, self._last + self.interval)
 
     @property
     def interval(self) -> float:
@@ -187,11 +199,11 @@ class StartPace:
 
     def let_out(self, now: float) -> None:
         """Note that a start was let out."""
-        self._next = max(self._next, now) + self.interval
+        self._last = now
         self._share = min(1.0, self._share + _INCREASE / self._per_window())
 
     def _hold(self, until: float, now: float) -> None:
-        self._next = max(self._next, min(until, now + _LONGEST_WAIT))
+        self._held_until = max(self._held_until, min(until, now + _LONGEST_WAIT))
 
     def _per_window(self) -> float:
         """Return how many starts a window admits, as far as is known."""

@@ -154,12 +154,20 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
             log_without_stack()
             raise not_started_in_time(self._launch(), self.execution_timeout)
         # An event of another trigger (SQLite reuses the id of a deleted one) is as good: the server decides.
-        return self._start_and_wait(context, waiting_since=waiting_since)
+        behind = event.get("behind") if isinstance(event, Mapping) else None
+        return self._start_and_wait(
+            context,
+            waiting_since=waiting_since,
+            behind=behind if isinstance(behind, int) and behind >= 0 else None,
+        )
 
-    def _start_and_wait(self, context: Context, *, waiting_since: float | None = None) -> Any:
+    def _start_and_wait(
+        self, context: Context, *, waiting_since: float | None = None, behind: int | None = None
+    ) -> Any:
         """Start the run, or continue an earlier try's, and wait as specified.
 
         :param waiting_since: when the task began to wait for the slot that it has; None if it has none.
+        :param behind: how many others still wait for one; None when that is not known.
         """
         from airflow_provider_trifacta.airflow_support.log_without_stack import log_without_stack
         from airflow_provider_trifacta.api.statuses import is_canceled
@@ -174,7 +182,7 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
         self._client = hook.client
         slots = None
         if self.deferrable and self.wait_for_completion:
-            slots = StartSlots(hook, launch, self.log, has_slot=waiting_since is not None)
+            slots = StartSlots(hook, launch, self.log, has_slot=waiting_since is not None, behind=behind)
         attempts = self._attempts(hook, launch, context, slots)
         while True:
             try:

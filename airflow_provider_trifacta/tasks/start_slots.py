@@ -35,11 +35,15 @@ class StartSlots:
     """Decides for one start.
 
     :param has_slot: whether the task has waited for a slot.
+    :param behind: how many others waited when it got the slot; None when that is not known.
     """
 
-    def __init__(self, hook: TrifactaHook, launch: Launch, log: Log, *, has_slot: bool) -> None:
+    def __init__(
+        self, hook: TrifactaHook, launch: Launch, log: Log, *, has_slot: bool, behind: int | None = None
+    ) -> None:
         self.hook = hook
         self._has_slot = has_slot
+        self._behind = behind
         self._log = log
         self.operation = launch.kind.start_operation
         request = launch.start("").request
@@ -58,28 +62,33 @@ class StartSlots:
         """
         now = self.hook.clock.time()
         # In this process, tasks have rarely submitted anything before; on this machine they often have.
-        known = SeenQuota.used_up(self._quotas, now) or self._read()
-        if known is not None and (known.is_used_up(now) or (known.is_waited_for(now) and not self._has_slot)):
-            raise StartPostponed("the quota was used up by earlier starts", known, had_slot=False)
+        known, seen = self._read() or SeenQuota(), SeenQuota.used_up(self._quotas, now)
+        if seen is not None:
+            known = seen.after(known)
+        if self._behind is not None:
+            known = self._keep(known.left(self._behind, now))
+        if known.is_used_up(now):
+            raise self._postponed("the quota was used up by earlier starts", known, had_slot=False)
+        if known.is_waited_for(now) and not self._has_slot:
+            raise self._postponed("others already wait for the quota", known, had_slot=False)
         if self.starts_per_minute is not None and not self._has_slot:
             raise StartPostponed("max_starts_per_minute is set in the connection", None, had_slot=False)
 
     def refused(self, error: TrifactaRateLimited) -> StartPostponed:
         """Return what to raise after a refusal, which other tasks on this machine learn of."""
         seen = SeenQuota.refused(error.retry_after, self._quotas, self.hook.clock.time())
-        return StartPostponed("the server refused it (429)", self._keep(seen, self._read()), self._has_slot)
+        return self._postponed("the server refused it (429)", seen.after(self._read()), had_slot=self._has_slot)
 
     def submitted(self) -> None:
         """Note what the answer to a submit reported of the quota."""
-        now = self.hook.clock.time()
-        seen = SeenQuota.used_up(self._quotas, now)
         known = self._read()
+        seen = SeenQuota.used_up(self._quotas, self.hook.clock.time())
         if seen is None and known is not None:
             # Nothing new is used up, but the end of another window shows how long a window is.
             ends = [quota.resets_at for quota in self._quotas if quota.resets_at is not None]
             seen = replace(known, resets_at=max(ends, default=known.resets_at))
         if seen is not None:
-            self._keep(replace(seen, submitted_at=now), known)
+            self._keep(seen.after(known))
 
     @property
     def _quotas(self) -> tuple[Quota, ...]:
@@ -91,9 +100,15 @@ class StartSlots:
             seen = self._file.read()
         return seen
 
-    def _keep(self, seen: SeenQuota, known: SeenQuota | None) -> SeenQuota:
-        """Store what was seen with what was known before, and return both."""
-        seen = seen.after(known)
+    def _postponed(self, reason: str, seen: SeenQuota, *, had_slot: bool) -> StartPostponed:
+        """Return what to raise once the task has joined the line."""
+        return StartPostponed(reason, self._keep(seen.joined(self.hook.clock.time())), had_slot)
+
+    def _keep(self, seen: SeenQuota) -> SeenQuota:
+        """Store what is known for other tasks, and return it.
+
+        Of two that do so at once, one is lost. The next that leaves the line brings its true length.
+        """
         with decoration("What this start learned of the quota could not be stored for others", self._log):
             self._file.write(seen)
         return seen

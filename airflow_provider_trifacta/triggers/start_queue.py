@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from weakref import WeakKeyDictionary
 
 from airflow_provider_trifacta.api.clock import Clock
@@ -40,9 +40,20 @@ class StartQueue:
 
     def __init__(self, clock: Clock) -> None:
         self.pace = StartPace(clock.time())
+        #: How many wait, also those that have no place yet.
+        self.waiting = 0
         self._clock = clock
         self._places: list[_Place] = []
         self._number = 0
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Count among those who wait."""
+        self.waiting += 1
+        try:
+            yield
+        finally:
+            self.waiting -= 1
 
     @asynccontextmanager
     async def place(self, since: float) -> AsyncIterator[_Place]:

@@ -71,34 +71,37 @@ class StartSlotTrigger(StoredTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then report whether the run may be started. Nothing is awaited after the event."""
-        outcome = "slot"
         try:
-            await self._wait()
+            event = {"outcome": "slot", "behind": await self._wait()}
         except TimeoutError:
-            outcome = "deadline"
+            event = {"outcome": "deadline"}
             # Airflow 2.11 ends a task that is resumed after its deadline before it can say this.
             self.log.warning("The execution_timeout passed before the start was due. Nothing was submitted")
         except asyncio.CancelledError:
             # A user ended the task, or the triggerer stops and another one goes on: which does not matter here.
             self.log.info("No longer waiting here. Nothing was submitted, so there is nothing to cancel")
             raise
-        yield TriggerEvent({"outcome": outcome, "waiting_since": self.waiting_since})  # type: ignore[no-untyped-call,unused-ignore]
+        yield TriggerEvent({**event, "waiting_since": self.waiting_since})  # type: ignore[no-untyped-call,unused-ignore]
 
-    async def _wait(self) -> None:
+    async def _wait(self) -> int:
+        """Wait until the run may be started; return how many others still wait."""
         queue = queue_of((self.trifacta_conn_id, self.operation), self.clock)
         queue.pace.limit_to(self.starts_per_minute)
         if self.seen is not None:
             queue.pace.learn(SeenQuota.read(self.seen), self.clock.time(), had_slot=self.had_slot)
-        # Before it takes a place: the others need not wait for that.
-        now = self.clock.time()
-        began = now if self.began is None else self.began
-        await self.clock.async_sleep(too_young_for(began, now, deadline=self.deadline, log=self.log))
-        async with queue.place(self.waiting_since) as place:
-            self.log.info(
-                "Waiting for a slot to send %s with connection %r: %d others are ahead, and the next is due in %s",
-                self.operation,
-                self.trifacta_conn_id,
-                queue.ahead_of(place),
-                spoken(queue.pace.due - self.clock.time()),
-            )
-            await queue.slot_for(place, self.deadline)
+        with queue.joined():
+            # Before it takes a place: the others need not wait for that.
+            now = self.clock.time()
+            began = now if self.began is None else self.began
+            await self.clock.async_sleep(too_young_for(began, now, deadline=self.deadline, log=self.log))
+            async with queue.place(self.waiting_since) as place:
+                self.log.info(
+                    "Waiting for a slot to send %s with connection %r: %d others are ahead, "
+                    "and the next is due in %s",
+                    self.operation,
+                    self.trifacta_conn_id,
+                    queue.ahead_of(place),
+                    spoken(queue.pace.due - self.clock.time()),
+                )
+                await queue.slot_for(place, self.deadline)
+        return queue.waiting

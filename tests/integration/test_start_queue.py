@@ -119,6 +119,16 @@ def test_the_first_come_is_the_first_served(run: Any) -> None:
     assert order == [5, 4, 3, 2, 1]
 
 
+def test_who_leaves_knows_how_many_are_behind(run: Any) -> None:
+    behind: list[int] = []
+
+    async def wait() -> None:
+        behind.append((await event_of(seen={"limit": 6, "until": START + 20}))["behind"])
+
+    run(gather(*(wait() for _ in range(4))))
+    assert behind == [3, 2, 1, 0]
+
+
 def test_slots_are_spread_over_the_window(run: Any) -> None:
     moments: list[float] = []
 

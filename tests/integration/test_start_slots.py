@@ -107,6 +107,39 @@ def test_what_a_task_learned_saves_the_next_one_a_refusal(emulator: Emulator, ki
     assert statuses_of_submits(emulator, kind) == [429, 201, 201]
 
 
+def test_who_comes_while_others_wait_goes_behind_them(emulator: Emulator, kind: Kind, logged: Any) -> None:
+    """Also when the quota has been reset, and those who wait are late."""
+    use_up(emulator, kind)
+    first = SimulatedTask(emulator, kind=kind, deferrable=True)
+    first.run_try(Process(kill_waiting=True))
+    emulator.clock.advance(150)
+    SimulatedTask(emulator, kind=kind, deferrable=True).run_try(Process(kill_waiting=True))
+    assert statuses_of_submits(emulator, kind) == [429]
+    assert any(line.startswith("Nothing was submitted: others already wait for the quota") for line in logged())
+
+
+def test_a_line_that_was_given_up_holds_nobody_for_long(emulator: Emulator, kind: Kind) -> None:
+    use_up(emulator, kind)
+    SimulatedTask(emulator, kind=kind, deferrable=True).run_try(Process(kill_waiting=True))  # and never again
+    emulator.clock.advance(200)
+    with mock.patch.object(StartSlotTrigger, "__init__", side_effect=AssertionError("no slot is needed")):
+        task = SimulatedTask(emulator, kind=kind, deferrable=True)
+        task.run_try()
+    assert task.state == "success", task.error
+
+
+def test_the_last_who_leaves_the_line_ends_it(emulator: Emulator, kind: Kind) -> None:
+    use_up(emulator, kind)
+    task = SimulatedTask(emulator, kind=kind, deferrable=True)
+    task.run_try()
+    assert task.state == "success", task.error
+    emulator.change_settings(enforce_quotas=False)
+    with mock.patch.object(StartSlotTrigger, "__init__", side_effect=AssertionError("no slot is needed")):
+        task = SimulatedTask(emulator, kind=kind, deferrable=True)
+        task.run_try()
+    assert task.state == "success", task.error
+
+
 def test_the_length_of_a_window_is_learned_from_answers(emulator: Emulator) -> None:
     emulator.change_settings(quotas={"runJobGroup": [2, 2]}, quota_window=20)
     emulator.order("runJobGroup", "rate_limit")

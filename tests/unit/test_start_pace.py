@@ -15,7 +15,7 @@ SEEN = SeenQuota(until=NOW + 10, limit=6, resets_at=NOW + 10, window=60.0)
 
 
 def test_what_is_stored_is_read() -> None:
-    seen = replace(SEEN, submitted_at=NOW)
+    seen = replace(SEEN, waiting=3, moved_at=NOW)
     assert SeenQuota.read(json.loads(json.dumps(seen.plain()))) == seen
 
 
@@ -49,19 +49,28 @@ def test_two_ends_of_windows_show_how_long_one_is(between: float, window: float 
 
 
 def test_who_comes_now_stands_in_line() -> None:
-    seen = replace(SEEN, submitted_at=NOW + 40)  # the next one is due ten seconds later
-    assert not seen.is_used_up(NOW + 10)
-    assert seen.is_used_up(NOW + 9)
-    assert seen.is_waited_for(NOW + 51)
-    assert not seen.is_waited_for(NOW + 53)  # those who wait are late
-    assert not replace(seen, submitted_at=NOW + 69).is_waited_for(NOW + 70)  # nobody has waited since
-    assert not replace(seen, window=None).is_waited_for(NOW + 41)  # how long a window is shows at the next start
-    assert not SeenQuota().is_waited_for(NOW)
+    assert not SEEN.is_waited_for(NOW)
+    seen = SEEN.joined(NOW).joined(NOW + 1)
+    assert seen.waiting == 2
+    # They may be late, for instance because all workers are busy. They are not forgotten for that.
+    assert seen.is_waited_for(NOW + 10 + 2 * 10 + 59)
+    assert not seen.is_waited_for(NOW + 10 + 2 * 10 + 61)  # killed, probably
+    assert seen.joined(NOW + 200).waiting == 1
+    seen = seen.left(1, NOW + 20)
+    assert seen.is_waited_for(NOW + 20 + 10 + 59)
+    assert not seen.left(0, NOW + 30).is_waited_for(NOW + 30)
+
+
+def test_a_line_is_known_without_knowing_the_quota() -> None:
+    seen = SeenQuota().joined(NOW)
+    assert seen.is_waited_for(NOW + 50)
+    assert SEEN.after(seen).waiting == 1
+    assert seen.left(0, NOW + 1).after(seen).waiting == 0
 
 
 def test_a_clock_that_was_set_back_blocks_nobody() -> None:
     assert not SEEN.is_used_up(NOW - 3600)
-    assert not SEEN.is_waited_for(NOW - 3600)
+    assert not SEEN.joined(NOW).is_waited_for(NOW - 3600)
 
 
 def test_a_pace_slows_down_with_refusals_and_recovers() -> None:
@@ -74,6 +83,15 @@ def test_a_pace_slows_down_with_refusals_and_recovers() -> None:
     for _ in range(100):
         pace.let_out(NOW)
     assert pace.interval == 10
+
+
+def test_a_pace_that_learns_of_a_shorter_window_is_faster_at_once() -> None:
+    pace = StartPace(NOW - 60)
+    pace.learn(replace(SEEN, until=NOW, window=None), NOW, had_slot=False)
+    pace.let_out(NOW)
+    assert pace.due == NOW + 10
+    pace.learn(replace(SEEN, until=NOW, window=15.0), NOW + 1, had_slot=False)
+    assert pace.due == NOW + 2.5
 
 
 def test_a_pace_backs_off_when_nothing_is_reported() -> None:
