@@ -11,9 +11,11 @@ from airflow_instance import IS_AIRFLOW_3, AirflowInstance
 from airflow_provider_trifacta.emulator import Emulator
 
 HERE = Path(__file__).parent
-#: How many tasks use one token pair at a time, and how many start while there is a quota; the DAGs read this, too.
+#: How many tasks use one token pair at a time, how many start while there is a quota, and how many outlive the
+#: rotations of their token; the DAGs read this, too.
 os.environ.setdefault("OAUTH_READERS", "6" if IS_AIRFLOW_3 else "2")
 os.environ.setdefault("QUOTA_STARTS", "8")
+os.environ.setdefault("ROTATED_WAITS", "16")
 
 
 @pytest.fixture(scope="session")

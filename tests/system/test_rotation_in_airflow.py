@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from airflow_provider_trifacta.emulator import Emulator
 
 pytestmark = pytest.mark.system
 
-WAITS = {"outlive_rotations_deferred": 50, "outlive_rotations_sync": 5}
+NUMBER = int(os.environ["ROTATED_WAITS"])
+WAITS = {"outlive_rotations_deferred": NUMBER, "outlive_rotations_sync": 3}
 if not IS_AIRFLOW_3:  # one task at a time
     WAITS = {"outlive_rotations_one_deferred": 1}
 

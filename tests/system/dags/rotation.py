@@ -1,5 +1,6 @@
 """Rotations, and waits that outlive them."""
 
+import os
 from datetime import datetime, timedelta
 
 from airflow import DAG
@@ -19,7 +20,9 @@ with DAG(dag_id="rotate", **COMMON):
         revoke_others=True,
     )
 
-for mode, number in {"deferred": 50, "sync": 5, "one_deferred": 1}.items():
+WAITS = int(os.environ["ROTATED_WAITS"])
+
+for mode, number in {"deferred": WAITS, "sync": 3, "one_deferred": 1}.items():
     with DAG(dag_id=f"outlive_rotations_{mode}", max_active_tasks=60, **COMMON):
         TrifactaRunJobGroupOperator.partial(
             task_id="run",
