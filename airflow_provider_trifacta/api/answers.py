@@ -159,7 +159,8 @@ class Table(TypedDict, total=False):
 
     vendor: str
     databaseConnectString: str
-    relationalPath: list[str]
+    #: Strings. Any others are kept, since a path without one of its parts is that of another table.
+    relationalPath: list[Any]
     table: str | None
     action: str | None
     query: list[str] | None

@@ -19,6 +19,7 @@ from airflow_provider_trifacta.api.runs.kind import (
     title_of,
 )
 from airflow_provider_trifacta.api.runs.reports import DIAGNOSIS_BUDGET
+from airflow_provider_trifacta.api.runs.result import RunResult, read_all_outputs, read_some_outputs
 from airflow_provider_trifacta.api.statuses import is_canceled, is_success
 from airflow_provider_trifacta.api.text import sentence
 from airflow_provider_trifacta.api.timestamps import spoken
@@ -40,10 +41,14 @@ from airflow_provider_trifacta.exceptions import (
 )
 
 if TYPE_CHECKING:
+    from airflow_provider_trifacta.api.client import TrifactaClient
     from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 
 #: How many lines of a summary are logged, in a collapsible group.
 _DETAILS_LISTED = 500
+#: The job groups of a flow run whose outputs are read to inform users, and the seconds after which no more are.
+_MOST_READ = 50
+_OUTPUTS_SECONDS = 10.0
 #: How many failed jobs an error names.
 _JOBS_NAMED = 20
 
@@ -134,6 +139,8 @@ class AwaitedRun:
         self.kind = kind
         self.ref = ref
         self.log = log
+        self._result: RunResult | None = None
+        self._is_read = False
 
     def __str__(self) -> str:
         return name_of(self.kind, self.ref)
@@ -164,6 +171,36 @@ class AwaitedRun:
             subject_id = description.recipe_id or description.flow_id or description.plan_id
             self.ref = replace(self.ref, subject_id=subject_id)
         return description
+
+    def whole_result(self) -> RunResult:
+        """Return everything that the run wrote, reading only what is not known yet.
+
+        :raises TrifactaApiError: it could not be read.
+        """
+        if self._result is None:
+            self._result = self.hook.run(self.kind.result(self.ref))
+        self._result = self.hook.run(read_all_outputs(self._result))
+        return self._result
+
+    def known_result(self, client: TrifactaClient | None = None) -> RunResult:
+        """Return what a run wrote, as far as that can be found out, for what only informs users. Never fails.
+
+        After :meth:`conclude`, this costs nothing for a job group. What the job groups of a flow run wrote is read
+        now, but only of the first ones, and not for long; the others stay ``unread``. Nothing is read a second
+        time. The result of a plan run, of one that did not succeed, and of one that could not be read, is empty.
+
+        :param client: sends the calls; None uses that of the hook.
+        """
+        if self._result is None:
+            return RunResult()
+        if not self._is_read:
+            self._is_read = True
+            clock = self.hook.clock
+            until = clock.monotonic() + _OUTPUTS_SECONDS
+            procedure = read_some_outputs(self._result, most=_MOST_READ, is_late=lambda: clock.monotonic() > until)
+            with decoration(f"What {self} wrote could not be read", self.log):
+                self._result = (client or self.hook.client).run(procedure)
+        return self._result
 
     def conclude(self, status: str) -> None:
         """Return if a final status is a success, after logging a summary.
@@ -241,7 +278,8 @@ class AwaitedRun:
         after = f" after {spoken(description.seconds)}" if description.seconds is not None else ""
         summary = Summary()
         with decoration(f"The summary of {self} could not be read", self.log):
-            summary = self.hook.run(self.kind.summarize(self.ref, budget=DIAGNOSIS_BUDGET))
+            self._result = self.hook.run(self.kind.result(self.ref, budget=DIAGNOSIS_BUDGET))
+            summary = self.kind.summary(self._result)
         did = f" {summary.sentence}" if summary.sentence else ""
         self.log.info("%s is Complete%s.%s See %s", self.title, after, did, link)
         if summary.details:

@@ -95,7 +95,7 @@ def save_outputs(run: OwnRun, target: Path | ObjectStoragePath) -> None:
     :raises TrifactaResultsNotSaved: it could not be read or written; the run stays as it is.
     """
     with _explained(run, "list of outputs", target):
-        text = json.dumps(run.hook.run(run.kind.outputs(run.ref)), indent=2)
+        text = json.dumps(run.whole_result().outputs, indent=2)
         save(lambda file: file.write_text(text, encoding="utf-8"), target)
     run.log.info("Saved the list of outputs of %s to %s", run, target)
 

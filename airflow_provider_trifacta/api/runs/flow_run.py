@@ -6,18 +6,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from airflow_provider_trifacta.api.answers import JobGroupOutputs
 from airflow_provider_trifacta.api.application import Application
 from airflow_provider_trifacta.api.error_answers import says_gone, says_no_such_route
 from airflow_provider_trifacta.api.errors import TrifactaAnswerNotUnderstood, TrifactaApiError, TrifactaBadRequest
 from airflow_provider_trifacta.api.ids import id_of
-from airflow_provider_trifacta.api.messages import JsonObject
+from airflow_provider_trifacta.api.messages import Id, JsonObject
 from airflow_provider_trifacta.api.operations import (
     cancel_job_group,
     get_flow_run,
     get_flow_run_job_groups,
     get_flow_run_status,
-    get_job_group_outputs,
     get_job_group_status,
 )
 from airflow_provider_trifacta.api.paging import read_all
@@ -34,6 +32,7 @@ from airflow_provider_trifacta.api.runs.kind import (
     Summary,
 )
 from airflow_provider_trifacta.api.runs.reports import explain_failure, read_last_change
+from airflow_provider_trifacta.api.runs.result import RunResult
 from airflow_provider_trifacta.api.statuses import RunStatus, is_bad_end, is_canceled, is_final, is_success
 
 #: Maximum number of job groups whose failed jobs are looked up.
@@ -142,20 +141,15 @@ class _FlowRuns:
         subject = None if flow_id is None else named("flow", flow_id, flow.get("name"))
         return RunDescription(subject=subject, flow_id=flow_id)
 
-    def summarize(self, run: RunRef, *, budget: float) -> Procedure[Summary]:
-        """Read ``getFlowRunJobGroups``."""
-        rows = yield from self._rows(run, budget)
-        ids = [row.id for row in rows]
-        return Summary(f"It consists of {_listed(ids)}.") if ids else Summary()
+    def result(self, run: RunRef, *, budget: float | None = None) -> Procedure[RunResult]:
+        """Read ``getFlowRunJobGroups``: its job groups, but not what they wrote."""
+        rows = yield from self._rows(run, budget, every=True)
+        job_groups = tuple(dict.fromkeys([*run.parts, *(row.id for row in rows)]))
+        return RunResult(job_groups, unread=job_groups)
 
-    def outputs(self, run: RunRef) -> Procedure[JobGroupOutputs]:
-        """Read ``getJobGroupOutputs`` of every job group."""
-        outputs: JobGroupOutputs = {"files": [], "tables": []}
-        for job_group_id in (yield from self._statuses(run, None)):
-            wrote: JobGroupOutputs = yield get_job_group_outputs(job_group_id)
-            outputs["files"] += wrote["files"]
-            outputs["tables"] += wrote["tables"]
-        return outputs
+    def summary(self, result: RunResult) -> Summary:
+        """Return its job groups."""
+        return Summary(f"It consists of {_listed(result.job_groups)}.") if result.job_groups else Summary()
 
     def page(self, application: Application, run: RunRef) -> str:
         """Return the URL of its flow's page: flow runs have no page of their own."""
@@ -267,7 +261,7 @@ def _cancel_all(job_group_ids: Iterable[int], budget: float | None) -> Procedure
     return f"{_listed(failures)} could not be canceled ({why})"
 
 
-def _listed(ids: Collection[int]) -> str:
+def _listed(ids: Collection[Id]) -> str:
     """Return job groups as text for users, shortened if there are many: ``job groups 90210, 90211``."""
     shown = ", ".join(map(str, [*ids][:_MOST_LISTED]))
     more = f" and {len(ids) - _MOST_LISTED} more" if len(ids) > _MOST_LISTED else ""

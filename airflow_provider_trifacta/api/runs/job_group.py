@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from airflow_provider_trifacta.api.answers import JobGroupOutputs
 from airflow_provider_trifacta.api.application import Application
 from airflow_provider_trifacta.api.operations import (
     cancel_job_group,
     get_job_group,
-    get_job_group_outputs,
     get_job_group_status,
     get_jobs_for_job_group,
 )
@@ -15,6 +13,7 @@ from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.runs.descriptions import describe_job_group
 from airflow_provider_trifacta.api.runs.kind import Diagnosis, KindName, RunDescription, RunKind, RunRef, Summary
 from airflow_provider_trifacta.api.runs.reports import explain_failure, progress_of, read_last_change, summary_of
+from airflow_provider_trifacta.api.runs.result import RunResult, read_all_outputs
 
 
 class _JobGroups:
@@ -59,14 +58,13 @@ class _JobGroups:
         """Read ``getJobGroup`` with its recipe and flow."""
         return (yield from describe_job_group(run.id, budget=budget))
 
-    def summarize(self, run: RunRef, *, budget: float) -> Procedure[Summary]:
+    def result(self, run: RunRef, *, budget: float | None = None) -> Procedure[RunResult]:
         """Read ``getJobGroupOutputs``."""
-        return summary_of((yield get_job_group_outputs(run.id).within(budget)))
+        return (yield from read_all_outputs(RunResult((run.id,), unread=(run.id,)), budget=budget))
 
-    def outputs(self, run: RunRef) -> Procedure[JobGroupOutputs]:
-        """Read ``getJobGroupOutputs``."""
-        outputs: JobGroupOutputs = yield get_job_group_outputs(run.id)
-        return outputs
+    def summary(self, result: RunResult) -> Summary:
+        """Return the files and tables that it wrote."""
+        return summary_of(result.outputs)
 
     def page(self, application: Application, run: RunRef) -> str:
         """Return the URL of the job group's page."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from airflow_provider_trifacta.api.answers import JobGroupOutputs
 from airflow_provider_trifacta.api.application import Application
 from airflow_provider_trifacta.api.messages import Id, Operation
 from airflow_provider_trifacta.api.procedures import Procedure
+from airflow_provider_trifacta.api.runs.result import RunResult
 
 KindName = Literal["job_group", "flow_run", "plan_snapshot_run"]
 
@@ -169,15 +169,17 @@ class RunKind(Protocol):
         """
         ...
 
-    def summarize(self, run: RunRef, *, budget: float) -> Procedure[Summary]:
-        """Find out what a successful run did.
+    def result(self, run: RunRef, *, budget: float | None = None) -> Procedure[RunResult]:
+        """Find out what a successful run wrote, as far as one list tells it.
 
-        :param budget: maximum seconds to repeat a call for.
+        :mod:`airflow_provider_trifacta.api.runs.result` reads the rest.
+
+        :param budget: maximum seconds to repeat a call for; None uses the client's retry budget.
         """
         ...
 
-    def outputs(self, run: RunRef) -> Procedure[JobGroupOutputs]:
-        """Read which files and tables a run wrote."""
+    def summary(self, result: RunResult) -> Summary:
+        """Return a result in words."""
         ...
 
     def page(self, application: Application, run: RunRef) -> str:

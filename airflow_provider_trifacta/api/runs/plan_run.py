@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from airflow_provider_trifacta.api.answers import JobGroupOutputs, Plan, PlanSnapshotRun
+from airflow_provider_trifacta.api.answers import Plan, PlanSnapshotRun
 from airflow_provider_trifacta.api.application import Application
 from airflow_provider_trifacta.api.error_answers import says_gone
 from airflow_provider_trifacta.api.errors import (
@@ -39,6 +39,7 @@ from airflow_provider_trifacta.api.runs.kind import (
     Summary,
 )
 from airflow_provider_trifacta.api.runs.reports import explain_failure, read_last_change
+from airflow_provider_trifacta.api.runs.result import RunResult
 from airflow_provider_trifacta.api.statuses import is_bad_end, status_word
 from airflow_provider_trifacta.api.text import line
 from airflow_provider_trifacta.api.timestamps import timestamp_of
@@ -135,15 +136,18 @@ class _PlanRuns:
         plan: Plan = yield read_full(run.subject_id).within(budget)
         return RunDescription(named("plan", run.subject_id, plan.get("name")), plan_id=run.subject_id)
 
-    def summarize(self, run: RunRef, *, budget: float) -> Procedure[Summary]:
-        """Return an empty summary: the API does not report what a plan run did."""
-        return Summary()
+    def result(self, run: RunRef, *, budget: float | None = None) -> Procedure[RunResult]:
+        """Return an unknown result.
+
+        No route leads from a plan run to its job groups. Those of its flows that ``listJobLibrary`` has for the
+        time of the run may be of another one: good enough for a hint after a failure, not for what was written.
+        """
+        return RunResult()
         yield
 
-    def outputs(self, run: RunRef) -> Procedure[JobGroupOutputs]:
-        """Return empty lists: the API does not report what a plan run wrote."""
-        return {"files": [], "tables": []}
-        yield
+    def summary(self, result: RunResult) -> Summary:
+        """Return an empty summary."""
+        return Summary()
 
     def page(self, application: Application, run: RunRef) -> str:
         """Return the URL of its plan's page, or of the list of plans if the plan is unknown."""

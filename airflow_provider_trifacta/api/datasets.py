@@ -1,0 +1,228 @@
+"""Identifies the files and tables that the API reports: which server, which database, which path.
+
+Lineage and asset events name datasets by these parts, each in its own way. A dataset that cannot be told from all
+others is not identified: no part is guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from airflow_provider_trifacta.api.answers import JobGroupInput, OutputFile, Table
+from airflow_provider_trifacta.api.connect_strings import Server, read_connect_string
+from airflow_provider_trifacta.api.shapes import read
+from airflow_provider_trifacta.api.text import is_line
+
+#: Maximum length of a URI and of a part of a table's name, in characters.
+_LONGEST_URI = 2000
+_LONGEST_PART = 300
+#: Maximum number of parts of a table's name.
+_MOST_PARTS = 10
+
+#: Schemes that are spelled in several ways, or differ only in their driver or encryption.
+_SCHEMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "abfss", "wasb": "wasbs"}
+#: In these, what is before the at sign is a container, not a user.
+_CONTAINER_SCHEMES = frozenset({"abfss", "wasbs"})
+_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}):(?://([^/]*))?(/?.*)", re.DOTALL)
+_AUTHORITY = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_])?(?::[0-9]{1,5})?")
+_CONTAINER = re.compile(r"[A-Za-z0-9$_-]{1,63}")
+
+
+@dataclass(frozen=True)
+class FileLocation:
+    """A file or directory.
+
+    :param scheme: in lower case and one spelling: ``s3``, ``gs``, ``abfss``, ``wasbs``, ``hdfs``, ``dbfs``,
+        ``file``, or another.
+    :param authority: the bucket, the host with its port, or ``container@account...``, without credentials; empty
+        if the URI has none.
+    :param path: as it stands in the URI, with its first slash, without a last one.
+    """
+
+    scheme: str
+    authority: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """What is known of a kind of database.
+
+    :param name: its name here.
+    :param port: the port of its servers, unless a connect string has another.
+    :param levels: the number of parts of the full name of a table.
+    :param needs_host: whether a table is identified only together with its server.
+    """
+
+    name: str
+    port: int | None
+    levels: int
+    needs_host: bool = True
+
+
+_VENDORS = {
+    vendor.name: vendor
+    for vendor in (
+        Vendor("bigquery", None, 3, needs_host=False),  # project, dataset, table
+        Vendor("databricks", 443, 3),  # catalog, schema, table
+        Vendor("db2", 50000, 3),
+        Vendor("hive", 10000, 2),
+        Vendor("mysql", 3306, 2),
+        Vendor("oracle", 1521, 3),  # service or SID, schema, table
+        Vendor("postgres", 5432, 3),
+        Vendor("redshift", 5439, 3),
+        Vendor("snowflake", None, 3),
+        Vendor("sqlserver", 1433, 3),
+        Vendor("synapse", 1433, 3),
+        Vendor("teradata", 1025, 2),
+    )
+}
+#: Other names of these vendors, in the API and in connect strings, without anything but letters and digits.
+_SPELLINGS = {
+    "azuredatabricks": "databricks",
+    "azuresql": "sqlserver",
+    "azuresqldatabase": "sqlserver",
+    "azuresqldatawarehouse": "synapse",
+    "azuresynapse": "synapse",
+    "hive2": "hive",
+    "mariadb": "mysql",
+    "microsoftsqlserver": "sqlserver",
+    "mssql": "sqlserver",
+    "postgresql": "postgres",
+    "spark": "databricks",
+    "sqldatawarehouse": "synapse",
+    "sqldw": "synapse",
+}
+
+
+@dataclass(frozen=True)
+class DatabaseServer:
+    """Where tables are.
+
+    :param vendor: in lower case: ``postgres``, ``sqlserver``, ``bigquery``, ...; another name as the API gives it.
+    :param host: in lower case; None if it is not known, or the vendor has none.
+    :param port: None if it is not known.
+    :param instance: a named instance on the host (SQL Server).
+    """
+
+    vendor: str
+    host: str | None = None
+    port: int | None = None
+    instance: str | None = None
+
+
+@dataclass(frozen=True)
+class TableLocation:
+    """A table.
+
+    :param names: its full name, outermost part first: ``("analytics", "public", "orders")``. Of a vendor that we
+        know, it has all parts, such as project, dataset and table.
+    """
+
+    server: DatabaseServer
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SourceQuery:
+    """A query that a job group read instead of a table.
+
+    :param statements: the SQL, in the order in which the API gives it.
+    :param database: the database it runs in, None if it is not known.
+    :param levels: the number of parts of the full name of a table; None if it is not known.
+    """
+
+    server: DatabaseServer
+    statements: tuple[str, ...]
+    database: str | None = None
+    levels: int | None = None
+
+
+def locate_file(file: OutputFile) -> FileLocation | None:
+    """Return where a file is; None if its URI does not tell, such as a path without a scheme."""
+    uri = file["uri"]
+    found = _URI.fullmatch(uri) if is_line(uri, _LONGEST_URI) else None
+    if found is None:
+        return None
+    scheme = _SCHEMES.get(found[1].lower(), found[1].lower())
+    authority, path = found[2] or "", found[3]
+    if scheme in _CONTAINER_SCHEMES:
+        container, _, authority = authority.rpartition("@")
+        if not _CONTAINER.fullmatch(container) or not _AUTHORITY.fullmatch(authority):
+            return None
+        authority = f"{container}@{authority.lower()}"
+    else:
+        authority = authority.rpartition("@")[2]
+        if authority and not _AUTHORITY.fullmatch(authority):
+            return None
+    if scheme in ("http", "https"):
+        path = re.split("[?#]", path, maxsplit=1)[0]  # it may have a signature
+    path = path.rstrip("/")
+    return FileLocation(scheme, authority, path) if path or authority else None
+
+
+def locate_table(table: Table) -> TableLocation | None:
+    """Return which table it is; None if the API does not report enough to tell it from others."""
+    found = _server(table)
+    if found is None:
+        return None
+    server, database, vendor = found
+    parts = [*table.get("relationalPath", ())]
+    if table.get("table"):
+        parts.append(table["table"])
+    if not parts or len(parts) > _MOST_PARTS or not all(map(_is_part, parts)):
+        return None
+    if vendor is not None:
+        if len(parts) == vendor.levels - 1 and database is not None:
+            parts.insert(0, database)
+        if len(parts) != vendor.levels or (vendor.needs_host and server.host is None):
+            return None
+    return TableLocation(server, tuple(parts))
+
+
+def query_of(table: Table) -> SourceQuery | None:
+    """Return the query that was read instead of a table; None if there is none."""
+    statements = tuple(filter(str.strip, table.get("query") or ()))
+    found = _server(table) if statements else None
+    if found is None:
+        return None
+    server, database, vendor = found
+    return SourceQuery(server, statements, database, None if vendor is None else vendor.levels)
+
+
+def files_and_tables(inputs: Iterable[JobGroupInput]) -> Iterator[OutputFile | Table | None]:
+    """Yield the files and tables in the datasets that a job group read; None for each that is neither."""
+    for dataset in inputs:
+        for item in dataset["inputs"]:
+            yield read(item, OutputFile) if "uri" in item else read(item, Table)
+
+
+def _server(table: Table) -> tuple[DatabaseServer, str | None, Vendor | None] | None:
+    """Return the server of a table, the database that its connect string names, and its vendor if we know it."""
+    text = table.get("databaseConnectString")
+    connect = read_connect_string(text) if text else Server()
+    name = _vendor_name(table.get("vendor"), connect)
+    if name is None:
+        return None
+    vendor = _VENDORS.get(name)
+    if vendor is None:
+        return DatabaseServer(name, connect.host, connect.port, connect.instance), connect.database, None
+    # The port of an instance is not known unless it is specified.
+    default = None if connect.host is None or connect.instance else vendor.port
+    host = connect.host if vendor.needs_host else None
+    return DatabaseServer(name, host, connect.port or default, connect.instance), connect.database, vendor
+
+
+def _vendor_name(given: str | None, connect: Server) -> str | None:
+    spellings = [re.sub("[^a-z0-9]", "", name.lower()) for name in (given, connect.protocol) if name]
+    known = [_SPELLINGS.get(spelling, spelling) for spelling in spellings if spelling]
+    name = next((one for one in known if one in _VENDORS), known[0][:_LONGEST_PART] if known else None)
+    if name == "sqlserver" and (connect.host or "").endswith(".sql.azuresynapse.net"):
+        return "synapse"
+    return name
+
+
+def _is_part(part: object) -> bool:
+    return isinstance(part, str) and bool(part.strip()) and is_line(part, _LONGEST_PART)
