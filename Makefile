@@ -88,7 +88,7 @@ constraints:  ## pin the versions as of Airflow's release (today's, if no day is
 	.venv/uv/bin/pip install --quiet uv
 	mkdir -p build
 	printf '%s\n' $(WANTED) > build/wanted.in
-	$(if $(DAY),$(COMPILE) --exclude-newer $(DAY) --extra emulator,:) > build/pins.txt
+	$(if $(DAY),$(COMPILE) --exclude-newer $(DAY) --extra emulator --extra openlineage,:) > build/pins.txt
 	(echo "# Made with: make constraints AIRFLOW=$(AIRFLOW)"; \
 	 $(COMPILE) --constraint build/pins.txt --extra dev) > $(CONSTRAINTS)
 

@@ -11,8 +11,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-#: Connect strings longer than this are not read.
-_LONGEST = 10_000
+#: Connect strings that are longer, or have more brackets and quotation marks, are not read.
+_LONGEST = 4000
+_MOST_ENCLOSED = 20
 _PREFIX = re.compile(r"(?:jdbc:)?([a-z][a-z0-9+-]{0,30})((?::[a-z][a-z0-9]{0,30})*):", re.IGNORECASE)
 _HOST = r"\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?"
 _ADDRESS = re.compile(rf"({_HOST})(?:\\([a-z0-9_$#-]{{1,64}}))?(?::([0-9]{{1,5}}))?", re.IGNORECASE)
@@ -20,11 +21,13 @@ _ADDRESS = re.compile(rf"({_HOST})(?:\\([a-z0-9_$#-]{{1,64}}))?(?::([0-9]{{1,5}}
 _NAME = re.compile(r"[A-Za-z0-9_$#](?:[A-Za-z0-9_$#. -]{0,126}[A-Za-z0-9_$#])?")
 #: Values that contain separators are in braces, or quoted.
 _ENCLOSED = re.compile(r"\{(?:[^}]|\}\})*\}|\"[^\"]*\"|'[^']*'")
+_MARKS = "{}\"'"
 _SEPARATORS = re.compile(r"[/?;&,#]")
 
 _HOST_KEYS = ("servername", "server", "host", "hostname")
 _PORT_KEYS = ("port", "portnumber", "dbsport")
 _DATABASE_KEYS = ("databasename", "database", "dbname", "db", "conncatalog", "catalog", "projectid", "project")
+_SCHEMA_KEYS = ("currentschema", "schema", "connschema", "defaultdataset")
 #: Parameters whose values may contain an at sign, which elsewhere separates credentials from the host.
 _CREDENTIAL_KEYS = re.compile(r"user|username|userid|uid|login|email|oauthserviceacctemail|principal|password|pwd")
 #: In these, the database in the path is a schema: the first part of a table's name is a catalog.
@@ -41,6 +44,7 @@ class Server:
     :param host: in lower case.
     :param instance: a named instance on the host (SQL Server).
     :param database: the database, project, catalog, service or SID that it connects to.
+    :param schema: the schema or dataset of tables whose names have none.
     """
 
     protocol: str | None = None
@@ -48,12 +52,13 @@ class Server:
     port: int | None = None
     instance: str | None = None
     database: str | None = None
+    schema: str | None = None
 
 
 def read_connect_string(text: str) -> Server:
     """Return the server that a connect string names; an empty one if it cannot be read safely."""
     prefix = _PREFIX.match(text) if len(text) <= _LONGEST else None
-    if prefix is None:
+    if prefix is None or sum(map(text.count, _MARKS)) > _MOST_ENCLOSED:
         return Server()
     names = [prefix[1].lower(), *filter(None, prefix[2].lower().split(":"))]
     rest = _ENCLOSED.sub("", text[prefix.end() :])
@@ -61,7 +66,7 @@ def read_connect_string(text: str) -> Server:
         return Server()
     # jTDS is a driver for the databases of two vendors, and names the vendor second.
     protocol = names[1] if names[0] == "jtds" and len(names) > 1 else names[0]
-    if any(mark in rest for mark in "{}\"'"):
+    if any(mark in rest for mark in _MARKS):
         return Server(protocol)
     if protocol == "oracle":
         return _oracle(rest)
@@ -71,7 +76,7 @@ def read_connect_string(text: str) -> Server:
 def _url(protocol: str, rest: str) -> Server:
     """Read ``//host:port/database?key=value``, with any of the separators that vendors use."""
     parameters = _parameters(rest)
-    host = port = instance = database = None
+    host = port = instance = in_path = None
     if rest.startswith("//"):
         # That of BigQuery has the URL of its API in the place of the host.
         body = re.sub(r"^https?://", "", rest[2:])
@@ -84,10 +89,11 @@ def _url(protocol: str, rest: str) -> Server:
         host, instance, port = _address(address)
         if host is None and (cluster := _CLUSTER.fullmatch(address)):
             host = f"{cluster[1]}.{cluster[2]}"
-        if host is not None and body == rest[2:] and protocol not in _SCHEMA_IN_PATH:
-            database = _name(re.split(r"[/?;&:]", tail[1:], maxsplit=1)[0]) if tail.startswith("/") else None
+        if host is not None and body == rest[2:]:
+            in_path = _name(re.split(r"[/?;&:]", tail[1:], maxsplit=1)[0]) if tail.startswith("/") else None
     elif "@" in _without_credentials(rest):
         return Server(protocol)
+    schema_in_path = protocol in _SCHEMA_IN_PATH
     if host is None:
         host, instance, port = _address(_first(parameters, _HOST_KEYS) or "")
     return Server(
@@ -95,7 +101,8 @@ def _url(protocol: str, rest: str) -> Server:
         host,
         port or _port(_first(parameters, _PORT_KEYS)),
         instance or _name(parameters.get("instancename")),
-        _name(_first(parameters, _DATABASE_KEYS)) or database,
+        _name(_first(parameters, _DATABASE_KEYS)) or (None if schema_in_path else in_path),
+        _name(_first(parameters, _SCHEMA_KEYS)) or (in_path if schema_in_path else None),
     )
 
 
@@ -104,10 +111,10 @@ def _oracle(rest: str) -> Server:
     credentials, _, address = rest.partition("@")
     if credentials and "@" in address:
         return Server("oracle")  # in which of them does the password end?
-    address = re.sub(r"^(?:[a-z]{3,5}:)?//", "", address.strip(), flags=re.IGNORECASE)
+    address = re.sub(r"^(?:[a-z]{3,5}:)?//", "", re.sub(r"\s", "", address), flags=re.IGNORECASE)
     if address.startswith("("):
         found = {
-            key: re.findall(rf"\(\s*{key}\s*=\s*([^()=]*?)\s*\)", address, re.IGNORECASE)
+            key: re.findall(rf"\({key}=([^()=]*)\)", address, re.IGNORECASE)
             for key in ("host", "port", "service_name", "sid")
         }
         host, _, _ = _address(next(iter(found["host"]), ""))
@@ -139,7 +146,8 @@ def _without_credentials(text: str) -> str:
 
 def _parameters(text: str) -> dict[str, str]:
     parts = (part.partition("=") for part in reversed(_SEPARATORS.split(text)))
-    return {_key(key): value.strip() for key, equals, value in parts if equals}
+    # DB2 has a colon between the database and the first parameter.
+    return {_key(key.rpartition(":")[2]): value.strip() for key, equals, value in parts if equals}
 
 
 def _key(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from airflow_provider_trifacta.api.answers import JobGroupInput, OutputFile, Table
 from airflow_provider_trifacta.api.connect_strings import Server, read_connect_string
@@ -126,18 +127,47 @@ class TableLocation:
 
 
 @dataclass(frozen=True)
+class _Place:
+    """Completes the names of tables.
+
+    :param vendor: None if we do not know it.
+    :param defaults: the outer parts of names that lack them, outermost first; None if they are not known.
+    """
+
+    server: DatabaseServer
+    vendor: Vendor | None
+    defaults: tuple[str | None, ...]
+
+    def table(self, parts: list[Any]) -> TableLocation | None:
+        if not parts or len(parts) > _MOST_PARTS or not all(map(_is_part, parts)):
+            return None
+        if self.vendor is not None:
+            missing = self.vendor.levels - len(parts)
+            parts = [*self.defaults[: max(0, missing)], *parts]
+            if None in parts or len(parts) != self.vendor.levels:
+                return None
+            if self.vendor.needs_host and self.server.host is None:
+                return None
+        return TableLocation(self.server, tuple(parts))
+
+
+@dataclass(frozen=True)
 class SourceQuery:
     """A query that a job group read instead of a table.
 
     :param statements: the SQL, in the order in which the API gives it.
-    :param database: the database it runs in, None if it is not known.
-    :param levels: the number of parts of the full name of a table; None if it is not known.
     """
 
     server: DatabaseServer
     statements: tuple[str, ...]
-    database: str | None = None
-    levels: int | None = None
+    _place: _Place
+
+    def table(self, parts: Iterable[str]) -> TableLocation | None:
+        """Return the table that has a name in the query; None if that does not tell it from others.
+
+        :param parts: the parts of the name, outermost first.
+        """
+        return self._place.table([*parts])
 
 
 def locate_file(file: OutputFile) -> FileLocation | None:
@@ -165,31 +195,18 @@ def locate_file(file: OutputFile) -> FileLocation | None:
 
 def locate_table(table: Table) -> TableLocation | None:
     """Return which table it is; None if the API does not report enough to tell it from others."""
-    found = _server(table)
-    if found is None:
+    place = _place_of(table)
+    if place is None:
         return None
-    server, database, vendor = found
-    parts = [*table.get("relationalPath", ())]
-    if table.get("table"):
-        parts.append(table["table"])
-    if not parts or len(parts) > _MOST_PARTS or not all(map(_is_part, parts)):
-        return None
-    if vendor is not None:
-        if len(parts) == vendor.levels - 1 and database is not None:
-            parts.insert(0, database)
-        if len(parts) != vendor.levels or (vendor.needs_host and server.host is None):
-            return None
-    return TableLocation(server, tuple(parts))
+    name = table.get("table")
+    return place.table([*table.get("relationalPath", ()), *([name] if name else [])])
 
 
 def query_of(table: Table) -> SourceQuery | None:
     """Return the query that was read instead of a table; None if there is none."""
     statements = tuple(filter(str.strip, table.get("query") or ()))
-    found = _server(table) if statements else None
-    if found is None:
-        return None
-    server, database, vendor = found
-    return SourceQuery(server, statements, database, None if vendor is None else vendor.levels)
+    place = _place_of(table) if statements else None
+    return None if place is None else SourceQuery(place.server, statements, place)
 
 
 def files_and_tables(inputs: Iterable[JobGroupInput]) -> Iterator[OutputFile | Table | None]:
@@ -199,8 +216,7 @@ def files_and_tables(inputs: Iterable[JobGroupInput]) -> Iterator[OutputFile | T
             yield read(item, OutputFile) if "uri" in item else read(item, Table)
 
 
-def _server(table: Table) -> tuple[DatabaseServer, str | None, Vendor | None] | None:
-    """Return the server of a table, the database that its connect string names, and its vendor if we know it."""
+def _place_of(table: Table) -> _Place | None:
     text = table.get("databaseConnectString")
     connect = read_connect_string(text) if text else Server()
     name = _vendor_name(table.get("vendor"), connect)
@@ -208,11 +224,12 @@ def _server(table: Table) -> tuple[DatabaseServer, str | None, Vendor | None] | 
         return None
     vendor = _VENDORS.get(name)
     if vendor is None:
-        return DatabaseServer(name, connect.host, connect.port, connect.instance), connect.database, None
+        return _Place(DatabaseServer(name, connect.host, connect.port, connect.instance), None, ())
     # The port of an instance is not known unless it is specified.
     default = None if connect.host is None or connect.instance else vendor.port
     host = connect.host if vendor.needs_host else None
-    return DatabaseServer(name, host, connect.port or default, connect.instance), connect.database, vendor
+    server = DatabaseServer(name, host, connect.port or default, connect.instance)
+    return _Place(server, vendor, (connect.database, connect.schema)[: vendor.levels - 1])
 
 
 def _vendor_name(given: str | None, connect: Server) -> str | None:

@@ -158,6 +158,11 @@ class TrifactaHook(BoundOperations, BaseHook):
             self._credential = StoredToken(self, token)
         return TrifactaClient(settings, self._credential, clock=self.clock, interrupt=self._interrupt)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether :attr:`client` exists. If not, it asks Airflow for the connection."""
+        return "client" in vars(self)
+
     @asynccontextmanager
     async def async_client(self, *, gate: Gate | None = None) -> AsyncIterator[AsyncTrifactaClient]:
         """Yield an asynchronous client, for triggers. The first call reads connection and token asynchronously.

@@ -13,6 +13,7 @@ from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArg
 from airflow_provider_trifacta.airflow_support.compat import BaseOperator
 from airflow_provider_trifacta.api.arguments import check_retry_budget, check_seconds
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError, TrifactaTaskKilled
+from airflow_provider_trifacta.tasks.reports_lineage import ReportsLineage
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -48,7 +49,7 @@ _QUOTA_HINT = (
 _KILLED = "The task was killed while it was starting"
 
 
-class RunOperator(SuggestsArgumentNames, BaseOperator):
+class RunOperator(ReportsLineage, SuggestsArgumentNames, BaseOperator):
     """Starts a run exactly once, and waits until it ends.
 
     A subclass specifies what is started (``_launch``, ``_kind``, ``_trigger``). It is resumed through its
@@ -291,7 +292,8 @@ class RunOperator(SuggestsArgumentNames, BaseOperator):
     def _run(self, hook: TrifactaHook, ref: RunRef) -> OwnRun:
         from airflow_provider_trifacta.tasks.outcome import OwnRun
 
-        return OwnRun(hook, self._kind(), ref, self.log)
+        run = self._reported = OwnRun(hook, self._kind(), ref, self.log)
+        return run
 
     def _begin(self, attempts: RunAttempts, client: TrifactaClient) -> CurrentRun:
         """Start a run, or find an earlier try's, unless the task is killed meanwhile.

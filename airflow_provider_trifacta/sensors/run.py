@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
 from airflow_provider_trifacta.airflow_support.compat import AirflowSensorTimeout, BaseSensorOperator
 from airflow_provider_trifacta.api.arguments import check_retry_budget, check_seconds
+from airflow_provider_trifacta.tasks.reports_lineage import ReportsLineage
 
 if TYPE_CHECKING:
     from airflow_provider_trifacta.airflow_support.compat import Context
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_trifacta.triggers.run import RunTrigger
 
 
-class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
+class RunSensor(ReportsLineage, SuggestsArgumentNames, BaseSensorOperator):
     """Waits until a run ends, whoever started it.
 
     A subclass has an argument that names the run, :attr:`id_argument`.
@@ -138,7 +139,8 @@ class RunSensor(SuggestsArgumentNames, BaseSensorOperator):
 
         run_id = check_id(self.id_argument, getattr(self, self.id_argument))
         setattr(self, self.id_argument, run_id)
-        return AwaitedRun(self._hook, self._kind(), RunRef(run_id), self.log)
+        run = self._reported = AwaitedRun(self._hook, self._kind(), RunRef(run_id), self.log)
+        return run
 
     def _status(self, run: AwaitedRun, context: Context) -> str | None:
         """Return the status; None if it could not be read before the timeout, which Airflow then enforces."""

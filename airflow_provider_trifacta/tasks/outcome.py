@@ -9,6 +9,7 @@ from airflow_provider_trifacta.api.decoration import decoration
 from airflow_provider_trifacta.api.logs import Log
 from airflow_provider_trifacta.api.runs.kind import (
     Diagnosis,
+    FailedJob,
     KindName,
     Launch,
     RunDescription,
@@ -21,7 +22,7 @@ from airflow_provider_trifacta.api.runs.kind import (
 from airflow_provider_trifacta.api.runs.reports import DIAGNOSIS_BUDGET
 from airflow_provider_trifacta.api.runs.result import RunResult, read_all_outputs, read_some_outputs
 from airflow_provider_trifacta.api.statuses import is_canceled, is_success
-from airflow_provider_trifacta.api.text import sentence
+from airflow_provider_trifacta.api.text import line, sentence
 from airflow_provider_trifacta.api.timestamps import spoken
 from airflow_provider_trifacta.exceptions import (
     TrifactaAwaitedJobGroupFailed,
@@ -139,6 +140,10 @@ class AwaitedRun:
         self.kind = kind
         self.ref = ref
         self.log = log
+        #: What it ran, its final status and its failed jobs, as far as they have been read.
+        self.description = RunDescription()
+        self.status: str | None = None
+        self.failed_jobs: tuple[FailedJob, ...] = ()
         self._result: RunResult | None = None
         self._is_read = False
 
@@ -165,7 +170,7 @@ class AwaitedRun:
         """
         description = RunDescription()
         with decoration(f"The description of {self} could not be read", self.log):
-            description = self.hook.run(self.kind.describe(self.ref, budget=budget))
+            description = self.description = self.hook.run(self.kind.describe(self.ref, budget=budget))
         if self.ref.subject_id is None:
             # Its page may be the page of the subject.
             subject_id = description.recipe_id or description.flow_id or description.plan_id
@@ -182,7 +187,9 @@ class AwaitedRun:
         self._result = self.hook.run(read_all_outputs(self._result))
         return self._result
 
-    def known_result(self, client: TrifactaClient | None = None) -> RunResult:
+    def known_result(
+        self, client: TrifactaClient | None = None, *, seconds: float = _OUTPUTS_SECONDS
+    ) -> RunResult:
         """Return what a run wrote, as far as that can be found out, for what only informs users. Never fails.
 
         After :meth:`conclude`, this costs nothing for a job group. What the job groups of a flow run wrote is read
@@ -190,16 +197,20 @@ class AwaitedRun:
         time. The result of a plan run, of one that did not succeed, and of one that could not be read, is empty.
 
         :param client: sends the calls; None uses that of the hook.
+        :param seconds: after which no more calls are sent.
         """
         if self._result is None:
             return RunResult()
         if not self._is_read:
             self._is_read = True
             clock = self.hook.clock
-            until = clock.monotonic() + _OUTPUTS_SECONDS
+            until = clock.monotonic() + seconds
             procedure = read_some_outputs(self._result, most=_MOST_READ, is_late=lambda: clock.monotonic() > until)
             with decoration(f"What {self} wrote could not be read", self.log):
-                self._result = (client or self.hook.client).run(procedure)
+                self._result, why = (client or self.hook.client).run(procedure)
+                if why is not None:
+                    left = f"{len(self._result.unread)} of its {len(self._result.job_groups)} job groups"
+                    self.log.warning("What %s of %s wrote is not known: %s", left, self, line(why))
         return self._result
 
     def conclude(self, status: str) -> None:
@@ -207,6 +218,7 @@ class AwaitedRun:
 
         :raises TrifactaRunError: it is not; reports which jobs failed, and why.
         """
+        self.status = status
         link = self.link
         description = self.describe(budget=DIAGNOSIS_BUDGET)
         if is_success(status):
@@ -216,6 +228,7 @@ class AwaitedRun:
         with decoration(f"The reason why {self} did not succeed could not be read", self.log):
             diagnosis = self.hook.run(self.kind.diagnose(self.ref))
         why = self._why(description, diagnosis, canceled=is_canceled(status), link=link)
+        self.failed_jobs = diagnosis.failed_jobs
         error = self._failure(canceled=is_canceled(status), permanent=diagnosis.permanent)(
             " ".join(why), run_id=self.ref.id, status=status, link=link, failed_jobs=diagnosis.failed_jobs
         )

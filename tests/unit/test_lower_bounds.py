@@ -14,7 +14,8 @@ PINNED = sorted((ROOT / "constraints").glob("airflow-*.txt"))
 
 def promised() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [Requirement(text) for text in project["dependencies"] + project["optional-dependencies"]["emulator"]]
+    optional = project["optional-dependencies"]
+    return [Requirement(text) for text in project["dependencies"] + optional["emulator"] + optional["openlineage"]]
 
 
 def pins(file: Path) -> dict[str, Version]:

@@ -141,10 +141,14 @@ class _FlowRuns:
         subject = None if flow_id is None else named("flow", flow_id, flow.get("name"))
         return RunDescription(subject=subject, flow_id=flow_id)
 
-    def result(self, run: RunRef, *, budget: float | None = None) -> Procedure[RunResult]:
-        """Read ``getFlowRunJobGroups``: its job groups, but not what they wrote."""
+    def job_groups(self, run: RunRef, *, budget: float | None = None) -> Procedure[tuple[Id, ...]]:
+        """Read ``getFlowRunJobGroups``."""
         rows = yield from self._rows(run, budget, every=True)
-        job_groups = tuple(dict.fromkeys([*run.parts, *(row.id for row in rows)]))
+        return tuple(dict.fromkeys([*run.parts, *(row.id for row in rows)]))
+
+    def result(self, run: RunRef, *, budget: float | None = None) -> Procedure[RunResult]:
+        """Return its job groups, but not what they wrote."""
+        job_groups = yield from self.job_groups(run, budget=budget)
         return RunResult(job_groups, unread=job_groups)
 
     def summary(self, result: RunResult) -> Summary:

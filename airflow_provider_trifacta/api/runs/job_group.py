@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from airflow_provider_trifacta.api.application import Application
+from airflow_provider_trifacta.api.messages import Id
 from airflow_provider_trifacta.api.operations import (
     cancel_job_group,
     get_job_group,
@@ -57,6 +58,11 @@ class _JobGroups:
     def describe(self, run: RunRef, *, budget: float) -> Procedure[RunDescription]:
         """Read ``getJobGroup`` with its recipe and flow."""
         return (yield from describe_job_group(run.id, budget=budget))
+
+    def job_groups(self, run: RunRef, *, budget: float | None = None) -> Procedure[tuple[Id, ...]]:
+        """Return the job group itself."""
+        return (run.id,)
+        yield
 
     def result(self, run: RunRef, *, budget: float | None = None) -> Procedure[RunResult]:
         """Read ``getJobGroupOutputs``."""

@@ -169,6 +169,13 @@ class RunKind(Protocol):
         """
         ...
 
+    def job_groups(self, run: RunRef, *, budget: float | None = None) -> Procedure[tuple[Id, ...]]:
+        """Find out which job groups a run consists of; none if the API does not report them. At most one list.
+
+        :param budget: maximum seconds to repeat a call for; None uses the client's retry budget.
+        """
+        ...
+
     def result(self, run: RunRef, *, budget: float | None = None) -> Procedure[RunResult]:
         """Find out what a successful run wrote, as far as one list tells it.
 

@@ -136,12 +136,17 @@ class _PlanRuns:
         plan: Plan = yield read_full(run.subject_id).within(budget)
         return RunDescription(named("plan", run.subject_id, plan.get("name")), plan_id=run.subject_id)
 
-    def result(self, run: RunRef, *, budget: float | None = None) -> Procedure[RunResult]:
-        """Return an unknown result.
+    def job_groups(self, run: RunRef, *, budget: float | None = None) -> Procedure[tuple[Id, ...]]:
+        """Return none.
 
         No route leads from a plan run to its job groups. Those of its flows that ``listJobLibrary`` has for the
         time of the run may be of another one: good enough for a hint after a failure, not for what was written.
         """
+        return ()
+        yield
+
+    def result(self, run: RunRef, *, budget: float | None = None) -> Procedure[RunResult]:
+        """Return an unknown result, since its job groups are not known."""
         return RunResult()
         yield
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from airflow_provider_trifacta.api.answers import JobGroupOutputs, OutputFile, Table
+from airflow_provider_trifacta.api.answers import JobGroupInput, JobGroupOutputs, OutputFile, Table
 from airflow_provider_trifacta.api.error_answers import is_permanent_refusal
 from airflow_provider_trifacta.api.errors import TrifactaAnswerNotUnderstood, TrifactaApiError
-from airflow_provider_trifacta.api.messages import Id
-from airflow_provider_trifacta.api.operations import get_job_group_outputs
+from airflow_provider_trifacta.api.messages import Id, Operation
+from airflow_provider_trifacta.api.operations import get_job_group_inputs, get_job_group_outputs
 from airflow_provider_trifacta.api.procedures import Procedure
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -59,22 +62,59 @@ def read_all_outputs(result: RunResult, *, budget: float | None = None) -> Proce
     return result
 
 
-def read_some_outputs(result: RunResult, *, most: int, is_late: Callable[[], bool]) -> Procedure[RunResult]:
+def read_some_outputs(
+    result: RunResult, *, most: int, is_late: Callable[[], bool]
+) -> Procedure[tuple[RunResult, str | None]]:
     """Read outputs that are not known yet, for what only informs users: each at most once, as long as it works.
 
     A job group whose outputs the server refuses to give is left out; any other error ends the reading.
 
     :param most: maximum number of job groups whose outputs are read.
     :param is_late: whether no more calls should be made.
+    :return: the result, and why some are still not known, None if all are.
     """
-    for job_group_id in result.unread[:most]:
-        if is_late():
-            break
-        try:
-            outputs: JobGroupOutputs = yield get_job_group_outputs(job_group_id).within(0)
-        except TrifactaApiError as error:
-            if is_permanent_refusal(error) or isinstance(error, TrifactaAnswerNotUnderstood):
-                continue
-            break
+    found, why = yield from _read_some(result.unread, get_job_group_outputs, most=most, is_late=is_late)
+    for job_group_id, outputs in found.items():
         result = result.with_outputs(job_group_id, outputs)
-    return result
+    return result, why
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """What a run read, as far as the API reports it.
+
+    :param unread: the job groups whose inputs are not known. The server answers some with 400 (api/README.md,
+        section 7).
+    """
+
+    datasets: tuple[JobGroupInput, ...] = ()
+    unread: tuple[Id, ...] = ()
+
+
+def read_some_inputs(
+    job_groups: tuple[Id, ...], *, most: int, is_late: Callable[[], bool]
+) -> Procedure[tuple[RunInputs, str | None]]:
+    """Read what job groups have read (``getJobGroupInputs``), as :func:`read_some_outputs` does."""
+    found, why = yield from _read_some(job_groups, get_job_group_inputs, most=most, is_late=is_late)
+    inputs = RunInputs(
+        tuple(dataset for datasets in found.values() for dataset in datasets),
+        tuple(one for one in job_groups if one not in found),
+    )
+    return inputs, why
+
+
+def _read_some(
+    job_groups: tuple[Id, ...], operation: Callable[[Id], Operation[T]], *, most: int, is_late: Callable[[], bool]
+) -> Procedure[tuple[dict[Id, T], str | None]]:
+    found: dict[Id, T] = {}
+    why = None if len(job_groups) <= most else f"only those of {most} job groups are read"
+    for job_group_id in job_groups[:most]:
+        if is_late():
+            return found, "the time for it is over"
+        try:
+            found[job_group_id] = yield operation(job_group_id).within(0)
+        except TrifactaApiError as error:
+            why = str(error)
+            if not (is_permanent_refusal(error) or isinstance(error, TrifactaAnswerNotUnderstood)):
+                break
+    return found, why

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_trifacta.emulator.clock import epoch
+from airflow_provider_trifacta.emulator.connect_strings import connect_string
 from airflow_provider_trifacta.emulator.handlers.base import Call, Content, Handlers, handles
 from airflow_provider_trifacta.emulator.problems import Problem
 from airflow_provider_trifacta.emulator.selection import listed, matching, with_selection
@@ -94,14 +95,30 @@ def _get_job_status(self: Handlers, call: Call) -> Any:
 @handles("getJobGroupInputs")
 def _get_job_group_inputs(self: Handlers, call: Call) -> Any:
     job_group = self.job_group(call)
-    recipe = self.state.get("wrangledDatasets", job_group["wrangledDataset"]["id"], deleted=True)
-    reference = recipe["_source"].get("importedDataset")
-    if reference is None:
+    source: Row = {"wrangledDataset": job_group["wrangledDataset"]}
+    while "wrangledDataset" in source:
+        recipe = self.state.get("wrangledDatasets", source["wrangledDataset"]["id"], deleted=True)
+        source = recipe["_source"]
+    if "importedDataset" not in source:
         return {"data": []}
-    dataset = self.state.get("importedDatasets", reference["id"], deleted=True)
-    location = dataset.get("storageLocation")
-    inputs = [{"uri": location["fullUri"], "fileType": "FILE"}] if location else []
-    return {"data": [{"name": dataset["name"], "inputs": inputs}]}
+    dataset = self.state.get("importedDatasets", source["importedDataset"]["id"], deleted=True)
+    return {"data": [{"name": dataset["name"], "inputs": [_input(dataset)]}]}
+
+
+def _input(dataset: Row) -> Row:
+    """Return the file, table or query of an imported dataset."""
+    location, table = dataset.get("storageLocation"), dataset.get("relationalSource") or {}
+    if location:
+        return {"uri": location["fullUri"], "fileType": "FILE"}
+    vendor, query = table.get("jdbcType") or "postgres", table.get("raw")
+    return {
+        "vendor": vendor,
+        "databaseConnectString": connect_string(vendor),
+        "relationalPath": [] if query else table.get("jdbcPath", []),
+        "table": None if query else table.get("jdbcTable"),
+        "action": "read",
+        "query": [query] if query else None,
+    }
 
 
 @handles("getJobGroupOutputs")
@@ -116,7 +133,7 @@ def _get_job_group_outputs(self: Handlers, call: Call) -> Any:
     tables = [
         {
             "vendor": publication["targetType"],
-            "databaseConnectString": "jdbc:postgresql://db.example.com:5432/analytics",
+            "databaseConnectString": connect_string(publication["targetType"]),
             "relationalPath": publication["path"],
             "table": publication["tableName"],
             "action": publication["action"],
