@@ -42,7 +42,7 @@ _MOST_DATASETS = 200
 #: Maximum number of inputs, and of outputs, that are looked at: naming them takes time.
 _MOST_NAMED = 2000
 #: Maximum number of queries that are parsed.
-_MOST_QUERIES = 3
+_MOST_QUERIES = 20
 #: Maximum number of job groups, and of failed jobs, in the facet.
 _MOST_LISTED = 20
 #: Maximum length of the queries in an event, in characters.
@@ -90,14 +90,25 @@ class _Datasets:
         elif (query := query_of(item)) is not None:
             self.queries.append(query)
         else:
-            self.add_table(locate_table(item))
+            self._add_table(locate_table(item))
 
     def _add_file(self, file: OutputFile) -> None:
         location = locate_file(file)
         self._add_name(None if location is None else name_of_file(location))
 
-    def add_table(self, location: TableLocation | None) -> None:
+    def _add_table(self, location: TableLocation | None) -> None:
         self._add_name(None if location is None else name_of_table(location))
+
+    def add_tables_of_queries(self) -> None:
+        """Add the tables that the first queries read.
+
+        :raises ParserFailed: they are not known.
+        """
+        queries = self.queries[:_MOST_QUERIES]
+        found = tables_in([(query.server.vendor, query.statements) for query in queries])
+        for query, tables in zip(queries, found, strict=True):
+            for parts in tables:
+                self._add_table(query.table(parts))
 
     def _add_name(self, name: DatasetName | None) -> None:
         if name is None:
@@ -130,10 +141,9 @@ def lineage_of(run: AwaitedRun) -> OperatorLineage[Any, Any]:
         outputs.add(file)
     for table in result.tables:
         outputs.add(table)
-    for query in inputs.queries[:_MOST_QUERIES]:
-        with decoration(f"The tables in a query that {run} read could not be found", run.log):
-            for parts in tables_in(query.statements, query.server.vendor):
-                inputs.add_table(query.table(parts))
+    if inputs.queries:
+        with decoration(f"The tables in the queries that {run} read could not be found", run.log):
+            inputs.add_tables_of_queries()
     facet = _facet(run, job_groups, inputs.counts(read.unread), outputs.counts(result.unread))
     return OperatorLineage(
         inputs=inputs.datasets,

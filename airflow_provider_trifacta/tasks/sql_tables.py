@@ -1,4 +1,4 @@
-"""Finds the tables that a query reads, with OpenLineage's parser of SQL.
+"""Finds the tables that queries read, with OpenLineage's parser of SQL.
 
 The parser runs in a process of its own: for some texts it takes exponential time, and it cannot be interrupted. It
 sees only the text, not the database.
@@ -14,7 +14,7 @@ from typing import Any
 
 #: Seconds after which the parser is stopped.
 _SECONDS = 2.0
-#: Maximum length of a query that is parsed, in characters.
+#: Maximum length of the queries that are parsed, in characters.
 _LONGEST = 100_000
 #: Vendors whose databases write names in capitals unless they are quoted.
 _IN_CAPITALS = frozenset({"db2", "oracle", "snowflake"})
@@ -23,30 +23,34 @@ _DIALECTS = {"sqlserver": "mssql", "synapse": "mssql"}
 
 
 class ParserFailed(Exception):
-    """The query is too long, or was not parsed in time."""
+    """The queries are too long, or were not parsed in time."""
 
 
-def tables_in(statements: Sequence[str], vendor: str) -> list[tuple[str, ...]]:
-    """Return the names of the tables that a query reads, in their parts, outermost first.
+def tables_in(queries: Sequence[tuple[str, Sequence[str]]]) -> list[list[list[str]]]:
+    """Return the names of the tables that each query reads, in their parts, outermost first.
 
-    :param vendor: whose SQL it is.
-    :raises ParserFailed: they are not known.
+    :param queries: the vendor whose SQL it is, and the statements.
+    :raises ParserFailed: the tables are not known.
     """
-    if sum(map(len, statements)) > _LONGEST:
-        raise ParserFailed(f"it has more than {_LONGEST:,} characters")
+    if sum(len(statement) for _, statements in queries for statement in statements) > _LONGEST:
+        raise ParserFailed(f"more than {_LONGEST:,} characters")
     # Without the current directory, where anyone may have put a module of some name.
-    command = [sys.executable, "-P", "-m", __name__, vendor]
+    command = [sys.executable, "-P", "-m", __name__]
     try:
         parser = subprocess.run(  # noqa: S603
-            command, input=json.dumps(statements), capture_output=True, text=True, timeout=_SECONDS, check=True
+            command, input=json.dumps(queries), capture_output=True, text=True, timeout=_SECONDS, check=True
         )
-    except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
-        raise ParserFailed(str(error)) from None
-    return [tuple(parts) for parts in json.loads(parser.stdout)]
+    except subprocess.TimeoutExpired:
+        raise ParserFailed(f"the parser did not end within {_SECONDS:g} s") from None
+    except subprocess.CalledProcessError as error:
+        raise ParserFailed(f"the parser ended with code {error.returncode}") from None
+    found: list[list[list[str]]] = json.loads(parser.stdout)
+    return found
 
 
-def _parsed(statements: list[str], vendor: str) -> Iterator[list[str]]:
-    from openlineage.common.sql import parse
+def _parsed(vendor: str, statements: list[str]) -> Iterator[list[str]]:
+    # Not openlineage.common.sql, which takes a second to import.
+    from openlineage_sql import parse
 
     for table in parse(statements, dialect=_DIALECTS.get(vendor, vendor)).in_tables:
         parts: list[Any] = []
@@ -58,4 +62,4 @@ def _parsed(statements: list[str], vendor: str) -> Iterator[list[str]]:
 
 
 if __name__ == "__main__":
-    json.dump([*_parsed(json.load(sys.stdin), sys.argv[1])], sys.stdout)
+    json.dump([[*_parsed(*query)] for query in json.load(sys.stdin)], sys.stdout)
