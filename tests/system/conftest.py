@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -43,6 +44,12 @@ def airflow(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Ite
         # Where a trigger fires soon after the deferral, Airflow may fail a try that was good
         # (apache/airflow 66374). The next one goes on with its run.
         "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "3",
+        # Only of the DAGs that say so, and with patience for a busy machine.
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(
+            {"type": "file", "log_file_path": str(folder / "lineage.jsonl"), "append": True}
+        ),
+        "AIRFLOW__OPENLINEAGE__SELECTIVE_ENABLE": "True",
+        "AIRFLOW__OPENLINEAGE__EXECUTION_TIMEOUT": "60",
     }
     instance = AirflowInstance(folder / "home", dags, with_ui=True, settings=settings)
     try:
