@@ -26,6 +26,8 @@ _MOST_PARTS = 10
 _SCHEMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "abfss", "wasb": "wasbs"}
 #: In these, what is before the at sign is a container, not a user.
 _CONTAINER_SCHEMES = frozenset({"abfss", "wasbs"})
+#: Buckets have no port.
+_BUCKET_SCHEMES = frozenset({"gs", "s3"})
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}):(?://([^/]*))?(/?.*)", re.DOTALL)
 _AUTHORITY = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_])?(?::[0-9]{1,5})?")
 _CONTAINER = re.compile(r"[A-Za-z0-9$_-]{1,63}")
@@ -184,9 +186,11 @@ def locate_file(file: OutputFile) -> FileLocation | None:
             return None
         authority = f"{container}@{authority.lower()}"
     else:
-        authority = authority.rpartition("@")[2]
+        user, _, authority = authority.rpartition("@")
         if authority and not _AUTHORITY.fullmatch(authority):
             return None
+        if ":" in authority and (scheme in _BUCKET_SCHEMES or ("@" in path and not user)):
+            return None  # it is the beginning of a user and a password with a slash in it
     if scheme in ("http", "https"):
         path = re.split("[?#]", path, maxsplit=1)[0]  # it may have a signature
     path = path.rstrip("/")

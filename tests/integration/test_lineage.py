@@ -22,6 +22,7 @@ from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOpe
 from airflow_provider_trifacta.operators.run import RunOperator
 from airflow_provider_trifacta.sensors.job_group import TrifactaJobGroupSensor
 from airflow_provider_trifacta.sensors.run import RunSensor
+from airflow_provider_trifacta.tasks import outcome
 
 pytest.importorskip("airflow.providers.openlineage", reason="OpenLineage is not installed: extra openlineage")
 
@@ -428,6 +429,19 @@ def test_a_server_that_does_not_answer_does_not_hold_up_the_task(
     assert time.monotonic() - began < 8
     assert (said.inputs, said.outputs) == ([], out(21, 22))
     assert len(warnings()) == 1
+
+
+def test_of_many_job_groups_the_first_are_read(
+    mode: Mode, emulator: Emulator, warnings: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcome, "_MOST_READ", 1)
+    monkeypatch.setattr("airflow_provider_trifacta.tasks.lineage._MOST_READ", 1)
+    said = told(mode.run(FLOW_RUNS, emulator))
+    assert (said.inputs, said.outputs) == (raw(21), out(21))
+    assert said.facet["inputs"] == said.facet["outputs"] == counts(sent=1, jobGroupsNotRead=1)
+    assert said.facet["jobGroups"] == 2
+    assert len(warnings()) == 2
+    assert all("only those of 1 job groups are read" in line for line in warnings())
 
 
 @pytest.fixture

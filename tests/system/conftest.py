@@ -18,6 +18,13 @@ os.environ.setdefault("OAUTH_READERS", "6" if IS_AIRFLOW_3 else "2")
 os.environ.setdefault("QUOTA_STARTS", "8")
 os.environ.setdefault("ROTATED_WAITS", "16")
 
+#: Settings of an Airflow 2.
+_ONLY_FOR_THE_DAG_LINEAGE = """\
+import os, sys
+
+os.environ["OPENLINEAGE_DISABLED"] = str("lineage" not in sys.argv).lower()
+"""
+
 
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[Emulator]:
@@ -52,6 +59,11 @@ def airflow(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "AIRFLOW__OPENLINEAGE__EXECUTION_TIMEOUT": "60",
     }
     instance = AirflowInstance(folder / "home", dags, with_ui=True, settings=settings)
+    if not IS_AIRFLOW_3:
+        # Each task is a new process, which needs a second more with OpenLineage.
+        config = instance.home / "config"
+        config.mkdir(parents=True)
+        (config / "airflow_local_settings.py").write_text(_ONLY_FOR_THE_DAG_LINEAGE)
     try:
         instance.start()
         instance.set_connection(
