@@ -16,6 +16,13 @@ from airflow_provider_trifacta.connection import (
 )
 
 _INTEGRATION = "Trifacta"
+_ASSET_URIS = [
+    {
+        "schemes": ["trifacta"],
+        "handler": "airflow_provider_trifacta.assets.sanitize_uri",
+        "to_openlineage_converter": "airflow_provider_trifacta.assets.convert_asset_to_openlineage",
+    }
+]
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -88,6 +95,8 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         },
+        "asset-uris": _ASSET_URIS,
+        "dataset-uris": _ASSET_URIS,  # the key that Airflow 2.11 reads
         "extra-links": [
             "airflow_provider_trifacta.links.TrifactaJobGroupLink",
             "airflow_provider_trifacta.links.TrifactaFlowLink",

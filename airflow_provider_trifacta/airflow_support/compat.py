@@ -16,6 +16,8 @@ from packaging.version import Version
 
 if TYPE_CHECKING:
     from airflow.models.crypto import get_fernet as get_fernet
+    from airflow.sdk import Asset as Asset
+    from airflow.sdk import AssetAlias as AssetAlias
     from airflow.sdk import BaseHook as BaseHook
     from airflow.sdk import BaseOperator as BaseOperator
     from airflow.sdk import BaseOperatorLink as BaseOperatorLink
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath as ObjectStoragePath
     from airflow.sdk import Variable as Variable
     from airflow.sdk.configuration import conf as conf
+    from airflow.sdk.definitions.asset import BaseAsset as BaseAsset
     from airflow.sdk.exceptions import AirflowException as AirflowException
     from airflow.sdk.exceptions import AirflowFailException as AirflowFailException
     from airflow.sdk.exceptions import AirflowNotFoundException as AirflowNotFoundException
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
 _MASKER = ("airflow.sdk.log", "airflow.sdk.execution_time.secrets_masker", "airflow.utils.log.secrets_masker")
 _EXCEPTIONS = ("airflow.sdk.exceptions", "airflow.exceptions")  # 3.1
+_ASSETS = ("airflow.sdk.definitions.asset", "airflow.datasets")
 #: Where each name is, newest place first. The last can be dropped with Airflow 2.11 or, where a comment gives
 #: a later version, with that version.
 _PLACES = {
@@ -46,6 +50,9 @@ _PLACES = {
     "AirflowSensorTimeout": _EXCEPTIONS,
     "AirflowSkipException": _EXCEPTIONS,
     "AirflowTaskTimeout": _EXCEPTIONS,
+    "Asset": _ASSETS,
+    "AssetAlias": _ASSETS,
+    "BaseAsset": _ASSETS,
     "BaseHook": ("airflow.sdk", "airflow.hooks.base"),  # 3.0
     "BaseOperator": ("airflow.sdk", "airflow.models.baseoperator"),
     "BaseOperatorLink": ("airflow.sdk", "airflow.models.baseoperatorlink"),
@@ -61,13 +68,16 @@ _PLACES = {
     "mask_secret": _MASKER,
     "redact": _MASKER,  # 3.0 has it in the second place
 }
+#: What Airflow 2 calls something that has another name since.
+_NAMES_IN_AIRFLOW_2 = {"Asset": "Dataset", "AssetAlias": "DatasetAlias", "BaseAsset": "BaseDataset"}
 
 
 def __getattr__(name: str) -> Any:
     """Import a name on first use, so that parsing a DAG file imports only what it uses."""
     for place in _PLACES.get(name, ()):
+        named = _NAMES_IN_AIRFLOW_2.get(name, name) if place == "airflow.datasets" else name
         try:
-            found = getattr(import_module(place), name)
+            found = getattr(import_module(place), named)
         except (ImportError, AttributeError):
             continue
         globals()[name] = found

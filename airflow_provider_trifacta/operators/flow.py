@@ -10,7 +10,7 @@ from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArg
 from airflow_provider_trifacta.airflow_support.compat import BaseOperator, conf
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.links import TrifactaFlowLink, TrifactaJobGroupLink
-from airflow_provider_trifacta.operators.run import RunOperator
+from airflow_provider_trifacta.operators.output_assets import EmitsOutputAssets
 
 if TYPE_CHECKING:
     from airflow_provider_trifacta.airflow_support.compat import Context, ObjectStoragePath
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_trifacta.triggers.run import RunTrigger
 
 
-class TrifactaRunFlowOperator(RunOperator):
+class TrifactaRunFlowOperator(EmitsOutputAssets):
     """Run the outputs of a flow (``runFlow``), and wait until its flow run ends.
 
     The task succeeds only when every job group of the flow run is ``Complete``, and the flow run itself. It
@@ -49,6 +49,8 @@ class TrifactaRunFlowOperator(RunOperator):
     :param durable: whether a retry continues the flow run of the previous try; otherwise it starts a new one.
     :param outputs_json_path: where to save the list of files and tables that were written: a path on this machine,
         or one in a storage that Airflow knows (templated).
+    :param emit_output_assets: whether each file and table that was written gets an asset event, through the asset
+        aliases in ``outlets`` or, if there are none, one named ``<dag_id>/<task_id>``.
     :param trifacta_conn_id: the Airflow connection (templated).
     """
 
@@ -85,6 +87,7 @@ class TrifactaRunFlowOperator(RunOperator):
         cancel_on_kill: bool = True,
         durable: bool = True,
         outputs_json_path: str | os.PathLike[str] | ObjectStoragePath | None = None,
+        emit_output_assets: bool = False,
         trifacta_conn_id: str = "trifacta_default",
         **kwargs: Any,
     ) -> None:
@@ -97,6 +100,7 @@ class TrifactaRunFlowOperator(RunOperator):
             cancel_on_kill=cancel_on_kill,
             durable=durable,
             results={"outputs_json_path": outputs_json_path},
+            emit_output_assets=emit_output_assets,
             trifacta_conn_id=trifacta_conn_id,
             **kwargs,
         )

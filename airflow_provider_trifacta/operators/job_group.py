@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_trifacta.airflow_support.compat import conf
 from airflow_provider_trifacta.links import LINKS
-from airflow_provider_trifacta.operators.run import RunOperator
+from airflow_provider_trifacta.operators.output_assets import EmitsOutputAssets
 
 if TYPE_CHECKING:
     from airflow_provider_trifacta.airflow_support.compat import Context, ObjectStoragePath
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_trifacta.triggers.run import RunTrigger
 
 
-class TrifactaRunJobGroupOperator(RunOperator):
+class TrifactaRunJobGroupOperator(EmitsOutputAssets):
     """Run a recipe (``runJobGroup``), and wait until its job group ends.
 
     The task succeeds only when the job group is ``Complete``. It returns the id of the job group, an int, in every
@@ -51,6 +51,8 @@ class TrifactaRunJobGroupOperator(RunOperator):
     :param outputs_json_path: where to save the list of files and tables that were written (templated).
     :param profile_required: whether the task fails when there is no profile to save because the job group ran
         without profiling. Otherwise this is only logged.
+    :param emit_output_assets: whether each file and table that was written gets an asset event, through the asset
+        aliases in ``outlets`` or, if there are none, one named ``<dag_id>/<task_id>``.
     :param trifacta_conn_id: the Airflow connection (templated).
     """
 
@@ -91,6 +93,7 @@ class TrifactaRunJobGroupOperator(RunOperator):
         profile_json_path: str | os.PathLike[str] | ObjectStoragePath | None = None,
         outputs_json_path: str | os.PathLike[str] | ObjectStoragePath | None = None,
         profile_required: bool = False,
+        emit_output_assets: bool = False,
         trifacta_conn_id: str = "trifacta_default",
         **kwargs: Any,
     ) -> None:
@@ -107,6 +110,7 @@ class TrifactaRunJobGroupOperator(RunOperator):
                 "profile_json_path": profile_json_path,
                 "outputs_json_path": outputs_json_path,
             },
+            emit_output_assets=emit_output_assets,
             trifacta_conn_id=trifacta_conn_id,
             **kwargs,
         )

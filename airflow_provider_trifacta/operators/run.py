@@ -197,6 +197,7 @@ class RunOperator(ReportsLineage, SuggestsArgumentNames, BaseOperator):
             hook.warn_before_token_expires()
             self._end_if_killed(hook.client, current.run)
             if not self.wait_for_completion:
+                self._emit_assets(run, context, None)
                 return current.run.id
             status: str | None = None
             if not self.deferrable:
@@ -211,6 +212,7 @@ class RunOperator(ReportsLineage, SuggestsArgumentNames, BaseOperator):
                 continue
             run.conclude(status)
             self._save_results(run)
+            self._emit_assets(run, context, status)
             return current.run.id
 
     def _complete(self, context: Context, event: Any, own: RunRef | None, *, continued: bool) -> Any:
@@ -246,6 +248,7 @@ class RunOperator(ReportsLineage, SuggestsArgumentNames, BaseOperator):
                 return self.execute(context)
             run.conclude(ended.status)
             self._save_results(run)
+            self._emit_assets(run, context, ended.status)
             return run.ref.id
         if ended.outcome == "unknown":
             raise run.status_unknown(ended.status)
@@ -377,6 +380,16 @@ class RunOperator(ReportsLineage, SuggestsArgumentNames, BaseOperator):
         with decoration(f"{run.title} could not be stored as an XCom", self.log):
             context["ti"].xcom_push(key=f"{run.kind.name}_id", value=run.ref.id)
         announce(run, context, "Waiting for" if continued else "Started")
+
+    def _emit_assets(self, run: OwnRun, context: Context, status: str | None) -> None:
+        """Describe the run in the asset events of the task. Never fails.
+
+        :param status: its final status; None if the task does not wait for it.
+        """
+        if self.outlets:
+            from airflow_provider_trifacta.tasks.asset_events import describe_outlets
+
+            describe_outlets(run, self.outlets, context, status)
 
     def _pushed(self, context: Context) -> RunRef | None:
         """Return the run that the task has pushed, None if there is none."""

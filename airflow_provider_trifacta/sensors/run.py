@@ -86,6 +86,7 @@ class RunSensor(ReportsLineage, SuggestsArgumentNames, BaseSensorOperator):
         if ending.kind == "unknown":
             raise run.status_unknown(status)
         run.conclude(status)
+        self._describe_outlets(run, context, status)
         return True
 
     def execute_complete(self, context: Context, event: Any = None) -> None:
@@ -104,6 +105,7 @@ class RunSensor(ReportsLineage, SuggestsArgumentNames, BaseSensorOperator):
             self._defer(context)
         if ended.outcome == "final" and ended.status is not None:
             run.conclude(ended.status)
+            self._describe_outlets(run, context, ended.status)
         elif ended.outcome == "unknown":
             raise run.status_unknown(ended.status)
         elif ended.outcome == "deadline":
@@ -179,6 +181,13 @@ class RunSensor(ReportsLineage, SuggestsArgumentNames, BaseSensorOperator):
         with decoration(f"The last change of {run} could not be read", self.log):
             changed = run.hook.run(run.kind.last_change(run.ref))
         return changed
+
+    def _describe_outlets(self, run: AwaitedRun, context: Context, status: str) -> None:
+        """Describe the run in the asset events of the task. Never fails."""
+        if self.outlets:
+            from airflow_provider_trifacta.tasks.asset_events import describe_outlets
+
+            describe_outlets(run, self.outlets, context, status)
 
     def _defer(self, context: Context) -> None:
         from airflow_provider_trifacta.tasks.announce import announce_deferral
