@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 #: How many files, and how many tables, an event lists, and the characters of JSON that each list may take.
 _MOST_LISTED = 20
 _LONGEST_LIST = 8000
-#: How many files and tables get an event of their own. Airflow stores all events of a task in the request that ends
-#: it, and fails the task if that takes longer than five seconds ([workers] execution_api_timeout): on a busy
-#: machine, 100 new assets took 1.3 seconds, and 500 took 7.
+#: How many files and tables get an event of their own. Airflow stores all events of a task in the request that
+#: ends it, and may fail the task if that takes longer than five seconds ([workers] execution_api_timeout): on a
+#: busy machine, 100 new assets took 1.3 seconds, and 500 took 7.
 _MOST_EVENTS = 50
 #: How many files and tables a line of the log names.
 _MOST_NAMED = 5

@@ -203,3 +203,23 @@ def test_buttons_lead_into_the_application_while_the_task_runs(
     finally:
         path = "/api/v2/dags/endless_deferred/dagRuns/browser/taskInstances/run"
         airflow.api("PATCH", path, {"new_state": "failed"})
+
+
+@on_airflow_3
+def test_the_graph_of_what_a_run_wrote(page: Page, airflow: AirflowInstance) -> None:
+    written = "s3://example-bucket/orders/out_7.csv"
+    if not airflow.rows("select 1 from asset where uri = ?", written):
+        airflow.trigger("trifacta_write_outputs", "for_the_graph")
+        assert airflow.end_of("trifacta_write_outputs", "for_the_graph") == "success"
+    page.set_viewport_size({"width": 1200, "height": 560})
+    # What its options offer as "All Dag Dependencies".
+    page.goto("/dags/trifacta_load_outputs")
+    page.evaluate("localStorage.setItem('dependencies-trifacta_load_outputs', JSON.stringify('all'))")
+    page.reload()
+    page.get_by_label("Show Graph").click()
+    page.get_by_label("Collapse Details Panel").click()
+    for node in ("trifacta_write_outputs/run_recipe", written):
+        expect(page.get_by_text(node, exact=True)).to_be_visible()
+    page.wait_for_timeout(1000)  # while it moves into the middle
+    _picture(page.locator(".react-flow").first, "asset-graph")
+    page.set_viewport_size({"width": 1200, "height": 1000})

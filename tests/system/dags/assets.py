@@ -32,7 +32,7 @@ with DAG(
             deferrable=mode == "deferred",
             outlets=[Asset(f"s3://example-bucket/reports/{mode}")],
         )
-    TrifactaRunJobGroupOperator.partial(task_id="mapped").expand(wrangled_dataset_id=[7])
+    TrifactaRunJobGroupOperator.partial(task_id="mapped").expand(wrangled_dataset_id=[11])
     TrifactaRunFlowOperator(task_id="flow", flow_id=302, outlets=[AssetAlias("customers")])
 
 with DAG(
