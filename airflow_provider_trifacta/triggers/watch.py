@@ -28,6 +28,7 @@ from airflow_provider_trifacta.api.runs.waiting import PollIntervals
 from airflow_provider_trifacta.api.statuses import furthest, is_final, is_running
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 from airflow_provider_trifacta.triggers.list_poll import ListPoll
+from airflow_provider_trifacta.triggers.waking import wait_until
 
 #: Maximum number of TCP connections of a watch.
 MOST_CONNECTIONS = 4
@@ -296,7 +297,8 @@ class Watch:
             due = [self._queue[0].due] if self._queue else []
             if self._reads:
                 due.append(now + self._turns.wait(now))
-            await self._until(max(min(due), now + _SHORTEST_PAUSE) if due else None, self._wake_turns)
+            moment = max(min(due), now + _SHORTEST_PAUSE) if due else None
+            await wait_until(moment, self._wake_turns, self._clock)
 
     def _serve_queue(self, now: float) -> bool:
         """Give a status to those that are due, or let them queue for a read; return whether there are more."""
@@ -395,24 +397,11 @@ class Watch:
             due = {one: moment for one in self._lists.values() if (moment := one.due()) is not None}
             first = min(due, key=due.__getitem__, default=None)
             if first is None:
-                await self._until(None, self._wake_lists)
+                await wait_until(None, self._wake_lists, self._clock)
             elif due[first] > self._clock.monotonic():
-                await self._until(due[first], self._wake_lists)
+                await wait_until(due[first], self._wake_lists, self._clock)
             else:
                 await first.poll()
-
-    async def _until(self, moment: float | None, wake: asyncio.Event) -> None:
-        """Wait until a moment, or until the event is set; None only for the event."""
-        wake.clear()
-        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(wake.wait())]
-        if moment is not None:
-            pause = max(0.0, moment - self._clock.monotonic())
-            waits.append(asyncio.ensure_future(self._clock.async_sleep(pause)))
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
 
     def _stopped(self, task: asyncio.Task[None]) -> None:
         """Let nobody wait for a watch that has failed."""

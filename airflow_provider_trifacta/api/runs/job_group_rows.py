@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 # In lower case, without underscores. "A recipe id is wrangledDataset.id and also flowNodeId."
 _RECIPE = ("wrangleddataset", "wrangleddatasetid", "flownode", "flownodeid")
+_FLOW_RUN = ("flowrun", "flowrunid")
+_SOURCE = ("ranfrom",)
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,12 @@ def read_row(row: Any) -> JobGroupRow | None:
     return JobGroupRow(
         id=identity,
         status=_first(_status, spelled, ("status",)),
-        source=_first(_text, spelled, ("ranfrom",)),
+        source=_first(_text, spelled, _SOURCE),
         recipe_id=_first(_reference, spelled, _RECIPE),
         creator_id=_first(_reference, spelled, ("creator", "creatorid")),
         created_at=_first(timestamp_of, spelled, ("createdat",)),
         # Documented as a number. Other strings, such as "null" or "", are not the id of a flow run.
-        flow_run_id=_first(lambda value: id_of(_reference(value)), spelled, ("flowrun", "flowrunid")),
+        flow_run_id=_first(lambda value: id_of(_reference(value)), spelled, _FLOW_RUN),
         reference_date=_first(timestamp_of, spelled, ("runparameterreferencedate",)),
         ran_for=_first(_text, spelled, ("ranfor",)),
         updated_at=_first(timestamp_of, spelled, ("updatedat",)),
@@ -87,6 +89,16 @@ def reference_of(row: Mapping[str, Any], names: Iterable[str]) -> str | None:
     :param names: names of the field, in lower case without underscores.
     """
     return _first(_reference, _without_spelling(row), names)
+
+
+def source_of(row: Mapping[str, Any]) -> str | None:
+    """Return what started the run of a row; None if it does not specify it."""
+    return _first(_text, _without_spelling(row), _SOURCE)
+
+
+def mentions_flow_run(row: Mapping[str, Any]) -> bool:
+    """Return whether a row has a field for the flow run, even an empty one."""
+    return not _without_spelling(row).keys().isdisjoint(_FLOW_RUN)
 
 
 def recipe_of(job_group: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,7 +9,12 @@ from typing import Any
 
 from airflow_provider_trifacta.api.operations import list_job_library, list_plan_snapshot_runs
 from airflow_provider_trifacta.api.paging import Listing
-from airflow_provider_trifacta.api.runs.job_group_rows import read_row
+from airflow_provider_trifacta.api.runs.job_group_rows import (
+    mentions_flow_run,
+    read_row,
+    reference_of,
+    source_of,
+)
 from airflow_provider_trifacta.api.runs.kind import KindName
 from airflow_provider_trifacta.api.statuses import status_word
 from airflow_provider_trifacta.api.timestamps import timestamp_of
@@ -32,6 +37,10 @@ class ListedRun:
     :param created_at: when it was started, seconds since the epoch on the server's clock.
     :param updated_at: when it last changed, likewise.
     :param flow_run_id: the flow run that it is part of.
+    :param may_be_of_flow_run: whether it may be part of a flow run that the row does not name.
+    :param subject_id: what it ran: the recipe, or what a plan run refers to as its plan.
+    :param creator_id: the user who started it.
+    :param source: what started it: ``ui``, ``schedule``, ``api``, or another value.
     """
 
     id: str
@@ -39,6 +48,10 @@ class ListedRun:
     created_at: float | None
     updated_at: float | None
     flow_run_id: str | None = None
+    may_be_of_flow_run: bool = False
+    subject_id: str | None = None
+    creator_id: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,8 +81,17 @@ def _job_group(item: Any) -> ListedRun | None:
     row = read_row(item)
     if row is None:
         return None
-    flow_run_id = None if row.flow_run_id is None else str(row.flow_run_id)
-    return ListedRun(str(row.id), row.status, _epoch(row.created_at), _epoch(row.updated_at), flow_run_id)
+    return ListedRun(
+        str(row.id),
+        row.status,
+        _epoch(row.created_at),
+        _epoch(row.updated_at),
+        flow_run_id=None if row.flow_run_id is None else str(row.flow_run_id),
+        may_be_of_flow_run=row.flow_run_id is None and not mentions_flow_run(item),
+        subject_id=row.recipe_id,
+        creator_id=row.creator_id,
+        source=row.source,
+    )
 
 
 def _plan_runs_since(moment: int) -> Listing[Any]:
@@ -85,7 +107,15 @@ def _plan_run(item: Any) -> ListedRun | None:
         return None
     status = status_word(item["status"]) if isinstance(item.get("status"), str) else None
     created, updated = timestamp_of(item.get("createdAt")), timestamp_of(item.get("updatedAt"))
-    return ListedRun(str(identity), status, _epoch(created), _epoch(updated))
+    return ListedRun(
+        str(identity),
+        status,
+        _epoch(created),
+        _epoch(updated),
+        subject_id=reference_of(item, ("plan", "planid")),
+        creator_id=reference_of(item, ("creator", "creatorid")),
+        source=source_of(item),
+    )
 
 
 def _epoch(moment: datetime | None) -> float | None:
