@@ -203,6 +203,30 @@ class FakeClock:
         self.sleep(seconds)
 
 
+class FastClock:
+    """A clock that is faster than the machine's.
+
+    :param speed: how many times as fast.
+    """
+
+    def __init__(self, speed: float = 100.0) -> None:
+        self.speed = speed
+        self._began = time.monotonic()
+        self._epoch = time.time()
+
+    def time(self) -> float:
+        return self._epoch + self.monotonic()
+
+    def monotonic(self) -> float:
+        return (time.monotonic() - self._began) * self.speed
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds / self.speed)
+
+    async def async_sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / self.speed)
+
+
 class EmulatorClock(FakeClock):
     """A clock that moves only when somebody sleeps, for an emulator and its clients alike."""
 

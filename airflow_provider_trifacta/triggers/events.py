@@ -122,7 +122,6 @@ class TrifactaRunFinishedTrigger(StoredTrigger, BaseEventTrigger):
             poll_interval=self.poll_interval,
             state=AssetState(self),
             what=self._what(),
-            log=self.log,
         )
         async with aclosing(watcher.payloads()) as payloads:
             async for payload in payloads:

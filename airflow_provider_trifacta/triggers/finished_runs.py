@@ -280,8 +280,10 @@ class RunFeed:
             self._note_once("ignores the filter by updatedAt, so more of it is read than needed")
         if changes.is_cut_off:
             self._skip(changes, cursors, "it has too many rows")
+        if newest is not None:
+            newest = min(newest, self._server_time())
         for cursor in cursors:
-            cursor.covered(None if newest is None else min(newest, self._server_time()), self._ahead)
+            cursor.covered(newest, self._ahead)
             surplus = cursor.drop_oldest()
             if surplus:
                 log.warning("%s: %d runs that have not ended are not followed: too many", self._name, surplus)
@@ -322,11 +324,12 @@ class RunFeed:
             log.warning("%s %s", self._name, what)
 
     @property
-    def _ahead(self) -> float:
-        return self._me.clock_offset if self._me else 0.0
+    def _ahead(self) -> float | None:
+        """Seconds by which the server's clock is ahead of ours; None if that is unknown."""
+        return self._me.clock_offset if self._me and not self._me.clock_error else None
 
     def _server_time(self) -> float:
-        return self._clock.time() + self._ahead
+        return self._clock.time() + (self._ahead or 0.0)
 
     async def _connection_was_changed(self) -> bool:
         """Return whether the connection, as it is stored now, has another server or other credentials."""

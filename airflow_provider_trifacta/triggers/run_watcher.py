@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from airflow_provider_trifacta.airflow_support.asset_state import AssetState
-from airflow_provider_trifacta.api.logs import Log
 from airflow_provider_trifacta.api.runs.cursor import LONGEST_CATCH_UP, Cursor, Wanted
 from airflow_provider_trifacta.api.runs.finished import KINDS, FinishedRun
 from airflow_provider_trifacta.api.text import line
@@ -16,6 +16,8 @@ from airflow_provider_trifacta.api.timestamps import moment_after, spoken
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 from airflow_provider_trifacta.triggers.finished_runs import Follower, following
 from airflow_provider_trifacta.triggers.watch import watching
+
+log = logging.getLogger(__name__)
 
 #: An event is only in the memory of the triggerer until it is passed on, about once a second. What was reported is
 #: stored after it certainly has been: after so many sleeps of a second, in each of which the triggerer can do so.
@@ -49,7 +51,6 @@ class RunWatcher:
         poll_interval: float,
         state: AssetState,
         what: Mapping[str, Any],
-        log: Log,
     ) -> None:
         self._conn_id = conn_id
         self._wanted = wanted
@@ -57,7 +58,6 @@ class RunWatcher:
         self._poll_interval = poll_interval
         self._state = state
         self._what = what
-        self._log = log
         self._name = f"The watcher of {noun} {wanted.subject_id}"
         self._clock = TrifactaHook(conn_id).clock
         self._began = self._clock.time()
@@ -89,7 +89,7 @@ class RunWatcher:
     async def _pause_after(self, error: Exception) -> None:
         pause = min(_FIRST_RETRY * 2.0**self._failures, _LAST_RETRY)
         self._failures = min(self._failures + 1, 16)
-        self._log.error(
+        log.error(
             "%s cannot work, and tries again in %s; what ends meanwhile is reported then. %s",
             self._name,
             spoken(pause),
@@ -120,7 +120,7 @@ class RunWatcher:
     def _is_wanted(self, run: FinishedRun) -> bool:
         missing = self._wanted.missing(run)
         if missing is not None:
-            self._log.warning(
+            log.warning(
                 "%s: %s ended, and the API does not report %s: no event", self._name, self._run(run.id), missing
             )
         return self._wanted.is_met_by(run)
@@ -140,18 +140,18 @@ class RunWatcher:
         if self._wanted.kind != "job_group" and subject_id != self._wanted.subject_id:
             if subject_id is None:
                 what = self._run(run_id)
-                self._log.warning("%s: which %s %s ran cannot be known: no event", self._name, self._noun, what)
+                log.warning("%s: which %s %s ran cannot be known: no event", self._name, self._noun, what)
             return None
         run = await follower.read(run_id, subject_id=subject_id, row=row)
         if run is None:
-            self._log.info("%s: %s does not exist any more: no event", self._name, self._run(run_id))
+            log.info("%s: %s does not exist any more: no event", self._name, self._run(run_id))
         return run
 
     def _run(self, run_id: str) -> str:
         return f"{KINDS[self._wanted.kind].noun} {run_id}"
 
     def _log_failure(self, run_id: str, error: Exception, *, given_up: bool) -> None:
-        self._log.warning(
+        log.warning(
             "%s: %s may have ended, but cannot be read. %s: %s",
             self._name,
             self._run(run_id),
@@ -176,20 +176,20 @@ class RunWatcher:
         found = [cursor for value in stored if (cursor := Cursor.read(self._wanted, value, now)) is not None]
         if not found:
             if stored:
-                self._log.warning("%s: what was stored cannot be read", self._name)
+                log.warning("%s: what was stored cannot be read", self._name)
             since = moment_after(self._began, 0)
-            self._log.info("%s reports what ends after %s", self._name, since)
+            log.info("%s reports what ends after %s", self._name, since)
             return Cursor(self._wanted, self._began)
         cursor = max(found, key=lambda one: one.since)
         left_at = cursor.since
         if cursor.skip_to(self._clock.time() - LONGEST_CATCH_UP):
-            self._log.warning(
+            log.warning(
                 "%s was away since %s. Runs that ended more than %s ago are skipped: no DAG is started for them",
                 self._name,
                 moment_after(left_at, 0),
                 spoken(LONGEST_CATCH_UP),
             )
-        self._log.info("%s goes on with what changed after %s", self._name, moment_after(cursor.since, 0))
+        log.info("%s goes on with what changed after %s", self._name, moment_after(cursor.since, 0))
         return cursor
 
     async def _store(self, key: str, cursor: Cursor, *, has_reported: bool) -> None:
@@ -209,7 +209,7 @@ class RunWatcher:
         try:
             await self._state.write(key, cursor.plain())
         except Exception as error:
-            self._log.warning(
+            log.warning(
                 "%s could not store what it reported, so a restart may report it again: %s",
                 self._name,
                 line(f"{type(error).__name__}: {error}"),

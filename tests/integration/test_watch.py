@@ -17,7 +17,7 @@ from unittest import mock
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from support import ScriptedServer, drain, json_answer
+from support import FastClock, ScriptedServer, drain, json_answer
 
 from airflow_provider_trifacta.api.runs import run_lists
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
@@ -32,30 +32,6 @@ Connect = Callable[..., None]
 Reply = tuple[int, dict[str, str], bytes]
 
 LIST_LOG = "airflow_provider_trifacta.triggers.list_poll"
-
-
-class FastClock:
-    """A clock that is faster than the machine's.
-
-    :param speed: how many times as fast.
-    """
-
-    def __init__(self, speed: float = 100.0) -> None:
-        self.speed = speed
-        self._began = time.monotonic()
-        self._epoch = time.time()
-
-    def time(self) -> float:
-        return self._epoch + self.monotonic()
-
-    def monotonic(self) -> float:
-        return (time.monotonic() - self._began) * self.speed
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds / self.speed)
-
-    async def async_sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / self.speed)
 
 
 @dataclass

@@ -7,6 +7,7 @@ are seconds since the epoch, on the server's clock unless specified otherwise.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,10 +26,12 @@ OVERLAP = 600.0
 LOOK_BACK = 86_400.0
 #: The longest time, in seconds, that a reading reaches back.
 LONGEST_CATCH_UP = 7 * 86_400.0
-#: A run that was shown as running is read directly when the list has not shown it for this many seconds.
+#: Seconds after which a run is read that is shown as running, if nothing about it has changed: the list may never
+#: show its end.
 _LONGEST_SILENCE = 300.0
-#: Seconds after which a run that is not known to have ended is read again: at first, and at most.
+#: Seconds after which a run that is shown as ended, and could not be read or had not, is read again: at first.
 _FIRST_RETRY = 30.0
+#: The same at most, in both cases.
 _LAST_RETRY = 900.0
 #: Seconds after which a run that cannot be read is given up.
 _PATIENCE = 86_400.0
@@ -36,7 +39,7 @@ _PATIENCE = 86_400.0
 _MOST_REPORTED = 2000
 _MOST_CLOSED = 5000
 _MOST_OPEN = 1000
-#: Maximum number of runs that are read after one reading of the list, beside those that it shows as ended.
+#: Maximum number of runs that are read after one reading of the list beside those that it shows as ended.
 _MOST_SILENT = 10
 #: Maximum number of characters of an id; those of plan runs need not be numbers.
 _LONGEST_ID = 100
@@ -114,20 +117,18 @@ class OpenRun:
     """A run that may have to be reported.
 
     :param row: the row of it that was shown last; None after a restart.
-    :param shown: when a row of it was last shown, on the monotonic clock.
+    :param read_again: when to read it, on the monotonic clock.
     :param statuses: what its rows last showed, by row: a flow run has several.
     :param changed: when it last changed, as far as its rows tell.
     :param reads: how many times it was read without an end.
-    :param read_again: when to read it again, on the monotonic clock.
     :param failing_since: since when it cannot be read, likewise.
     """
 
     row: ListedRun | None
-    shown: float
+    read_again: float
     statuses: dict[str, str | None] = field(default_factory=dict)
     changed: float | None = None
     reads: int = 0
-    read_again: float = 0.0
     failing_since: float | None = None
 
     @property
@@ -171,22 +172,25 @@ class Cursor:
             return
         if run is None:
             run = self.open[key] = OpenRun(row, now)
-        run.row, run.shown = row, now
-        if run.statuses.get(row.id, row.status) != row.status:
-            run.read_again, run.reads = 0.0, 0
-        run.statuses[row.id] = row.status
-        run.changed = max(row.updated_at or 0.0, run.changed or 0.0)
+        changed = max(row.updated_at or 0.0, run.changed or 0.0)
+        if run.statuses.get(row.id, "") != row.status or run.changed != changed:
+            run.statuses[row.id] = row.status
+            run.changed = changed
+            run.reads = 0
+            run.read_again = now if run.seems_ended else now + _LONGEST_SILENCE
+        run.row = row
 
-    def covered(self, newest: float | None, ahead: float) -> None:
+    def covered(self, newest: float | None, ahead: float | None) -> None:
         """Note that the list has been read since :attr:`since` to its end.
 
         A row may have been passed over if others disappeared meanwhile, so each change is read at least twice.
 
         :param newest: the latest change that is possible and was shown; None if there was none.
-        :param ahead: seconds by which the server's clock is ahead of ours.
+        :param ahead: seconds by which the server's clock is ahead of ours. If that is unknown (None), all that has
+            ended when the list is read for the first time is taken to have ended before.
         """
         if self._began is not None:
-            self._close_what_ended_before(self._began + ahead)
+            self._close_what_ended_before(math.inf if ahead is None else self._began + ahead)
             self._began = None
         if self._newest is not None:
             self.since = max(self.since, self._newest - OVERLAP)
@@ -212,7 +216,7 @@ class Cursor:
             return []
         waiting = [(key, run) for key, run in self.open.items() if run.read_again <= now]
         ended = sorted((run.changed or 0.0, key) for key, run in waiting if run.seems_ended)
-        silent = [key for key, run in waiting if not run.seems_ended and now - run.shown >= _LONGEST_SILENCE]
+        silent = [key for key, run in waiting if not run.seems_ended]
         return [key for _, key in ended] + silent[:_MOST_SILENT]
 
     def report(self, key: str) -> None:
@@ -248,10 +252,9 @@ class Cursor:
         return False
 
     def _postpone(self, run: OpenRun, now: float) -> None:
-        run.read_again = now + min(_FIRST_RETRY * 2.0**run.reads, _LAST_RETRY)
+        first = _FIRST_RETRY if run.seems_ended else _LONGEST_SILENCE
+        run.read_again = now + min(first * 2.0**run.reads, _LAST_RETRY)
         run.reads = min(run.reads + 1, 16)
-        if not run.seems_ended:
-            run.shown = now
 
     def drop_oldest(self) -> int:
         """Drop what is too much to remember; return the number of runs that are given up."""
@@ -289,7 +292,7 @@ class Cursor:
         cursor._reported = dict.fromkeys(str(key) for key in reported)
         for key, part in runs.items():
             row = ListedRun(str(part), None, None, None) if isinstance(part, str) else None
-            cursor.open[str(key)] = OpenRun(row, now - _LONGEST_SILENCE)
+            cursor.open[str(key)] = OpenRun(row, now)
         return cursor
 
 
