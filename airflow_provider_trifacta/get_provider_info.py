@@ -70,6 +70,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": _INTEGRATION,
                 "python-modules": [
+                    "airflow_provider_trifacta.triggers.events",  # Airflow 3.0 and later
                     "airflow_provider_trifacta.triggers.flow",
                     "airflow_provider_trifacta.triggers.job_group",
                     "airflow_provider_trifacta.triggers.plan",

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from airflow.sdk.lineage import get_hook_lineage_collector as get_hook_lineage_collector
     from airflow.sdk.log import mask_secret as mask_secret
     from airflow.sdk.log import redact as redact  # type: ignore[attr-defined]
-    from airflow.triggers.base import BaseEventTrigger as BaseEventTrigger
 
 _MASKER = ("airflow.sdk.log", "airflow.sdk.execution_time.secrets_masker", "airflow.utils.log.secrets_masker")
 _EXCEPTIONS = ("airflow.sdk.exceptions", "airflow.exceptions")  # 3.1
@@ -54,7 +53,6 @@ _PLACES = {
     "Asset": _ASSETS,
     "AssetAlias": _ASSETS,
     "BaseAsset": _ASSETS,
-    "BaseEventTrigger": ("airflow.triggers.base",),  # not in 2.11
     "BaseHook": ("airflow.sdk", "airflow.hooks.base"),  # 3.0
     "BaseOperator": ("airflow.sdk", "airflow.models.baseoperator"),
     "BaseOperatorLink": ("airflow.sdk", "airflow.models.baseoperatorlink"),

@@ -20,7 +20,7 @@ from airflow_provider_trifacta.connection import DEFAULT_CONN_ID
 from airflow_provider_trifacta.triggers.stored import StoredTrigger
 
 try:
-    from airflow_provider_trifacta.airflow_support.compat import BaseEventTrigger
+    from airflow.triggers.base import BaseEventTrigger
 except ImportError as error:
     raise ImportError(
         "airflow_provider_trifacta.triggers.events needs Airflow 3.0 or later: before it, no trigger starts a DAG"

@@ -107,7 +107,7 @@ class RunWatcher:
             if run is not None and not run.has_ended:
                 cursor.still_running(run_id, self._clock.monotonic())
                 return None
-            if run is None or not self._is_wanted(run):
+            if run is None or cursor.ended_before(run) or not self._is_wanted(run):
                 cursor.close(run_id)
                 return None
             payload = run.payload(follower.page_of(run), await follower.outputs_of(run))

@@ -682,7 +682,7 @@ def test_each_run_is_reported_once(library: Library, name: str) -> None:
         setattr(library, setting, value)
 
     async def scenario() -> None:
-        for ago in (90_000, 5000, 700, 130):
+        for ago in (90_000, 5000, 700, 500):
             library.add(ago=ago)
         before = library.add(ago=400, lasts=1200)
         async with triggerer() as airflow:

@@ -81,7 +81,7 @@ def test_the_tree_is_the_tree() -> None:
 def test_every_example_dag_is_shown_and_run() -> None:
     """Those that replace a token need connections of their own: other tests run their operators."""
     shown = (ROOT / "docs" / "examples.md").read_text()
-    system_tests = "".join(file.read_text() for file in (ROOT / "tests" / "system").glob("test_*.py"))
+    system_tests = "\n".join(file.read_text() for file in (ROOT / "tests" / "system").glob("test_*.py"))
     for file in (ROOT / "example_dags").glob("*.py"):
         assert f"../example_dags/{file.name}" in shown
         assert file.stem.startswith(("trifacta_rotate_", "trifacta_keep_")) or f'"{file.stem}"' in system_tests

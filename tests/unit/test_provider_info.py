@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ def test_everything_it_names_exists() -> None:
     for kind in ("hooks", "operators", "sensors", "triggers"):
         for entry in info[kind]:
             for module in entry["python-modules"]:
-                importlib.import_module(module)
+                if not module.endswith(".events") or not version("apache-airflow").startswith("2."):
+                    importlib.import_module(module)
     for path in [*info["extra-links"], info["connection-types"][0]["hook-class-name"]]:
         module, _, name = path.rpartition(".")
         assert getattr(importlib.import_module(module), name)

@@ -24,6 +24,8 @@ from airflow_provider_trifacta.api.text import is_line
 OVERLAP = 600.0
 #: Seconds that the first reading reaches back before the beginning, to know the runs that are under way.
 LOOK_BACK = 86_400.0
+#: Runs that changed in the last seconds before the beginning are read: the list may be wrong about them.
+_RECENT = 3600.0
 #: The longest time, in seconds, that a reading reaches back.
 LONGEST_CATCH_UP = 7 * 86_400.0
 #: Seconds after which a run is read that is shown as running, if nothing about it has changed: the list may never
@@ -38,7 +40,7 @@ _PATIENCE = 86_400.0
 #: Maximum numbers of runs that are remembered: reported ones, those that need not be, those that may have to be.
 _MOST_REPORTED = 2000
 _MOST_CLOSED = 5000
-_MOST_OPEN = 1000
+_MOST_OPEN = 500
 #: Maximum number of runs that are read after one reading of the list beside those that it shows as ended.
 _MOST_SILENT = 10
 #: Maximum number of characters of an id; those of plan runs need not be numbers.
@@ -122,6 +124,7 @@ class OpenRun:
     :param changed: when it last changed, as far as its rows tell.
     :param reads: how many times it was read without an end.
     :param failing_since: since when it cannot be read, likewise.
+    :param not_before: when it must have ended to be reported, if it has ended when it is read for the first time.
     """
 
     row: ListedRun | None
@@ -130,6 +133,12 @@ class OpenRun:
     changed: float | None = None
     reads: int = 0
     failing_since: float | None = None
+    not_before: float | None = None
+
+    @property
+    def is_shown_as_ended(self) -> bool:
+        """Whether each row shows a final status."""
+        return all(status is not None and is_final(status) for status in self.statuses.values())
 
     @property
     def seems_ended(self) -> bool:
@@ -190,16 +199,22 @@ class Cursor:
             ended when the list is read for the first time is taken to have ended before.
         """
         if self._began is not None:
-            self._close_what_ended_before(math.inf if ahead is None else self._began + ahead)
+            self._close_what_ended_before(math.inf if ahead is None else self._began + ahead, newest)
             self._began = None
         if self._newest is not None:
             self.since = max(self.since, self._newest - OVERLAP)
         self._newest = self._newest if newest is None else newest
 
-    def _close_what_ended_before(self, began: float) -> None:
+    def _close_what_ended_before(self, began: float, newest: float | None) -> None:
+        """Close the runs that ended before it began. Those of the last hour are read: the list may be wrong."""
+        recent = min(began, newest or 0.0) - _RECENT
         for key, run in list(self.open.items()):
-            if run.seems_ended and run.changed is not None and run.changed < began:
+            if not run.seems_ended or (run.changed or 0.0) >= began:
+                continue
+            if run.is_shown_as_ended and (run.changed or 0.0) < recent:
                 self.report(key)
+            else:
+                run.not_before = began
 
     def skip_to(self, moment: float) -> bool:
         """Give up changes before a moment; return whether there were any to give up."""
@@ -235,8 +250,15 @@ class Cursor:
         """Note that a run was read and has not ended."""
         run = self.open.get(key)
         if run is not None:
-            run.failing_since = None
+            run.failing_since = run.not_before = None
             self._postpone(run, now)
+
+    def ended_before(self, run: FinishedRun) -> bool:
+        """Return whether a run that was read ended before the cursor began."""
+        open_run = self.open.get(run.id)
+        if open_run is None or open_run.not_before is None:
+            return False
+        return run.ended is None or run.ended.timestamp() < open_run.not_before
 
     def failed(self, key: str, now: float) -> bool:
         """Note that a run could not be read; return whether it is given up."""
@@ -273,8 +295,12 @@ class Cursor:
             "version": _VERSION,
             "since": self.since,
             "reported": list(self._reported),
-            "open": {key: None if run.row is None else run.row.id for key, run in self.open.items()},
+            "open": {key: self._part_of(run) for key, run in self.open.items()},
         }
+
+    def _part_of(self, run: OpenRun) -> str | None:
+        """Return the job group by which a flow run is known; None for other kinds."""
+        return run.row.id if run.row is not None and self.wanted.kind == "flow_run" else None
 
     @classmethod
     def read(cls, wanted: Wanted, value: Any, now: float) -> Cursor | None:

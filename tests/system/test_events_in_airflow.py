@@ -1,0 +1,112 @@
+"""DAGs that start when somebody else's run ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from airflow_instance import IS_AIRFLOW_3, AirflowInstance, wait_for
+from packaging.version import Version
+
+from airflow_provider_trifacta.api.client import TrifactaClient
+from airflow_provider_trifacta.api.messages import Operation
+from airflow_provider_trifacta.api.operations import run_flow, run_job_group
+from airflow_provider_trifacta.api.settings import ClientSettings
+from airflow_provider_trifacta.emulator import Emulator
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(not IS_AIRFLOW_3, reason="Airflow 2 has no triggers that start DAGs"),
+]
+
+EXAMPLE = "trifacta_when_a_run_ends"
+FLOW = "flow_run_failed"
+KEEPS_STATE = Version(version("apache-airflow")) >= Version("3.3")
+
+
+def _switch(airflow: AirflowInstance, dag_id: str, *, on: bool) -> None:
+    """Unpause or pause a DAG, and let Airflow begin or end its watchers now."""
+    wait_for(
+        lambda: airflow.rows("select 1 from serialized_dag where dag_id = ?", dag_id),
+        f"DAG {dag_id} was not found",
+        seconds=90,
+    )
+    airflow.api("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": not on})
+    file_token = airflow.api("GET", f"/api/v2/dags/{dag_id}/details")["file_token"]
+    airflow.api("PUT", f"/api/v2/parseDagFile/{quote(file_token, safe='')}")
+
+
+@pytest.fixture
+def watched(airflow: AirflowInstance) -> Iterator[AirflowInstance]:
+    for dag_id in (EXAMPLE, FLOW):
+        _switch(airflow, dag_id, on=True)
+    yield airflow
+    for dag_id in (EXAMPLE, FLOW):
+        _switch(airflow, dag_id, on=False)
+
+
+def _somebody_runs(emulator: Emulator, token: str, operation: Operation[Any]) -> Any:
+    with TrifactaClient(ClientSettings(emulator.url), token) as client:
+        return client.send(operation)
+
+
+def _job_group(emulator: Emulator, identity: int) -> dict[str, Any]:
+    (row,) = [row for row in emulator.job_groups if row["id"] == identity]
+    return row
+
+
+def _payloads(airflow: AirflowInstance, asset: str) -> list[dict[str, Any]]:
+    events = airflow.rows(
+        "select asset_event.extra from asset_event join asset on asset.id = asset_id "
+        "where name = ? order by asset_event.id",
+        asset,
+    )
+    return [json.loads(str(extra))["payload"] for (extra,) in events]
+
+
+def _log_of_ended_runs(airflow: AirflowInstance, dag_id: str) -> str:
+    runs = airflow.rows("select run_id from dag_run where dag_id = ? and state = 'success'", dag_id)
+    return "\n".join(airflow.task_log(dag_id, str(run_id)) for (run_id,) in runs)
+
+
+def test_a_dag_starts_when_somebody_elses_run_ends(watched: AirflowInstance, emulator: Emulator) -> None:
+    person, token = emulator.add_person("ann@example.com")
+    in_the_application = run_job_group(7, request_body_extra={"ranfrom": "ui"})
+    wait_for(lambda: len(emulator.calls("listJobLibrary")) >= 3, "nothing is watched", seconds=60)
+    triggers = set(watched.rows("select trigger_id from asset_watcher"))
+
+    one = _somebody_runs(emulator, token, in_the_application)["id"]
+    _somebody_runs(emulator, token, run_job_group(7))  # over the API
+    broken = _somebody_runs(emulator, token, run_flow(304))["flowRunId"]
+    wait_for(lambda: f"/jobs/{one}" in _log_of_ended_runs(watched, EXAMPLE), "no DAG was started", seconds=60)
+    wait_for(lambda: _payloads(watched, "failed_flow_runs"), "no event of the flow", seconds=30)
+    row = _job_group(emulator, one)
+    assert row["creator"]["id"] == person
+    assert f"Loading {row['_files'][0]}" in _log_of_ended_runs(watched, EXAMPLE)
+
+    if KEEPS_STATE:
+        stored = "select 1 from asset_state_store where value like ?"
+        wait_for(lambda: watched.rows(stored, f'%"{one}"%'), "what was reported was not stored", seconds=30)
+    watched.stop_component("triggerer")
+    missed = _somebody_runs(emulator, token, in_the_application)["id"]
+    wait_for(
+        lambda: all(row["status"] == "Complete" for row in emulator.job_groups if row["id"] == missed),
+        "",
+        seconds=20,
+    )
+    watched.start_component("triggerer")
+    before = len(emulator.calls("listJobLibrary"))
+    wait_for(lambda: len(emulator.calls("listJobLibrary")) >= before + 3, "nothing is watched again", seconds=60)
+    two = _somebody_runs(emulator, token, in_the_application)["id"]
+    wait_for(lambda: f"/jobs/{two}" in _log_of_ended_runs(watched, EXAMPLE), "no DAG was started", seconds=60)
+
+    expected = [one, missed, two] if KEEPS_STATE else [one, two]
+    assert [payload["id"] for payload in _payloads(watched, "orders")] == expected
+    (failed,) = _payloads(watched, "failed_flow_runs")
+    assert (failed["kind"], failed["id"], failed["status"]) == ("flow_run", broken, "Failed")
+    # Airflow does not take the watchers for new ones when it parses the files again.
+    assert set(watched.rows("select trigger_id from asset_watcher")) == triggers
