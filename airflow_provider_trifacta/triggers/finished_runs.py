@@ -1,7 +1,7 @@
 """One reading of a list for all watchers of a connection in an event loop.
 
-The shared streams of Airflow 3.3 would do the same, but an error of the stream ends all its triggers, one that is
-slow is ended, none can tell from where it has to read, and 3.0 to 3.2 have none.
+The shared streams of Airflow 3.3 have the same purpose. But an error of the stream ends all its triggers, as does
+a burst of more events than their queues hold; none can tell since when it needs changes; 3.0 to 3.2 have none.
 """
 
 from __future__ import annotations

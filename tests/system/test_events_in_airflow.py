@@ -82,7 +82,7 @@ def test_a_dag_starts_when_somebody_elses_run_ends(watched: AirflowInstance, emu
     one = _somebody_runs(emulator, token, in_the_application)["id"]
     _somebody_runs(emulator, token, run_job_group(7))  # over the API
     broken = _somebody_runs(emulator, token, run_flow(304))["flowRunId"]
-    wait_for(lambda: f"/jobs/{one}" in _log_of_ended_runs(watched, EXAMPLE), "no DAG was started", seconds=60)
+    wait_for(lambda: f"/jobs/{one}" in _log_of_ended_runs(watched, EXAMPLE), "no DAG was started", seconds=120)
     wait_for(lambda: _payloads(watched, "failed_flow_runs"), "no event of the flow", seconds=30)
     row = _job_group(emulator, one)
     assert row["creator"]["id"] == person
@@ -102,7 +102,7 @@ def test_a_dag_starts_when_somebody_elses_run_ends(watched: AirflowInstance, emu
     before = len(emulator.calls("listJobLibrary"))
     wait_for(lambda: len(emulator.calls("listJobLibrary")) >= before + 3, "nothing is watched again", seconds=60)
     two = _somebody_runs(emulator, token, in_the_application)["id"]
-    wait_for(lambda: f"/jobs/{two}" in _log_of_ended_runs(watched, EXAMPLE), "no DAG was started", seconds=60)
+    wait_for(lambda: f"/jobs/{two}" in _log_of_ended_runs(watched, EXAMPLE), "no DAG was started", seconds=120)
 
     expected = [one, missed, two] if KEEPS_STATE else [one, two]
     assert [payload["id"] for payload in _payloads(watched, "orders")] == expected
