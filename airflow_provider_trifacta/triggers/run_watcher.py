@@ -60,19 +60,21 @@ class RunWatcher:
         self._what = what
         self._name = f"The watcher of {noun} {wanted.subject_id}"
         self._clock = TrifactaHook(conn_id).clock
-        self._began = self._clock.time()
+        self._began: float | None = self._clock.time()
         self._failures = 0
         self._stored_at: float | None = None
 
     async def payloads(self) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the payload of an event for each run, forever."""
         cursor: Cursor | None = None
+        followed = ""
         while True:
             try:
                 hook = TrifactaHook(self._conn_id, retry_budget=_RETRY_BUDGET, clock=self._clock)
                 async with watching(hook) as watch:
                     key = self._key(watch.client.settings.base_url)
-                    cursor = cursor or await self._begin(key)
+                    if cursor is None or key != followed:
+                        cursor, followed = await self._begin(key), key
                     async with following(watch, cursor, self._poll_interval) as follower:
                         while await follower.news():
                             self._failures = 0
@@ -177,9 +179,11 @@ class RunWatcher:
         if not found:
             if stored:
                 log.warning("%s: what was stored cannot be read", self._name)
-            since = moment_after(self._began, 0)
-            log.info("%s reports what ends after %s", self._name, since)
-            return Cursor(self._wanted, self._began)
+            # At first, that is when the trigger started, however long it took to get here.
+            began = self._began or self._clock.time()
+            self._began = None
+            log.info("%s reports what ends after %s", self._name, moment_after(began, 0))
+            return Cursor(self._wanted, began)
         cursor = max(found, key=lambda one: one.since)
         left_at = cursor.since
         if cursor.skip_to(self._clock.time() - LONGEST_CATCH_UP):

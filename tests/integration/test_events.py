@@ -37,11 +37,6 @@ from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
 from airflow_provider_trifacta.triggers import finished_runs, watch
 
 if version("apache-airflow").startswith("2."):
-
-    def test_airflow_2_gets_a_clear_error() -> None:
-        with pytest.raises(ImportError, match=r"needs Airflow 3\.0 or later"):
-            import airflow_provider_trifacta.triggers.events  # noqa: F401
-
     pytest.skip("Airflow 2 has no triggers that start DAGs", allow_module_level=True)
 
 from airflow.triggers.base import BaseEventTrigger
@@ -888,6 +883,7 @@ def test_what_the_api_does_not_report_is_said(library: Library, caplog: pytest.L
             await polls(library, 2)
             library.add(creator=None)
             library.add(ranfrom=None)
+            library.add(wrangledDataset=None)
             await until(lambda: events and sources)
             await polls(library, 3)
             assert (ids_of(events), ids_of(sources)) == ([2], [1])
@@ -895,6 +891,8 @@ def test_what_the_api_does_not_report_is_said(library: Library, caplog: pytest.L
             assert caplog.text.count(reason) == 1
             reason = "job group 2 ended, and the API does not report what started it (ran_from): no event"
             assert caplog.text.count(reason) == 1
+            # Once for each of the two watchers.
+            assert caplog.text.count("job group 3 ended, and the API does not report what it ran: no event") == 2
 
     asyncio.run(scenario())
 
@@ -1060,6 +1058,10 @@ def test_a_connection_that_gets_another_server_or_token(
                 assert lists_read(server) == before
                 connect(server)
                 await until(lambda: lists_read(server) > before)
+                # Its ids are those of the other server, too; they are not taken for the same runs.
+                two = await in_thread(run_recipe, server)
+                await until(lambda: len(events) == 2)
+                assert two == one
 
     asyncio.run(scenario())
 

@@ -27,6 +27,12 @@ def test_a_name_that_nothing_has() -> None:
         from airflow_provider_trifacta.airflow_support.compat import Nonsense  # type: ignore[attr-defined] # noqa: F401
 
 
+@pytest.mark.skipif(not version("apache-airflow").startswith("2."), reason="Airflow 3 has it")
+def test_what_airflow_2_lacks_is_said() -> None:
+    with pytest.raises(ImportError, match=r"triggers\.events needs Airflow 3\.0 or later"):
+        import airflow_provider_trifacta.triggers.events  # noqa: F401
+
+
 def test_no_provider_of_airflow_is_needed_that_its_constraints_hold_back() -> None:
     files = [*(ROOT / "airflow_provider_trifacta").rglob("*.py"), *(ROOT / "example_dags").glob("*.py")]
     assert [

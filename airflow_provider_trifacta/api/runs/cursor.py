@@ -89,6 +89,8 @@ class Wanted:
 
     def missing(self, run: FinishedRun) -> str | None:
         """Return what must be known of a run and is not, for users; None if it is known."""
+        if run.subject_id is None:
+            return "what it ran"
         if self.run_by is not None and same_id(run.creator_id, self.run_by) is None:
             return "who started it (run_by)"
         if self.ran_from is not None and run.source is None:
@@ -97,9 +99,8 @@ class Wanted:
 
     def is_met_by(self, run: FinishedRun) -> bool:
         """Return whether a run that was read is one of them."""
-        subject = {"job_group": run.recipe_id, "flow_run": run.flow_id, "plan_snapshot_run": run.plan_id}[run.kind]
         return (
-            same_id(subject, self.subject_id) is True
+            same_id(run.subject_id, self.subject_id) is True
             and run.result in self.statuses
             and self.missing(run) is None
             and self._may_be_of(run.creator_id, run.source)

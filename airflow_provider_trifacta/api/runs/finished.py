@@ -76,6 +76,13 @@ class FinishedRun:
         return "Canceled" if is_canceled(self.status) else self.status
 
     @property
+    def subject_id(self) -> str | None:
+        """What it ran: the recipe, flow or plan."""
+        return {"job_group": self.recipe_id, "flow_run": self.flow_id, "plan_snapshot_run": self.plan_id}[
+            self.kind
+        ]
+
+    @property
     def ref(self) -> RunRef:
         """Identifies it."""
         return RunRef(plain_id(self.id) or self.id, subject_id=plain_id(self.flow_id or self.plan_id))

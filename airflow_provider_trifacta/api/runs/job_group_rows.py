@@ -20,7 +20,6 @@ T = TypeVar("T")
 
 # In lower case, without underscores. "A recipe id is wrangledDataset.id and also flowNodeId."
 _RECIPE = ("wrangleddataset", "wrangleddatasetid", "flownode", "flownodeid")
-_FLOW_RUN = ("flowrun", "flowrunid")
 _SOURCE = ("ranfrom",)
 
 
@@ -76,7 +75,7 @@ def read_row(row: Any) -> JobGroupRow | None:
         creator_id=_first(_reference, spelled, ("creator", "creatorid")),
         created_at=_first(timestamp_of, spelled, ("createdat",)),
         # Documented as a number. Other strings, such as "null" or "", are not the id of a flow run.
-        flow_run_id=_first(lambda value: id_of(_reference(value)), spelled, _FLOW_RUN),
+        flow_run_id=_first(lambda value: id_of(_reference(value)), spelled, ("flowrun", "flowrunid")),
         reference_date=_first(timestamp_of, spelled, ("runparameterreferencedate",)),
         ran_for=_first(_text, spelled, ("ranfor",)),
         updated_at=_first(timestamp_of, spelled, ("updatedat",)),
@@ -94,11 +93,6 @@ def reference_of(row: Mapping[str, Any], names: Iterable[str]) -> str | None:
 def source_of(row: Mapping[str, Any]) -> str | None:
     """Return what started the run of a row; None if it does not specify it."""
     return _first(_text, _without_spelling(row), _SOURCE)
-
-
-def mentions_flow_run(row: Mapping[str, Any]) -> bool:
-    """Return whether a row has a field for the flow run, even an empty one."""
-    return not _without_spelling(row).keys().isdisjoint(_FLOW_RUN)
 
 
 def recipe_of(job_group: Mapping[str, Any]) -> Mapping[str, Any]:

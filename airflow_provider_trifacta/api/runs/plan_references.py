@@ -31,7 +31,7 @@ class PlanReferences:
         :param referred: what the run refers to; None if that is not known.
         :raises TrifactaApiError: the plans could not be read.
         """
-        if self.refer_to != "plans" and run_id not in self._plan_of:
+        if run_id not in self._plan_of and (self.refer_to != "plans" or referred is None):
             yield from self._read()
         found = self._plan_of.get(run_id)
         if self.refer_to is None and found is not None and referred is not None:

@@ -10,7 +10,6 @@ from typing import Any
 from airflow_provider_trifacta.api.operations import list_job_library, list_plan_snapshot_runs
 from airflow_provider_trifacta.api.paging import Listing
 from airflow_provider_trifacta.api.runs.job_group_rows import (
-    mentions_flow_run,
     read_row,
     reference_of,
     source_of,
@@ -37,7 +36,6 @@ class ListedRun:
     :param created_at: when it was started, seconds since the epoch on the server's clock.
     :param updated_at: when it last changed, likewise.
     :param flow_run_id: the flow run that it is part of.
-    :param may_be_of_flow_run: whether it may be part of a flow run that the row does not name.
     :param subject_id: what it ran: the recipe, or what a plan run refers to as its plan.
     :param creator_id: the user who started it.
     :param source: what started it: ``ui``, ``schedule``, ``api``, or another value.
@@ -48,7 +46,6 @@ class ListedRun:
     created_at: float | None
     updated_at: float | None
     flow_run_id: str | None = None
-    may_be_of_flow_run: bool = False
     subject_id: str | None = None
     creator_id: str | None = None
     source: str | None = None
@@ -87,7 +84,6 @@ def _job_group(item: Any) -> ListedRun | None:
         _epoch(row.created_at),
         _epoch(row.updated_at),
         flow_run_id=None if row.flow_run_id is None else str(row.flow_run_id),
-        may_be_of_flow_run=row.flow_run_id is None and not mentions_flow_run(item),
         subject_id=row.recipe_id,
         creator_id=row.creator_id,
         source=row.source,
