@@ -162,8 +162,8 @@ def count_outputs(run: FinishedRun) -> Procedure[int | None]:
     """
     if run.kind != "job_group" or not is_success(run.status):
         return None
-    wrote = yield from JOB_GROUPS.outputs(run.ref)
-    return len(wrote["files"]) + len(wrote["tables"])
+    result = yield from JOB_GROUPS.result(run.ref)
+    return len(result.files) + len(result.tables)
 
 
 def find_flow(flow_run_id: str, job_group_id: str | None) -> Procedure[str | None]:
