@@ -59,7 +59,8 @@ class TrifactaConfigurationError(TrifactaError, ValueError):
 class TrifactaTaskKilled(TrifactaError):
     """The task was killed before it had a run to wait for: nothing else was started.
 
-    Retriable: a machine that shuts down also kills its tasks, and their retries then start the run.
+    Retriable: a machine that shuts down also kills its tasks, and their retries then start the run. If the task
+    already waited for its run, this is the cause (``__cause__``) of the ``TrifactaRunFailed`` that it fails with.
     """
 
 

@@ -210,7 +210,7 @@ class RunOperator(ReportsLineage, SuggestsArgumentNames, BaseOperator):
             if current.continued and is_canceled(status) and not self._killed:
                 self._log_canceled_earlier(run)
                 continue
-            run.conclude(status)
+            self._conclude(run, status)
             self._save_results(run)
             self._emit_assets(run, context, status)
             return current.run.id
@@ -427,6 +427,20 @@ class RunOperator(ReportsLineage, SuggestsArgumentNames, BaseOperator):
         if ending.kind == "unknown":
             raise run.status_unknown(ending.status)
         return ending.status
+
+    def _conclude(self, run: OwnRun, status: str) -> None:
+        """Return if a final status is a success.
+
+        :raises TrifactaRunError: it is not. If the run was canceled by a kill of the task, that is its cause.
+        """
+        from airflow_provider_trifacta.exceptions import TrifactaRunFailed
+
+        try:
+            run.conclude(status)
+        except TrifactaRunFailed as error:
+            if self._killed and self.cancel_on_kill:
+                raise error from TrifactaTaskKilled(f"The task was killed while it waited for {run}")
+            raise
 
     def _until_timeout(self, run: OwnRun, procedure: Procedure[T]) -> T:
         """Run a procedure; when ``execution_timeout`` passes meanwhile, cancel the run.

@@ -263,6 +263,7 @@ def test_one_of_an_earlier_try_that_the_kill_canceled_is_not_replaced(emulator: 
     task.run_try(process)
     assert len(emulator.calls(kind.submit)) == 1
     assert isinstance(task.error, TrifactaRunCanceled)
+    assert isinstance(task.error.__cause__, TrifactaTaskKilled)
 
 
 def test_a_job_that_is_left_alone_is_waited_for(emulator: Emulator, kind: Kind) -> None:
