@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
 from airflow_provider_trifacta.airflow_support.compat import BaseOperator, conf
+from airflow_provider_trifacta.airflow_support.mapped_names import NamesMappedItems
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
 from airflow_provider_trifacta.links import TrifactaFlowLink, TrifactaJobGroupLink
 from airflow_provider_trifacta.operators.output_assets import EmitsOutputAssets
@@ -68,6 +69,12 @@ class TrifactaRunFlowOperator(EmitsOutputAssets):
         "run_parameters": "json",
         "overrides": "json",
         "request_body_extra": "json",
+    }
+    item_arguments: ClassVar[Mapping[str, str]] = {
+        "flow_id": "flow",
+        "wrangled_dataset_ids": "recipes",
+        "run_parameters": "",
+        "overrides": "",
     }
     operator_extra_links = (TrifactaFlowLink(), TrifactaJobGroupLink())
 
@@ -178,10 +185,11 @@ class TrifactaRunFlowOperator(EmitsOutputAssets):
         return ResultPaths.check(outputs_json_path=self.outputs_json_path)
 
 
-class _FlowOperator(SuggestsArgumentNames, BaseOperator):
+class _FlowOperator(SuggestsArgumentNames, NamesMappedItems, BaseOperator):
     """An operator that does one thing with a flow and does not wait."""
 
     ui_color = "#e8eaf3"
+    item_arguments: ClassVar[Mapping[str, str]] = {"flow_id": "flow"}
 
     def __init__(self, *, flow_id: int | str, trifacta_conn_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -210,6 +218,7 @@ class TrifactaCopyFlowOperator(_FlowOperator):
 
     template_fields: Sequence[str] = ("flow_id", "name", "description", "trifacta_conn_id")
     operator_extra_links = (TrifactaFlowLink(),)
+    item_arguments: ClassVar[Mapping[str, str]] = {"flow_id": "flow", "name": "named"}
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_trifacta.airflow_support.compat import conf
 from airflow_provider_trifacta.links import LINKS
@@ -71,6 +71,12 @@ class TrifactaRunJobGroupOperator(EmitsOutputAssets):
         "run_parameters": "json",
         "overrides": "json",
         "request_body_extra": "json",
+    }
+    item_arguments: ClassVar[Mapping[str, str]] = {
+        "wrangled_dataset_id": "recipe",
+        "run_parameters": "",
+        "overrides": "",
+        "reference_date": "as of",
     }
     operator_extra_links = LINKS
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_trifacta.airflow_support.compat import conf
 from airflow_provider_trifacta.links import TrifactaPlanLink
@@ -43,6 +43,7 @@ class TrifactaRunPlanOperator(RunOperator):
 
     template_fields: Sequence[str] = ("plan_id", "run_parameters", "request_body_extra", "trifacta_conn_id")
     template_fields_renderers = {"run_parameters": "json", "request_body_extra": "json"}  # noqa: RUF012
+    item_arguments: ClassVar[Mapping[str, str]] = {"plan_id": "plan", "run_parameters": ""}
     operator_extra_links = (TrifactaPlanLink(),)
 
     def __init__(

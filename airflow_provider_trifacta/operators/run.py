@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
 from airflow_provider_trifacta.airflow_support.compat import BaseOperator
+from airflow_provider_trifacta.airflow_support.mapped_names import NamesMappedItems
 from airflow_provider_trifacta.api.arguments import check_retry_budget, check_seconds
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError, TrifactaTaskKilled
 from airflow_provider_trifacta.tasks.reports_lineage import ReportsLineage
@@ -49,11 +50,11 @@ _QUOTA_HINT = (
 _KILLED = "The task was killed while it was starting"
 
 
-class RunOperator(ReportsLineage, SuggestsArgumentNames, BaseOperator):
+class RunOperator(ReportsLineage, SuggestsArgumentNames, NamesMappedItems, BaseOperator):
     """Starts a run exactly once, and waits until it ends.
 
-    A subclass specifies what is started (``_launch``, ``_kind``, ``_trigger``). It is resumed through its
-    ``execute_complete``, which takes the run that it was deferred for.
+    A subclass specifies what is started (``_launch``, ``_kind``, ``_trigger``, ``item_arguments``). It is resumed
+    through its ``execute_complete``, which takes the run that it was deferred for.
 
     :param wait_for_completion: whether to wait until the run ends.
     :param deferrable: whether to wait in the triggerer, without holding a worker.

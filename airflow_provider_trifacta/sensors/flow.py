@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_trifacta.airflow_support.compat import conf
 from airflow_provider_trifacta.links import TrifactaFlowLink
@@ -32,6 +32,7 @@ class TrifactaFlowRunSensor(RunSensor):
 
     template_fields: Sequence[str] = ("flow_run_id", "trifacta_conn_id")
     operator_extra_links = (TrifactaFlowLink(),)
+    item_arguments: ClassVar[Mapping[str, str]] = {"flow_run_id": "flow run"}
     id_argument = "flow_run_id"
 
     def __init__(

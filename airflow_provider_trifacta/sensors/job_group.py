@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_trifacta.airflow_support.compat import conf
 from airflow_provider_trifacta.links import LINKS
@@ -33,6 +33,7 @@ class TrifactaJobGroupSensor(RunSensor):
 
     template_fields: Sequence[str] = ("job_group_id", "trifacta_conn_id")
     operator_extra_links = LINKS
+    item_arguments: ClassVar[Mapping[str, str]] = {"job_group_id": "job group"}
     id_argument = "job_group_id"
 
     def __init__(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_trifacta.airflow_support.compat import conf
 from airflow_provider_trifacta.links import TrifactaPlanLink
@@ -33,6 +33,7 @@ class TrifactaPlanRunSensor(RunSensor):
 
     template_fields: Sequence[str] = ("plan_snapshot_run_id", "trifacta_conn_id")
     operator_extra_links = (TrifactaPlanLink(),)
+    item_arguments: ClassVar[Mapping[str, str]] = {"plan_snapshot_run_id": "plan run"}
     id_argument = "plan_snapshot_run_id"
 
     def __init__(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArgumentNames
 from airflow_provider_trifacta.airflow_support.compat import AirflowSensorTimeout, BaseSensorOperator
+from airflow_provider_trifacta.airflow_support.mapped_names import NamesMappedItems
 from airflow_provider_trifacta.api.arguments import check_retry_budget, check_seconds
 from airflow_provider_trifacta.tasks.reports_lineage import ReportsLineage
 
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from airflow_provider_trifacta.triggers.run import RunTrigger
 
 
-class RunSensor(ReportsLineage, SuggestsArgumentNames, BaseSensorOperator):
+class RunSensor(ReportsLineage, SuggestsArgumentNames, NamesMappedItems, BaseSensorOperator):
     """Waits until a run ends, whoever started it.
 
-    A subclass has an argument that names the run, :attr:`id_argument`.
+    A subclass has an argument that names the run, :attr:`id_argument`, and ``item_arguments``.
 
     :param deferrable: whether to wait in the triggerer; else ``mode`` specifies how (``poke`` or ``reschedule``).
     :param unknown_status_timeout: seconds to keep waiting while the status is an unknown value.
