@@ -14,6 +14,8 @@ _OTHER_WORDS = {
     **dict.fromkeys(("recipe_id", "recipe", "dataset_id", "flow_id"), (_RECIPE,)),
     **dict.fromkeys(("job_id", "job", "job_group"), (_JOB_GROUP, _RECIPE)),
 }
+#: Arguments that Airflow has from a version on.
+_SINCE = {"retry_policy": "3.3"}
 
 
 class SuggestsArgumentNames:
@@ -37,10 +39,14 @@ class SuggestsArgumentNames:
 def _check_names(operator: type, given: Iterable[str]) -> None:
     """Refuse arguments that look misspelled. Airflow refuses the other unknown ones.
 
-    :raises TypeError: names the argument that is meant.
+    :raises TypeError: names the argument that is meant, or the Airflow that has it.
     """
     known = _argument_names(operator)
     for name in given:
+        if name in _SINCE and name not in known:
+            raise TypeError(
+                f"{operator.__name__} has no argument {name!r}: it needs Airflow {_SINCE[name]} or later"
+            )
         meant = [] if name in known or name.startswith("_") else _meant(name, known)
         if meant:
             raise TypeError(f"{operator.__name__} has no argument {name!r}: did you mean {meant[0]!r}?")

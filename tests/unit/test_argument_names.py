@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from importlib.metadata import version
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
 from airflow_provider_trifacta.operators.access_token import TrifactaRotateApiAccessTokenOperator
 from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
@@ -38,6 +40,15 @@ def test_a_misspelt_argument_is_refused_with_the_right_name(
 def test_arguments_of_ones_own_are_suggested_too(written: str, meant: str) -> None:
     with pytest.raises(TypeError, match=f"did you mean '{meant}'"):
         TrifactaRunJobGroupOperator(task_id="task", wrangled_dataset_id=7, **{written: 1})
+
+
+def test_an_argument_of_a_later_airflow_is_not_taken_for_a_misspelt_one() -> None:
+    if Version(version("apache-airflow")) >= Version("3.3"):
+        assert TrifactaRunJobGroupOperator(task_id="task", wrangled_dataset_id=7, retry_policy=None)
+        return
+    for make in (TrifactaRunJobGroupOperator, TrifactaRunJobGroupOperator.partial):
+        with pytest.raises(TypeError, match=r"no argument 'retry_policy': it needs Airflow 3\.3 or later"):
+            make(task_id="task", wrangled_dataset_id=7, retry_policy=None)
 
 
 def test_a_missing_argument_is_named() -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -31,6 +34,14 @@ def test_a_name_that_nothing_has() -> None:
 def test_what_airflow_2_lacks_is_said() -> None:
     with pytest.raises(ImportError, match=r"triggers\.events needs Airflow 3\.0 or later"):
         import airflow_provider_trifacta.triggers.events  # noqa: F401
+
+
+def test_the_retry_policy_says_which_airflow_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name is part of no version before 3.3, so a DAG that asks for it is told why."""
+    monkeypatch.delitem(sys.modules, "airflow_provider_trifacta.retry_policy", raising=False)
+    monkeypatch.setitem(sys.modules, "airflow.sdk", ModuleType("airflow.sdk"))
+    with pytest.raises(ImportError, match=r"needs Airflow 3\.3 or later.*this is Airflow [23]\.\d"):
+        import_module("airflow_provider_trifacta.retry_policy")
 
 
 def test_no_provider_of_airflow_is_needed_that_its_constraints_hold_back() -> None:
