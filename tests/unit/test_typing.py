@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 import textwrap
 import typing
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
 import airflow_provider_trifacta
 from airflow_provider_trifacta.api import answers, operations
@@ -111,10 +114,21 @@ MISTAKES = """
 """
 
 
-def _mypy(source: str, folder: Path) -> list[str]:
-    file = folder / "dag.py"
-    file.write_text(textwrap.dedent(source))
-    root = Path(airflow_provider_trifacta.__file__).parents[1]
+ROOT = Path(airflow_provider_trifacta.__file__).parents[1]
+#: The code on these pages, which is for Airflow 3.3 and later.
+SHOWN = [
+    code
+    for page in ("retries", "callbacks", "taskflow", "map")
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text(), re.DOTALL)
+    if Version(version("apache-airflow")) >= Version("3.3")
+]
+
+
+def _mypy(folder: Path, *sources: str) -> list[str]:
+    """Check several files at once, since most of the time is for what they import."""
+    files = [folder / f"dag_{number}.py" for number in range(len(sources))]
+    for file, source in zip(files, sources, strict=True):
+        file.write_text(textwrap.dedent(source))
     done = subprocess.run(
         [
             sys.executable,
@@ -124,23 +138,23 @@ def _mypy(source: str, folder: Path) -> list[str]:
             "--follow-imports=silent",
             "--cache-dir",
             folder / "cache",
-            file,
+            *files,
         ],
         capture_output=True,
         text=True,
         cwd=folder,
-        env={"MYPYPATH": str(root), "PATH": "/usr/bin:/bin"},
+        env={"MYPYPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
     )
     assert not done.stderr
     return [line.partition(": error: ")[2] for line in done.stdout.splitlines() if ": error: " in line]
 
 
-def test_a_dag_that_uses_everything_passes_strict_checks(tmp_path: Path) -> None:
-    assert _mypy(DAG, tmp_path) == []
+def test_a_dag_that_uses_everything_and_what_the_pages_show_pass_strict_checks(tmp_path: Path) -> None:
+    assert _mypy(tmp_path, DAG, *SHOWN) == []
 
 
 def test_mistakes_are_found(tmp_path: Path) -> None:
-    found = "\n".join(_mypy(MISTAKES, tmp_path))
+    found = "\n".join(_mypy(tmp_path, MISTAKES))
     for said in (
         'has type "str", variable has type "int"',
         "filter_type",
