@@ -106,10 +106,16 @@ class RunWatcher:
         cursor = follower.cursor
         try:
             run = await self._read(run_id, follower)
-            if run is not None and not run.has_ended:
+            if run is None or run.subject_id not in (None, self._wanted.subject_id):
+                cursor.close(run_id)
+                return None
+            if not run.has_ended:
                 cursor.still_running(run_id, self._clock.monotonic())
                 return None
-            if run is None or cursor.ended_before(run) or not self._is_wanted(run):
+            if cursor.ended_before(run):
+                cursor.report(run_id)
+                return None
+            if not self._is_wanted(run):
                 cursor.close(run_id)
                 return None
             payload = run.payload(follower.page_of(run), await follower.outputs_of(run))

@@ -730,7 +730,7 @@ def test_pages_that_shift_while_they_are_read(library: Library) -> None:
             started.extend(library.add(lasts=1) for _ in range(9))
             library.list_reply = shift
             await until(lambda: len(started) == 60 and len(events) >= 60)
-            await polls(library)
+            await polls(library, 30)
             assert sorted(ids_of(events)) == sorted(started)
 
     asyncio.run(scenario())

@@ -97,7 +97,9 @@ class World:
             ended = datetime.fromtimestamp(max(run.ends), UTC)
             ids = dict.fromkeys(("recipe_id", "flow_id", "plan_id"), "7")
             finished = FinishedRun(self.kind, key, run.result, ended=ended, **ids)
-            if self.wanted.is_met_by(finished) and not self.cursor.ended_before(finished):
+            if self.cursor.ended_before(finished):
+                self.cursor.report(key)
+            elif self.wanted.is_met_by(finished):
                 self.cursor.report(key)
                 self.events[key] += 1
                 self.unstored[key] += 1

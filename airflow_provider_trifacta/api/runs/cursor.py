@@ -7,7 +7,6 @@ are seconds since the epoch, on the server's clock unless specified otherwise.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,6 +44,8 @@ _MOST_OPEN = 500
 _MOST_SILENT = 10
 #: Maximum number of characters of an id; those of plan runs need not be numbers.
 _LONGEST_ID = 100
+#: Later than any moment, and a number in JSON.
+_NEVER = 2.0**36
 _VERSION = 1
 
 
@@ -81,7 +82,7 @@ class Wanted:
             if same is False and (self.kind == "job_group" or trusts_plans):
                 return False
             # One that is running is shown again when it ends; then it is worth reading.
-            if same is not True and not has_ended:
+            if same is not True and row.status is not None and not has_ended:
                 return False
             if has_ended and not self._has_status(str(row.status)):
                 return False
@@ -200,7 +201,7 @@ class Cursor:
             ended when the list is read for the first time is taken to have ended before.
         """
         if self._began is not None:
-            self._close_what_ended_before(math.inf if ahead is None else self._began + ahead, newest)
+            self._close_what_ended_before(_NEVER if ahead is None else self._began + ahead, newest)
             self._began = None
         if self._newest is not None:
             self.since = max(self.since, self._newest - OVERLAP)
@@ -236,7 +237,7 @@ class Cursor:
         return [key for _, key in ended] + silent[:_MOST_SILENT]
 
     def report(self, key: str) -> None:
-        """Note that a run is reported."""
+        """Note that a run is reported, or was over before the cursor began: also after a restart."""
         self.open.pop(key, None)
         self._reported[key] = None
         _shorten(self._reported, _MOST_REPORTED)
@@ -296,7 +297,7 @@ class Cursor:
             "version": _VERSION,
             "since": self.since,
             "reported": list(self._reported),
-            "open": {key: self._part_of(run) for key, run in self.open.items()},
+            "open": {key: [self._part_of(run), run.not_before] for key, run in self.open.items()},
         }
 
     def _part_of(self, run: OpenRun) -> str | None:
@@ -317,9 +318,14 @@ class Cursor:
         cursor.since = float(since)
         cursor._began = None
         cursor._reported = dict.fromkeys(str(key) for key in reported)
-        for key, part in runs.items():
-            row = ListedRun(str(part), None, None, None) if isinstance(part, str) else None
-            cursor.open[str(key)] = OpenRun(row, now)
+        for key, remembered in runs.items():
+            part, not_before = (
+                remembered if isinstance(remembered, list) and len(remembered) == 2 else (None, None)
+            )
+            row = ListedRun(part, None, None, None) if isinstance(part, str) else None
+            cursor.open[str(key)] = OpenRun(
+                row, now, not_before=not_before if isinstance(not_before, float) else None
+            )
         return cursor
 
 
