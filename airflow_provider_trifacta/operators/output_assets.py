@@ -58,7 +58,11 @@ class EmitsOutputAssets(RunOperator):
 
     def _emit_assets(self, run: OwnRun, context: Context, status: str | None) -> None:
         super()._emit_assets(run, context, status)
-        if self.emit_output_assets and status is not None:
+        if not self.emit_output_assets or status is None:
+            return
+        from airflow_provider_trifacta.api.decoration import decoration
+
+        with decoration(f"What {run} wrote gets no asset events", self.log):
             from airflow_provider_trifacta.tasks.asset_events import emit_outputs
 
             emit_outputs(run, self.outlets, context, status)

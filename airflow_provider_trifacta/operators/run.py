@@ -387,7 +387,11 @@ class RunOperator(ReportsLineage, SuggestsArgumentNames, NamesMappedItems, BaseO
 
         :param status: its final status; None if the task does not wait for it.
         """
-        if self.outlets:
+        if not self.outlets:
+            return
+        from airflow_provider_trifacta.api.decoration import decoration
+
+        with decoration(f"{run.title} is missing in the asset events of the task", self.log):
             from airflow_provider_trifacta.tasks.asset_events import describe_outlets
 
             describe_outlets(run, self.outlets, context, status)

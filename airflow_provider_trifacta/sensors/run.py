@@ -185,7 +185,11 @@ class RunSensor(ReportsLineage, SuggestsArgumentNames, NamesMappedItems, BaseSen
 
     def _describe_outlets(self, run: AwaitedRun, context: Context, status: str) -> None:
         """Describe the run in the asset events of the task. Never fails."""
-        if self.outlets:
+        if not self.outlets:
+            return
+        from airflow_provider_trifacta.api.decoration import decoration
+
+        with decoration(f"{run.title} is missing in the asset events of the task", self.log):
             from airflow_provider_trifacta.tasks.asset_events import describe_outlets
 
             describe_outlets(run, self.outlets, context, status)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,8 @@ _LONGEST_LIST = 8000
 #: ends it, and may fail the task if that takes longer than five seconds ([workers] execution_api_timeout): on a
 #: busy machine, 100 new assets took 1.3 seconds, and 500 took 7.
 _MOST_EVENTS = 50
+#: How many are looked at: a run may write hundreds of thousands.
+_MOST_EXAMINED = 1000
 #: How many files and tables a line of the log names.
 _MOST_NAMED = 5
 _LONGEST_NAME = 1000
@@ -52,18 +54,18 @@ class _Output:
 
 
 def describe_outlets(run: AwaitedRun, outlets: Iterable[Any], context: Context, status: str | None) -> None:
-    """Describe a run in the events that Airflow emits for the assets in the outlets of its task. Never fails.
+    """Describe a run in the events that Airflow emits for the assets in the outlets of its task.
+
+    One that Airflow does not accept is logged.
 
     :param status: its final status; None if the task has not waited for it.
     """
     assets = [outlet for outlet in outlets if _is_asset(outlet)]
     if not assets:
         return
-    extra: dict[str, Any] = {}
-    with decoration(f"What {run} wrote is missing in the asset events of the task", run.log):
-        extra = _identity(run, status)
-        if status is not None:
-            extra |= _contents(run.known_result())
+    extra = _identity(run, status)
+    if status is not None:
+        extra |= _contents(run.known_result())
     for asset in assets:
         with decoration(f"{run.title} is missing in the event of {line(str(asset), _LONGEST_PART)}", run.log):
             context["outlet_events"][asset].extra.update(extra)
@@ -72,47 +74,54 @@ def describe_outlets(run: AwaitedRun, outlets: Iterable[Any], context: Context, 
 def emit_outputs(run: AwaitedRun, outlets: Iterable[Any], context: Context, status: str) -> None:
     """Emit an event for each file and table that a run wrote, through the asset aliases in the outlets.
 
-    Never fails. What has no asset name gets no event, and is logged.
+    What has no asset name gets no event, and is logged.
 
     :param status: the final status of the run.
     """
-    with decoration(f"What {run} wrote gets no asset events", run.log):
-        outlets = list(outlets)
-        aliases = [outlet for outlet in outlets if isinstance(outlet, AssetAlias)]
-        usable = without_unknown_aliases(aliases)
-        if not usable:
-            names = ", ".join(alias.name for alias in aliases)
-            run.log.warning("What %s wrote gets no asset events: Airflow does not know the alias %s", run, names)
-            return
-        result = run.known_result()
-        if not result.job_groups:
-            run.log.warning("What %s wrote gets no asset events, since it is not known", run)
-        named: dict[str, _Output] = {}
-        nameless: list[str] = []
-        for output in chain(_files(result.files), _tables(result.tables)):
-            if output.uri is None:
-                nameless.append(output.name)
-            else:
-                named.setdefault(output.uri, output)
-        identity = _identity(run, status)
-        own = {outlet.uri: outlet for outlet in outlets if isinstance(outlet, Asset)}
-        emitted: list[str] = []
-        for uri, output in islice(named.items(), _MOST_EVENTS):
-            asset = own.get(uri) or _asset(uri)
-            if asset is None:
-                nameless.append(output.name)
-                continue
-            for alias in usable:
-                context["outlet_events"][alias].add(asset, extra={**identity, **output.details})
-            emitted.append(uri)
-        if emitted:
-            through = ", ".join(alias.name for alias in usable)
-            run.log.info("Asset events through %s: %s", through, _listed(emitted))
-        if len(named) > _MOST_EVENTS:
-            left_out = len(named) - _MOST_EVENTS
-            run.log.warning("%s wrote too much for an event each: %d more get none", run.title, left_out)
-        if nameless:
-            run.log.warning("No asset event for what has no asset name (%d): %s", len(nameless), _listed(nameless))
+    outlets = list(outlets)
+    aliases = [outlet for outlet in outlets if isinstance(outlet, AssetAlias)]
+    known = without_unknown_aliases(aliases)
+    if not known:
+        run.log.warning(
+            "What %s wrote gets no asset events: Airflow does not know the alias %s", run, _names(aliases)
+        )
+        return
+    result = run.known_result()
+    if not result.job_groups:
+        run.log.warning("What %s wrote gets no asset events, since it is not known", run)
+    own = {outlet.uri: outlet for outlet in outlets if isinstance(outlet, Asset)}
+    found, nameless = _assets(result, own)
+    identity = _identity(run, status)
+    for asset, details in found[:_MOST_EVENTS]:
+        for alias in known:
+            context["outlet_events"][alias].add(asset, extra={**identity, **details})
+    if found:
+        uris = [asset.uri for asset, _ in found[:_MOST_EVENTS]]
+        run.log.info("Asset events through %s: %s", _names(known), _listed(uris))
+    unseen = max(0, len(result.files) + len(result.tables) - _MOST_EXAMINED)
+    left_out = unseen + max(0, len(found) - _MOST_EVENTS)
+    if left_out:
+        run.log.warning("%s wrote too much for an event each: %d more get none", run.title, left_out)
+    if nameless:
+        run.log.warning("No asset event for what has no asset name (%d): %s", len(nameless), _listed(nameless))
+
+
+def _assets(result: RunResult, own: Mapping[str, Any]) -> tuple[list[tuple[Any, dict[str, str]]], list[str]]:
+    """Return the assets that a run wrote, each with what its event tells, and the names of what is none.
+
+    :param own: the assets in the outlets of the task, by URI. On Airflow 3, their names may differ from it.
+    """
+    found: dict[str, tuple[Any, dict[str, str]]] = {}
+    nameless: list[str] = []
+    for output in islice(chain(_files(result.files), _tables(result.tables)), _MOST_EXAMINED):
+        if output.uri in found:
+            continue
+        asset = None if output.uri is None else own.get(output.uri) or _asset(output.uri)
+        if asset is None:
+            nameless.append(output.name)
+        else:
+            found[asset.uri] = asset, output.details
+    return list(found.values()), nameless
 
 
 def _is_asset(outlet: Any) -> bool:
@@ -182,6 +191,10 @@ def _asset(uri: str) -> Any:
         except ValueError:
             return None
     return asset if asset.uri == uri else None
+
+
+def _names(aliases: Iterable[Any]) -> str:
+    return ", ".join(alias.name for alias in aliases)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -290,11 +291,14 @@ def test_what_has_no_asset_name_is_logged_once(task: Task, wrote: Any, warnings:
     assert line == f"No asset event for what has no asset name (8): {first} and 3 more"
 
 
-def test_not_every_one_of_hundreds_gets_an_event(task: Task, wrote: Any, warnings: Any) -> None:
-    wrote({"files": [{"uri": f"s3://b/part-{number}.csv"} for number in range(250)], "tables": []})
+@pytest.mark.parametrize(("number", "left_out"), [(250, 200), (3000, 2950)])
+def test_not_every_one_of_hundreds_gets_an_event(
+    task: Task, wrote: Any, warnings: Any, number: int, left_out: int
+) -> None:
+    wrote({"files": [{"uri": f"s3://b/part-{part}.csv"} for part in range(number)], "tables": []})
     _, events = task(wrangled_dataset_id=7, emit_output_assets=True)
-    assert [uri for uri, _, _ in events] == [f"s3://b/part-{number}.csv" for number in range(50)]
-    assert warnings() == ["Job group 5 wrote too much for an event each: 200 more get none"]
+    assert [uri for uri, _, _ in events] == [f"s3://b/part-{part}.csv" for part in range(50)]
+    assert warnings() == [f"Job group 5 wrote too much for an event each: {left_out} more get none"]
 
 
 def test_no_credential_gets_into_an_event_or_the_log(
@@ -434,6 +438,20 @@ def test_airflow_may_refuse_every_event(
     assert of_the_outlet.startswith(f"Job group {job_group} is missing in the event of ")
     assert of_the_outputs.startswith(f"What job group {job_group} wrote gets no asset events: ")
     assert "\n" not in of_the_outlet + of_the_outputs
+
+
+def test_an_airflow_without_what_events_need_ends_no_task(
+    task: Task, server: Emulator, warnings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "airflow_provider_trifacta.tasks.asset_events", None)
+    job_group, events = task(
+        wrangled_dataset_id=7, emit_output_assets=True, outlets=[Asset(REPORT), AssetAlias(ALIAS)]
+    )
+    assert events == [(REPORT, {}, None)]
+    assert [line.partition(": ")[0] for line in warnings()] == [
+        f"Job group {job_group} is missing in the asset events of the task",
+        f"What job group {job_group} wrote gets no asset events",
+    ]
 
 
 @pytest.mark.skipif(not tasks_use_the_database(), reason="Airflow 3 stores an alias that it does not know")
