@@ -13,6 +13,7 @@ from typing import Any
 
 from airflow_provider_trifacta.api.answers import JobGroupInput, OutputFile, Table
 from airflow_provider_trifacta.api.connect_strings import Server, read_connect_string
+from airflow_provider_trifacta.api.redaction import redact_userinfo
 from airflow_provider_trifacta.api.shapes import read
 from airflow_provider_trifacta.api.text import is_line
 
@@ -195,6 +196,12 @@ def locate_file(file: OutputFile) -> FileLocation | None:
         path = re.split("[?#]", path, maxsplit=1)[0]  # it may have a signature
     path = path.rstrip("/")
     return FileLocation(scheme, authority, path) if path or authority else None
+
+
+def uri_without_credentials(uri: str) -> str:
+    """Return the URI of a file for users, without user name and password."""
+    scheme = uri.partition(":")[0].lower()
+    return uri if _SCHEMES.get(scheme, scheme) in _CONTAINER_SCHEMES else redact_userinfo(uri)
 
 
 def locate_table(table: Table) -> TableLocation | None:

@@ -201,3 +201,12 @@ def test_outputs_in_words() -> None:
         "file s3://b/x.csv",
         "table crm.orders (postgres, create)",
     ]
+
+
+def test_no_credentials_of_a_file_are_shown() -> None:
+    uris = ["sftp://user:secret@host/x.csv", "s3a://key:secret@bucket/x.csv", "abfss://box@account.net/x.csv"]
+    assert describe_outputs({"files": [{"uri": uri} for uri in uris], "tables": []}) == [
+        "file sftp://***@host/x.csv",
+        "file s3a://***@bucket/x.csv",
+        "file abfss://box@account.net/x.csv",
+    ]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_trifacta.api.datasets import uri_without_credentials
 from airflow_provider_trifacta.api.errors import TrifactaApiError
 from airflow_provider_trifacta.api.messages import Id, JsonObject, Operation
 from airflow_provider_trifacta.api.operations import get_job_group, get_jobs_for_job_group
@@ -130,7 +131,8 @@ def count_outputs(outputs: Mapping[str, Any]) -> str:
 def describe_outputs(outputs: Mapping[str, Any]) -> list[str]:
     """Return a line for each file and table of ``getJobGroupOutputs``."""
     files, tables = outputs.get("files") or [], outputs.get("tables") or []
-    lines = [line(f"file {file.get('uri')}") for file in files if isinstance(file, dict)]
+    uris = [file.get("uri") for file in files if isinstance(file, dict)]
+    lines = [line(f"file {uri_without_credentials(str(uri))}") for uri in uris]
     for table in tables:
         if isinstance(table, dict):
             name = ".".join(str(part) for part in [*(table.get("relationalPath") or []), table.get("table")])
