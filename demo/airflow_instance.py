@@ -6,21 +6,34 @@ import contextlib
 import functools
 import json
 import os
-import re
 import secrets
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from databases import Database, Rows, SqliteDatabase
 
 IS_AIRFLOW_3 = not version("apache-airflow").startswith("2.")
+
+
+class Component(NamedTuple):
+    """One of the processes that an Airflow consists of.
+
+    :param name: the name that its log has, too.
+    :param command: the arguments of ``airflow``.
+    :param settings: further environment variables.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    settings: Mapping[str, str] = {}
 
 
 class AirflowInstance:
@@ -30,15 +43,27 @@ class AirflowInstance:
     :param dags: the folder of the DAG files.
     :param with_ui: whether Airflow 2 starts its webserver; Airflow 3 has the UI in its API server.
     :param settings: further environment variables.
+    :param database: where it keeps its state; None means a file in ``home``.
+    :param components: what it consists of; None means one of each.
     """
 
     def __init__(
-        self, home: Path, dags: Path, *, with_ui: bool = False, settings: Mapping[str, str] | None = None
+        self,
+        home: Path,
+        dags: Path,
+        *,
+        with_ui: bool = False,
+        settings: Mapping[str, str] | None = None,
+        database: Database | None = None,
+        components: Iterable[Component] | None = None,
     ) -> None:
         self.home = home.resolve()
         self.port = free_port()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._with_ui = with_ui
+        self.database = database or SqliteDatabase(self.home / "airflow.db")
+        components = _one_of_each(with_ui=with_ui) if components is None else components
+        self._components = {component.name: component for component in components}
         self.url = f"http://127.0.0.1:{self.port}"
         #: Login and password of an administrator, for Airflow's REST API.
         self.admin = {"login": "admin", "password": secrets.token_hex(16)}
@@ -70,8 +95,7 @@ class AirflowInstance:
             # Its scheduler has little to do, and its job groups are short.
             "AIRFLOW__TRIFACTA__MIN_DEFERRAL_SECONDS": "5",
             "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
-            # Five processes write to it: they must wait for each other instead of failing.
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db?timeout=60",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.database.url,
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.home / "logs"),
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -91,33 +115,28 @@ class AirflowInstance:
         passwords = {self.admin["login"]: self.admin["password"]}
         (self.home / "passwords.json").write_text(json.dumps(passwords))
         self.airflow("db", "migrate")
-        with contextlib.closing(sqlite3.connect(self.home / "airflow.db")) as database:
-            database.execute("pragma journal_mode=wal")
-            _never_reuse_ids_of_triggers(database)
-            database.commit()
-        commands = [["scheduler"], ["triggerer"]]
-        if IS_AIRFLOW_3:
-            commands += [["api-server"], ["dag-processor"]]
-        elif self._with_ui:
+        self.database.prepare()
+        if not IS_AIRFLOW_3 and self._with_ui:
             self.airflow(
                 *("users", "create", "--username", "admin", "--password", "admin", "--role", "Admin"),
                 *("--firstname", "A", "--lastname", "D", "--email", "admin@example.com"),
             )
-            commands += [["webserver"]]
-        say(f"starting {', '.join(name for name, *_ in commands)}")
-        for command in commands:
-            self.start_component(*command)
+        say(f"starting {', '.join(self._components)}")
+        for name in self._components:
+            self.start_component(name)
         if IS_AIRFLOW_3 or self._with_ui:
             say(f"waiting for {self.url}")
             path = "/api/v2/version" if IS_AIRFLOW_3 else "/health"
             wait_for(lambda: self._answers(path), f"no answer from {self.url}", seconds=120)
 
-    def start_component(self, *command: str) -> None:
-        """Start one component, e.g. ``triggerer``."""
-        with (self.home / f"{command[0]}.log").open("ab") as log:
-            self._processes[command[0]] = subprocess.Popen(
-                [sys.executable, "-m", "airflow", *command],
-                env=self._environment,
+    def start_component(self, name: str) -> None:
+        """Start one component, e.g. ``triggerer``, which must not be running."""
+        assert name not in self._processes
+        component = self._components[name]
+        with (self.home / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "airflow", *component.command],
+                env={**self._environment, **component.settings},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -149,6 +168,10 @@ class AirflowInstance:
     def dead_components(self) -> list[str]:
         """Return the components that have exited on their own."""
         return [name for name, process in self._processes.items() if process.poll() is not None]
+
+    def processes(self, name: str) -> list[int]:
+        """Return the ids of all processes of a component."""
+        return _session(self._processes[name].pid)
 
     def airflow(self, *arguments: str) -> str:
         """Run an ``airflow`` command and return its output."""
@@ -266,44 +289,39 @@ class AirflowInstance:
     @functools.cached_property
     def _map_index(self) -> str:
         """The column with the index of a mapped task's items; Airflow 3.4 has another name for it."""
-        columns = {name for _, name, *_ in self.rows("pragma table_info(task_instance)")}
+        columns = self.database.columns("task_instance")
         return "map_index" if "map_index" in columns else "region_index"
 
-    def rows(self, query: str, *parameters: object) -> list[tuple[object, ...]]:
-        """Query Airflow's database."""
-        database = sqlite3.connect(f"file:{self.home}/airflow.db?mode=ro", uri=True, timeout=10)
-        try:
-            return database.execute(query, parameters).fetchall()
-        finally:
-            database.close()
+    def rows(self, query: str, *parameters: object) -> Rows:
+        """Query Airflow's database; ``?`` stands for a parameter."""
+        return self.database.rows(query, *parameters)
 
 
-def _never_reuse_ids_of_triggers(database: sqlite3.Connection) -> None:
-    """Make SQLite number triggers the way other databases do.
+def _one_of_each(*, with_ui: bool) -> list[Component]:
+    """Return the components of a small Airflow."""
+    names = ["scheduler", "triggerer"]
+    if IS_AIRFLOW_3:
+        names += ["api-server", "dag-processor"]
+    elif with_ui:
+        names += ["webserver"]
+    return [Component(name, (name,)) for name in names]
 
-    SQLite reuses the id of a deleted row, and Airflow then passes the event of a task's trigger to whichever task
-    is deferred next.
-    """
-    (table,) = database.execute(
-        "select sql from sqlite_master where type = 'table' and name = 'trigger'"
-    ).fetchone()
-    if "AUTOINCREMENT" in table:
-        return
-    indexes = database.execute("select sql from sqlite_master where type = 'index' and tbl_name = 'trigger'")
-    indexes = [sql for (sql,) in indexes.fetchall() if sql]
-    table = re.sub(r"\bid INTEGER NOT NULL", "id INTEGER PRIMARY KEY AUTOINCREMENT", table)
-    table = re.sub(r",\s*CONSTRAINT \w+ PRIMARY KEY \(id\)", "", table)
-    database.execute("drop table trigger")
-    for sql in (table, *indexes):
-        database.execute(sql)
+
+def _session(leader: int) -> list[int]:
+    """Return the processes of a session."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(int(folder.name)) == leader:
+                found.append(int(folder.name))
+    return found
 
 
 def _kill_session(leader: int) -> None:
     """Kill what a component left running: the scheduler of Airflow 2 has a child in another process group."""
-    for folder in Path("/proc").glob("[0-9]*"):
+    for process in _session(leader):
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if os.getsid(int(folder.name)) == leader:
-                os.kill(int(folder.name), signal.SIGKILL)
+            os.kill(process, signal.SIGKILL)
 
 
 def _decoded(value: object) -> object:

@@ -10,8 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-home-"))
 os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
 
 import aiohttp
+import runs_server
 
 from airflow_provider_trifacta.triggers.job_group import TrifactaJobGroupTrigger
 
@@ -35,7 +34,7 @@ def main() -> None:
     if len(sys.argv) > 1:
         count, poll_interval, most_requests = map(int, sys.argv[1:])
         logging.getLogger().setLevel(logging.WARNING)
-        with _server(count) as url:
+        with runs_server.running(count) as url:
             asyncio.run(waits(url, count, poll_interval, most_requests))
         return
     for arguments in (["10000", "30", "60"], ["1000", "5", "30"]):
@@ -111,21 +110,6 @@ async def waits(url: str, count: int, poll_interval: float, most_requests: int) 
         await asyncio.gather(*tasks, return_exceptions=True)
         left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         _print("tasks left when the last wait has ended", len(left), 0)
-
-
-@contextmanager
-def _server(count: int) -> Iterator[str]:
-    process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("runs_server.py")), str(count)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        yield f"http://127.0.0.1:{json.loads(process.stdout.readline())}"
-    finally:
-        process.terminate()
-        process.wait()
 
 
 async def _measure(lags: list[float]) -> None:

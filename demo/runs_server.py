@@ -1,4 +1,4 @@
-"""A server with many runs, as fast as Python allows: what the bench of waits polls.
+"""A server with many runs, as fast as Python allows: what is polled where many waits are measured.
 
 It knows the job library with its filter and its order, the status of a job group, and nothing else of the API. It
 counts requests and connections. Runs end when they are told to: ``POST /end`` with their ids.
@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -90,6 +93,18 @@ class Runs:
 
 def _timestamp(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@contextmanager
+def running(count: int) -> Iterator[str]:
+    """Run the server in a process of its own; yield its URL."""
+    process = subprocess.Popen([sys.executable, __file__, str(count)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{json.loads(process.stdout.readline())}"
+    finally:
+        process.terminate()
+        process.wait()
 
 
 async def main(count: int) -> None:

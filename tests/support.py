@@ -370,3 +370,24 @@ def copy_of(trigger: Any) -> Any:
     path, arguments = trigger.serialize()
     assert path == f"{type(trigger).__module__}.{type(trigger).__qualname__}"
     return type(trigger)(**json.loads(json.dumps(arguments)))
+
+
+def new_recipe(emulator: Emulator) -> int:
+    """Make a recipe, so that tasks that run at the same time need not run the same one."""
+    with TrifactaClient(ClientSettings(emulator.url), emulator.token) as client:
+        source = client.create_resource("importedDatasets", {"name": "source", "uri": "s3://example-bucket/a.csv"})
+        recipe = client.create_resource(
+            "wrangledDatasets",
+            {"name": "recipe", "flow": {"id": 301}, "importedDataset": {"id": source["id"]}},
+        )
+        client.create_resource(
+            "outputObjects",
+            {
+                "execution": "photon",
+                "profiler": False,
+                "isAdhoc": True,
+                "flowNodeId": recipe["id"],
+                "writeSettings": [{"path": "s3://example-bucket/b.csv", "action": "create", "format": "csv"}],
+            },
+        )
+        return int(recipe["id"])

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from airflow_instance import IS_AIRFLOW_3, AirflowInstance, wait_for
 from packaging.version import Version
+from support import new_recipe
 
-from airflow_provider_trifacta.api.client import TrifactaClient
-from airflow_provider_trifacta.api.settings import ClientSettings
 from airflow_provider_trifacta.emulator import Emulator
 
 pytestmark = pytest.mark.system
@@ -32,29 +31,8 @@ DAGS = (
 )
 
 
-def _new_recipe(emulator: Emulator) -> int:
-    """Make a recipe of its own, so that tasks that run at the same time do not run the same one."""
-    with TrifactaClient(ClientSettings(emulator.url), emulator.token) as client:
-        source = client.create_resource("importedDatasets", {"name": "source", "uri": "s3://example-bucket/a.csv"})
-        recipe = client.create_resource(
-            "wrangledDatasets",
-            {"name": "recipe", "flow": {"id": 301}, "importedDataset": {"id": source["id"]}},
-        )
-        client.create_resource(
-            "outputObjects",
-            {
-                "execution": "photon",
-                "profiler": False,
-                "isAdhoc": True,
-                "flowNodeId": recipe["id"],
-                "writeSettings": [{"path": "s3://example-bucket/b.csv", "action": "create", "format": "csv"}],
-            },
-        )
-        return int(recipe["id"])
-
-
 def test_a_worker_that_is_killed_anywhere(airflow: AirflowInstance, emulator: Emulator) -> None:
-    recipes = {dag_id: _new_recipe(emulator) for dag_id in DAGS}
+    recipes = {dag_id: new_recipe(emulator) for dag_id in DAGS}
     for dag_id, recipe in recipes.items():
         airflow.trigger(dag_id, "kill", {"recipe": recipe})
     for dag_id in DAGS:
@@ -98,7 +76,7 @@ def _started_by(
 def test_a_component_that_dies_changes_nothing(
     airflow: AirflowInstance, emulator: Emulator, component: str, number: signal.Signals
 ) -> None:
-    recipe, run_id = _new_recipe(emulator), f"{component}-{number.name}"
+    recipe, run_id = new_recipe(emulator), f"{component}-{number.name}"
     emulator.change_settings(pace="seconds=20")
     try:
         known = {row["id"] for row in emulator.job_groups}
