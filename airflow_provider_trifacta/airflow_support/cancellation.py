@@ -1,10 +1,12 @@
-"""Work that continues when Airflow cancels the task that waits for it."""
+"""What Airflow's cancels must not end, and what must not change them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 #: Strong references: the event loop keeps only weak ones.
 _going_on: set[asyncio.Task[None]] = set()
@@ -31,3 +33,20 @@ async def outlive_cancellation(work: Coroutine[Any, Any, None]) -> None:
     if cancellation is not None:
         raise cancellation
     task.result()
+
+
+async def keep_message_of_cancel(work: Coroutine[Any, Any, T]) -> T:
+    """Await work, and if the waiting task is cancelled meanwhile, raise the error with the message of the cancel.
+
+    By it, Airflow 3.3 knows that a user has ended the task, and only then calls ``on_kill``. What waits for
+    a thread loses it: ``sync_to_async``, by which Airflow itself reads connections.
+
+    :param work: the work, which is cancelled likewise.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    return task.result()

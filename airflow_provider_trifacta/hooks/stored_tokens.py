@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 
+from airflow_provider_trifacta.airflow_support.cancellation import keep_message_of_cancel
 from airflow_provider_trifacta.api.credentials import StaticToken
 from airflow_provider_trifacta.api.procedures import Pause, drive, drive_async
 from airflow_provider_trifacta.exceptions import TrifactaTokenNotRefreshed
@@ -179,7 +180,7 @@ class AsyncOAuthToken(_OAuthToken):
         if isinstance(step, Pause):
             return await self._hook.clock.async_sleep(step.seconds)
         if isinstance(step, ReadPair):
-            return await sync_to_async(self._read)()
+            return await keep_message_of_cancel(sync_to_async(self._read)())
         return await self._refresh_once(step.seen)
 
     async def _refresh_once(self, seen: OAuthPair) -> None:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 
+from airflow_provider_trifacta.airflow_support.cancellation import keep_message_of_cancel
 from airflow_provider_trifacta.airflow_support.compat import (
     AirflowNotFoundException,
     BaseHook,
@@ -186,16 +187,17 @@ class TrifactaHook(BoundOperations, BaseHook):
         """
         if self._async_access is None:
             self._token_was_read = True
-            connection = await self._async_patiently(self._async_connection)
-            settings = self._settings(connection)
-            credential = await self._async_credential(connection, settings)
-            # An OAuth 2.0 access token is replaced every few minutes; where it is kept is in the connection.
-            token = None if isinstance(credential, AsyncOAuthToken) else await credential.token()
-            fields = (connection.login, connection.password, connection.extra)
-            self._async_access = AsyncAccess(
-                settings, credential, (self.trifacta_conn_id, settings, *fields, token)
-            )
+            self._async_access = await keep_message_of_cancel(self._read_access())
         return self._async_access
+
+    async def _read_access(self) -> AsyncAccess:
+        connection = await self._async_patiently(self._async_connection)
+        settings = self._settings(connection)
+        credential = await self._async_credential(connection, settings)
+        # An OAuth 2.0 access token is replaced every few minutes; where it is kept is in the connection.
+        token = None if isinstance(credential, AsyncOAuthToken) else await credential.token()
+        fields = (connection.login, connection.password, connection.extra)
+        return AsyncAccess(settings, credential, (self.trifacta_conn_id, settings, *fields, token))
 
     async def _async_credential(self, connection: AirflowConnection, settings: ClientSettings) -> AsyncCredential:
         oauth = await sync_to_async(_oauth_connection)(connection, settings)

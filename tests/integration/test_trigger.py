@@ -18,13 +18,14 @@ from airflow.jobs.triggerer_job_runner import TriggerRunner
 from airflow.triggers.base import BaseTrigger
 from kinds import KINDS, Kind
 from simulated_airflow import SimulatedTask
-from support import Answer, ScriptedServer, copy_of, drain
+from support import Answer, ScriptedServer, SomeOf, copy_of, drain
 
 from airflow_provider_trifacta.airflow_support import task_state
 from airflow_provider_trifacta.airflow_support.task_state import is_still_deferred
 from airflow_provider_trifacta.emulator import Emulator
 from airflow_provider_trifacta.emulator.clock import Clock
 from airflow_provider_trifacta.exceptions import TrifactaApiError, TrifactaRunTimeout, TrifactaWaitFailed
+from airflow_provider_trifacta.hooks import trifacta as hook_module
 from airflow_provider_trifacta.triggers import run as run_trigger
 from airflow_provider_trifacta.triggers.flow import TrifactaFlowRunTrigger
 from airflow_provider_trifacta.triggers.job_group import TrifactaJobGroupTrigger
@@ -539,6 +540,47 @@ def test_a_kill_asks_airflow_for_the_state_and_the_server_once(
     assert [request for request in killed.server.requests if "/status" not in request] == [
         "POST /v4/jobGroups/5/cancel"
     ]
+
+
+def test_a_user_who_ends_the_task_while_the_token_is_read(killed: Killed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a take-over, when thousands of triggers read it one after the other."""
+    killed.state.open()
+    killed.cancel.open()
+    reading = Gate()
+    read_token = hook_module.read_token
+
+    def read_slowly(*args: Any, **kwargs: Any) -> str:
+        reading.pass_through()
+        return read_token(*args, **kwargs)
+
+    monkeypatch.setattr(hook_module, "read_token", read_slowly)
+
+    async def kill() -> None:
+        triggerer = Triggerer(_trigger())
+        await triggerer.start()
+        await _until(lambda: reading.reached > 0)
+        await triggerer.sync()
+        reading.open()
+        await triggerer.sync_until(triggerer.task.done)
+        await _until(lambda: killed.says("was canceled"))
+
+    asyncio.run(asyncio.wait_for(kill(), 10))
+    assert killed.canceled() == 1
+
+
+def test_a_cancel_keeps_its_message_wherever_it_meets_the_trigger(running: int, some_of: SomeOf) -> None:
+    """By it, Airflow knows that a user has ended the task."""
+
+    async def message_after(steps: int) -> tuple[object, ...]:
+        task = asyncio.create_task(drain(TrifactaJobGroupTrigger(running, poll_interval=0.05).run()))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel("why")
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await task
+        return cancelled.value.args
+
+    assert [steps for steps in some_of(range(1, 120)) if asyncio.run(message_after(steps)) != ("why",)] == []
 
 
 def test_a_wait_that_goes_on_elsewhere_is_not_canceled_however_often_this_one_is(killed: Killed) -> None:
