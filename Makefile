@@ -22,12 +22,16 @@ CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 WANTED := apache-airflow==$(AIRFLOW)
 endif
 DAY := $(DAY_OF_$(AIRFLOW))
-COMPILE := .venv/uv/bin/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 pyproject.toml build/wanted.in
+COMPILE := .venv/uv/bin/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 build/wanted.in
 # The peer whose hook is run against the emulator. Installed without its hundred dependencies, where Airflow does not
 # find it.
 GOOGLE := apache-airflow-providers-google==22.8.0
 
-.PHONY: demo demo-takes up test test-takes test-unit test-system lint format docs screenshots bench constraints clean
+# What a distributed Airflow needs beyond the environment, where the other tests do not find it.
+CELERY := constraints/celery-$(AIRFLOW).txt
+
+.PHONY: demo demo-takes up test test-takes test-unit test-system distributed lint format docs screenshots bench constraints \
+    constraints-celery clean
 
 demo: demo-takes $(VENV)/installed  ## run a recipe in a real Airflow, and report what happened
 	$(BIN)/python demo/run.py
@@ -59,10 +63,13 @@ test: test-takes $(VENV)/installed $(VENV)/google  ## all tests
 WORKERS = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) * 3 // 2)')
 
 test-unit: $(VENV)/installed $(VENV)/google  ## all tests except those in a real Airflow
-	GOOGLE_PROVIDER=$(VENV)/google $(BIN)/python -m pytest -m "not system" -n $(WORKERS)
+	GOOGLE_PROVIDER=$(VENV)/google $(BIN)/python -m pytest -m "not system and not distributed" -n $(WORKERS)
 
 test-system: $(VENV)/installed  ## the tests in a real Airflow
 	$(SYSTEM)
+
+distributed: $(VENV)/celery  ## the tests in an Airflow on Celery, Redis and PostgreSQL; on request, TIME
+	PYTHONPATH=$(VENV)/celery $(BIN)/python -m pytest -m distributed -s
 
 lint: $(VENV)/installed  ## style and types
 	$(BIN)/ruff check .
@@ -83,14 +90,22 @@ bench: $(VENV)/installed  ## the cost of the clients and of many waits; about si
 	$(BIN)/python demo/bench.py
 	$(BIN)/python demo/bench_waits.py
 
-constraints:  ## pin the versions as of Airflow's release (today's, if no day is given), and today's tools
-	$(PYTHON) -m venv .venv/uv
-	.venv/uv/bin/pip install --quiet uv
+constraints: .venv/uv/bin/uv  ## pin the versions as of Airflow's release (today's, if no day is given), and today's tools
 	mkdir -p build
 	printf '%s\n' $(WANTED) > build/wanted.in
-	$(if $(DAY),$(COMPILE) --exclude-newer $(DAY) --extra emulator --extra openlineage,:) > build/pins.txt
+	$(if $(DAY),$(COMPILE) pyproject.toml --exclude-newer $(DAY) --extra emulator --extra openlineage,:) > build/pins.txt
 	(echo "# Made with: make constraints AIRFLOW=$(AIRFLOW)"; \
-	 $(COMPILE) --constraint build/pins.txt --extra dev) > $(CONSTRAINTS)
+	 $(COMPILE) pyproject.toml --constraint build/pins.txt --extra dev) > $(CONSTRAINTS)
+
+constraints-celery: .venv/uv/bin/uv  ## likewise, what `make distributed` needs beyond those
+	mkdir -p build
+	printf '%s\n' $(WANTED) apache-airflow-providers-celery asyncpg > build/wanted.in
+	(echo "# Made with: make constraints-celery AIRFLOW=$(AIRFLOW)"; \
+	 $(COMPILE) --constraint $(CONSTRAINTS) $(if $(DAY),--exclude-newer $(DAY)) | grep -vxFf $(CONSTRAINTS)) > $(CELERY)
+
+.venv/uv/bin/uv:
+	$(PYTHON) -m venv .venv/uv
+	.venv/uv/bin/pip install --quiet uv
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
@@ -99,6 +114,10 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 
 $(VENV)/google: $(VENV)/installed
 	$(BIN)/pip install --quiet --no-deps --upgrade --target $@ $(GOOGLE)
+	touch $@
+
+$(VENV)/celery: $(VENV)/installed $(CELERY)
+	$(BIN)/pip install --quiet --no-deps --upgrade --target $@ --requirement $(CELERY)
 	touch $@
 
 clean:
