@@ -123,12 +123,12 @@ class TrifactaHook(BoundOperations, BaseHook):
     ) -> None:
         super().__init__(**kwargs)
         self.trifacta_conn_id = trifacta_conn_id
-        self._retry_budget = check_retry_budget(retry_budget)
+        self.retry_budget = check_retry_budget(retry_budget)
         self.clock = clock
         self._interrupt = interrupt
         self._async_access: AsyncAccess | None = None
         #: How long calls are repeated, and how long a token that cannot be read is read again.
-        self.retries = RetryPolicy() if self._retry_budget is None else RetryPolicy(budget=self._retry_budget)
+        self.retries = RetryPolicy() if self.retry_budget is None else RetryPolicy(budget=self.retry_budget)
         self._variables_with_token: set[str] = set()
         self._token_was_read = False
 
@@ -380,8 +380,8 @@ class TrifactaHook(BoundOperations, BaseHook):
         for warning in unknown_extras(connection):
             self.log.warning("Connection %s: %s", connection.conn_id, warning)
         settings = settings_of(connection, user_agent=_user_agent())
-        if self._retry_budget is not None:
-            settings = replace(settings, retries=replace(settings.retries, budget=self._retry_budget))
+        if self.retry_budget is not None:
+            settings = replace(settings, retries=replace(settings.retries, budget=self.retry_budget))
         self.retries = settings.retries
         return settings
 

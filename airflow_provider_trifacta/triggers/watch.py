@@ -27,6 +27,7 @@ from airflow_provider_trifacta.api.runs.run_lists import RUN_LISTS
 from airflow_provider_trifacta.api.runs.waiting import PollIntervals
 from airflow_provider_trifacta.api.statuses import furthest, is_final, is_running
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
+from airflow_provider_trifacta.triggers.connection_reads import reader_of
 from airflow_provider_trifacta.triggers.list_poll import ListPoll
 from airflow_provider_trifacta.triggers.waking import wait_until
 
@@ -61,6 +62,7 @@ async def watching(hook: TrifactaHook) -> AsyncIterator[Watch]:
     :raises TrifactaConfigurationError: the connection cannot be used; names the field.
     :raises TrifactaTokenUnreadable: it, or its token, could not be read for the retry budget.
     """
+    hook = await reader_of(hook)
     identity = (await hook.async_access()).identity
     watches = _watches.setdefault(asyncio.get_running_loop(), {})
     watch = watches.get(identity)

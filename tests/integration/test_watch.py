@@ -367,6 +367,71 @@ def test_only_the_same_connection_and_settings_share(
     asyncio.run(share())
 
 
+@pytest.fixture
+def connection_reads(monkeypatch: pytest.MonkeyPatch) -> list[TrifactaHook]:
+    """Who reads the connection, which takes a while."""
+    reads = []
+    read = TrifactaHook._async_connection
+
+    async def read_slowly(hook: TrifactaHook) -> Any:
+        reads.append(hook)
+        await asyncio.sleep(0.1)
+        return await read(hook)
+
+    monkeypatch.setattr(TrifactaHook, "_async_connection", read_slowly)
+    return reads
+
+
+def test_triggers_that_start_together_read_their_connection_once(
+    fast: FastClock, scripted: Start, connect: Connect, connection_reads: list[TrifactaHook]
+) -> None:
+    server = Server(fast)
+    server.add(30, began=600)
+    connect(scripted(server).url)
+    _assert_right(server, _wait_for_all(server))
+    assert len(connection_reads) == 1
+
+
+def test_whoever_began_to_read_the_connection_may_leave(
+    fast: FastClock, scripted: Start, connect: Connect, connection_reads: list[TrifactaHook]
+) -> None:
+    server = Server(fast)
+    server.add(3, began=600)
+    connect(scripted(server).url)
+
+    async def leave(number: int) -> None:
+        waits = [asyncio.create_task(_wait_for(server, run)) for run in server.runs.values()]
+        async with asyncio.timeout(30):
+            while not connection_reads:  # noqa: ASYNC110 - the triggers make it true
+                await asyncio.sleep(0)
+            for wait in waits[:number]:
+                wait.cancel("a user")
+            for wait in waits[:number]:
+                with pytest.raises(asyncio.CancelledError, match="a user"):
+                    await wait
+            await asyncio.gather(*waits[number:])
+            while asyncio.all_tasks() != {asyncio.current_task()}:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+    asyncio.run(leave(1))
+    assert len(connection_reads) == 1
+    connection_reads.clear()
+    asyncio.run(leave(3))
+
+
+def test_a_connection_that_cannot_be_used_is_an_error_for_each(
+    connect: Connect, connection_reads: list[TrifactaHook]
+) -> None:
+    connect("http://")
+
+    async def wait() -> list[Any]:
+        triggers = [TrifactaJobGroupTrigger(number, poll_interval=1.0) for number in range(1, 4)]
+        return await asyncio.gather(*(drain(trigger.run()) for trigger in triggers))
+
+    events = asyncio.run(asyncio.wait_for(wait(), 30))
+    assert ["host" in event.payload["message"] for (event,) in events] == [True] * 3
+
+
 def test_a_cancel_and_an_error_of_one_disturb_nobody(fast: FastClock, scripted: Start, connect: Connect) -> None:
     server = Server(fast)
     server.add(20, began=600, first_end=60, last_end=120)
