@@ -68,7 +68,7 @@ test-unit: $(VENV)/installed $(VENV)/google  ## all tests except those in a real
 test-system: $(VENV)/installed  ## the tests in a real Airflow
 	$(SYSTEM)
 
-distributed: $(VENV)/celery  ## the tests in an Airflow on Celery, Redis and PostgreSQL; on request, TIME
+distributed: $(VENV)/celery  ## the tests in an Airflow on Celery, Redis and PostgreSQL; half an hour
 	PYTHONPATH=$(VENV)/celery $(BIN)/python -m pytest -m distributed -s
 
 lint: $(VENV)/installed  ## style and types

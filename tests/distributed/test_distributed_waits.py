@@ -212,7 +212,8 @@ def test_many_waits(airflow: AirflowInstance, emulator: Emulator) -> None:
             )
         finally:
             airflow.start_component(lost)
-        airflow.api("PATCH", "/api/v2/pools/held_back", {"pool": "held_back", "slots": 128})
+        pool = {"pool": "held_back", "slots": 128, "include_deferred": False}
+        airflow.api("PATCH", "/api/v2/pools/held_back?update_mask=slots", pool)
         wait_for(lambda: waits.states()["success"] == 2 * ENDING, "not all tasks have ended", seconds=300)
         assert waits.states() == {"success": 2 * ENDING, "deferred": WAITS - 2 * ENDING}
         # Twice the figures for one watch, since there are two.
