@@ -5,7 +5,8 @@ PYTHON ?= python3
 
 VENV := .venv/airflow-$(AIRFLOW)
 BIN := $(VENV)/bin
-SYSTEM := $(BIN)/python -m pytest -m system -o cache_dir=build/pytest-system-$(AIRFLOW)
+# In two Airflows, since these tests mostly wait.
+SYSTEM := $(BIN)/python -m pytest -m system -o cache_dir=build/pytest-system-$(AIRFLOW) --dist loadfile -n
 # The day after each release: the constraints pin what was available then, as Airflow's own constraints do.
 DAY_OF_lowest := 2025-05-21
 DAY_OF_2.11.2 := 2026-03-15
@@ -57,7 +58,7 @@ test: test-takes $(VENV)/installed $(VENV)/google  ## all tests
 	wait $$system; system=$$?; \
 	cat build/test-system.log; \
 	test $$unit -eq 0 || exit 1; \
-	test $$system -eq 0 || $(SYSTEM) --last-failed --last-failed-no-failures=none
+	test $$system -eq 0 || $(SYSTEM) 0 --last-failed --last-failed-no-failures=none
 
 # Half of their time is waiting, so there are more of them than processors.
 WORKERS = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) * 3 // 2)')
@@ -66,7 +67,7 @@ test-unit: $(VENV)/installed $(VENV)/google  ## all tests except those in a real
 	GOOGLE_PROVIDER=$(VENV)/google $(BIN)/python -m pytest -m "not system and not distributed" -n $(WORKERS)
 
 test-system: $(VENV)/installed  ## the tests in a real Airflow
-	$(SYSTEM)
+	$(SYSTEM) 2
 
 distributed: $(VENV)/celery  ## the tests in an Airflow on Celery, Redis and PostgreSQL; half an hour
 	PYTHONPATH=$(VENV)/celery $(BIN)/python -m pytest -m distributed -s
