@@ -36,6 +36,8 @@ def _connect(airflow: AirflowInstance, emulator: Emulator) -> str:
             "oauth_token_url": emulator.oauth_token_url.removesuffix("/token"),
             "oauth_refresh_token_days": 30,
             "token_variable": VARIABLE,
+            # A test that fails leaves no task that waits for a token for long.
+            "retry_budget": 120,
         },
     )
     return _paste(airflow, emulator)
@@ -71,22 +73,26 @@ def test_waits_outlive_their_access_tokens(airflow: AirflowInstance, emulator: E
 
 @pytest.mark.skipif(IS_AIRFLOW_3, reason="Airflow 3 runs them beside the keeper")
 def test_deferred_waits_outlive_their_access_tokens(airflow: AirflowInstance, emulator: Emulator) -> None:
-    """They start one after the other, then the keeper runs for longer than the tokens that they started with."""
+    """They start one after the other, then their token ends, and the keeper runs."""
     _connect(airflow, emulator)
     known = {row["id"] for row in emulator.job_groups}
     before = len(emulator.calls("oauthToken"))
-    first = 10 * NUMBER
-    emulator.change_settings(oauth_access_seconds=first, pace="seconds=100000")
+
+    def states() -> list[str | None]:
+        return list(airflow.task_states("use_oauth_all_deferred", "use").values())
+
+    emulator.change_settings(oauth_access_seconds=3600, pace="seconds=100000")
     try:
         airflow.trigger("keep_oauth_token", "first")
         _succeeds(airflow, "keep_oauth_token", "first")
         airflow.trigger("use_oauth_all_deferred", "use")
-        wait_for(lambda: len(emulator.job_groups) == len(known) + NUMBER, "not all started", seconds=first)
+        # A task that still runs would wait for a token, and the keeper for the task to end.
+        wait_for(lambda: states() == ["deferred"] * NUMBER, "not all are deferred", seconds=60 + 15 * NUMBER)
         emulator.change_settings(oauth_access_seconds=ACCESS_SECONDS)
-        airflow.trigger("keep_oauth_token", "keep", {"seconds": first + 30})
-        _succeeds(airflow, "keep_oauth_token", "keep", seconds=first + 120)
-        states = airflow.task_states("use_oauth_all_deferred", "use")
-        assert set(states.values()) == {"deferred"}
+        _end_access_tokens(emulator)
+        airflow.trigger("keep_oauth_token", "keep", {"seconds": 30})
+        _succeeds(airflow, "keep_oauth_token", "keep")
+        assert states() == ["deferred"] * NUMBER
         emulator.change_settings(oauth_access_seconds=300, pace="seconds=2")
         airflow.trigger("keep_oauth_token", "last")
         _succeeds(airflow, "keep_oauth_token", "last")
@@ -95,6 +101,13 @@ def test_deferred_waits_outlive_their_access_tokens(airflow: AirflowInstance, em
         emulator.change_settings(oauth_access_seconds=300, pace="seconds=2")
     _assert_complete(emulator, known, NUMBER)
     _assert_kept(airflow, emulator, before)
+
+
+def _end_access_tokens(emulator: Emulator) -> None:
+    tokens = emulator.app.oauth.tokens
+    for value in tokens.values():
+        if tokens.access_token_works(value):
+            tokens.end(value, expire=True)
 
 
 def _assert_complete(emulator: Emulator, known: set[int], number: int) -> None:
