@@ -352,7 +352,7 @@ def test_each_superseded_token_goes_when_its_own_time_is_over(
 ) -> None:
     airflow = Airflow(emulator, "own")
     pauses = (0.2 * HOUR, 2 * HOUR, 7 * HOUR)
-    # Pauses come first, since one in three of the pairs is tried.
+    # Pauses come first, since one in five of the pairs is tried.
     for pause, keeps in some_of(list(itertools.product(pauses, itertools.permutations(KEEPS)))):
         airflow.start_over()
         expected = Expected(airflow, revoke_others=revoke_others)
