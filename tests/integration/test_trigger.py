@@ -400,10 +400,13 @@ class Triggerer:
         self.task = details["task"] = asyncio.create_task(self._runner.run_trigger(1, self.trigger))
 
     async def sync(self) -> None:
-        """Do once what the runner does about once a second."""
+        """Do once what the runner does about once a second.
+
+        A cancel that meets the line of the log that Airflow writes before it calls ``on_kill`` is lost.
+        """
         self._runner.to_cancel.append(1)
         await self._runner.cancel_triggers()
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.1)
 
     async def sync_until(self, condition: Callable[[], bool]) -> None:
         while not condition():

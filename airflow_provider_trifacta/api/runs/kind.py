@@ -7,12 +7,14 @@ implemented once, against these two.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from airflow_provider_trifacta.api.application import Application
 from airflow_provider_trifacta.api.messages import Id, Operation
 from airflow_provider_trifacta.api.procedures import Procedure
-from airflow_provider_trifacta.api.runs.result import RunResult
+
+if TYPE_CHECKING:
+    from airflow_provider_trifacta.api.runs.result import RunResult
 
 KindName = Literal["job_group", "flow_run", "plan_snapshot_run"]
 
