@@ -41,7 +41,7 @@ demo-takes:
 	@echo "make demo: about 2.5 minutes on 2 cores the first time; it installs and starts a real Airflow"
 
 test-takes:
-	@echo "make test: about 10 minutes on 2 cores; longer the first time, since it installs everything"
+	@echo "make test: about 12 minutes on 2 cores; longer the first time, since it installs everything"
 
 up: $(VENV)/installed  ## Airflow with its UI and the emulator, until Ctrl-C; with OAUTH=1, as on Alteryx One
 	$(BIN)/python demo/up.py $(if $(OAUTH),--oauth)
