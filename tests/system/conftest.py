@@ -46,9 +46,6 @@ def airflow(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "3",
         "AIRFLOW__CORE__PARALLELISM": os.environ.get("AIRFLOW_SLOTS", "8"),
-        # The DAG files do not change, and reading them all every 30 s takes a sixth of a processor.
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "120",
-        "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "120",
         # Job groups take two seconds here, and are to be waited for in the triggerer all the same.
         "AIRFLOW__TRIFACTA__MIN_DEFERRAL_SECONDS": "1",
         # Where a trigger fires soon after the deferral, Airflow may fail a try that was good
