@@ -112,12 +112,12 @@ class World:
             self.unstored.clear()
 
     def restart(self) -> None:
+        assert self.stored is not None
         self.may_be_doubled |= set(self.unstored)
-        if self.stored is not None:
-            cursor = Cursor.read(self.wanted, json.loads(self.stored), self.now)
-            assert cursor is not None
-            self.cursor = cursor
-            self.unstored.clear()
+        cursor = Cursor.read(self.wanted, json.loads(self.stored), self.now)
+        assert cursor is not None
+        self.cursor = cursor
+        self.unstored.clear()
 
     def step(self) -> None:
         self.start_runs()
@@ -126,7 +126,8 @@ class World:
         self.report()
         if self.chance.random() < 0.8:
             self.store()
-        if self.chance.random() < 0.1:
+        # Without a restart there is no gap, in which a run that could not be read would seem to be so for a day.
+        if self.stored is not None and self.chance.random() < 0.1:
             self.restart()
             self.now += self.chance.choice([0.0, 60.0, 5000.0, LOOK_BACK])
 
