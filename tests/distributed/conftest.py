@@ -15,8 +15,9 @@ from airflow_provider_trifacta.emulator import Emulator
 HERE = Path(__file__).parent
 #: For how many runs the test of many waits waits; the DAGs read this, too.
 os.environ.setdefault("DISTRIBUTED_WAITS", "2000")
-#: The DAGs of the system tests need it.
+#: The DAGs of the system tests need them.
 os.environ.setdefault("OAUTH_READERS", "1")
+os.environ.setdefault("ROTATED_WAITS", "1")
 
 
 @pytest.fixture(scope="session")
