@@ -154,7 +154,7 @@ class TrifactaRetryPolicy(RetryPolicy):
             return _retry("The task was killed while it started; a retry starts its run")
         if isinstance(error, TrifactaRunFailed):
             return self._about_failed_run(error)
-        if isinstance(error, TrifactaWaitFailed | TrifactaRunStatusUnknown) and _starts_anew(context):
+        if isinstance(error, TrifactaWaitFailed | TrifactaRunStatusUnknown) and _continues(context) is False:
             return _fail("The run may still be running, and with durable=False a retry would start another one")
         if isinstance(error, TrifactaWaitFailed | TrifactaResultsNotSaved):
             return self._about_call(error.__cause__)
@@ -239,20 +239,12 @@ def _causes(error: TrifactaRunFailed) -> list[FailedJob]:
     return [job for job in error.failed_jobs if not is_canceled(job.status)] or list(error.failed_jobs)
 
 
-def _continues(context: Context | None) -> bool:
-    """Return whether the next try of a task continues with the run of this one."""
+def _continues(context: Context | None) -> bool | None:
+    """Return whether the next try of a task continues with the run of this one; None if it starts no runs."""
     from airflow_provider_trifacta.operators.run import RunOperator
 
     task = None if context is None else context.get("task")
-    return isinstance(task, RunOperator) and task.durable
-
-
-def _starts_anew(context: Context | None) -> bool:
-    """Return whether the next try of a task starts a run, whatever this one has started."""
-    from airflow_provider_trifacta.operators.run import RunOperator
-
-    task = None if context is None else context.get("task")
-    return isinstance(task, RunOperator) and not task.durable
+    return task.durable if isinstance(task, RunOperator) else None
 
 
 def _may_have_started_something(error: TrifactaApiError) -> bool:

@@ -30,12 +30,14 @@ class _Kind:
     form: re.Pattern[str] | None = None
 
 
+_RECIPE = _Kind(
+    "recipe",
+    "give the number after 'recipe=' in the URL of its flow, or that URL",
+    re.compile(r"[?&]recipe=([^&#]*)"),
+)
 _KINDS = {
-    "wrangled_dataset_id": _Kind(
-        "recipe",
-        "give the number after 'recipe=' in the URL of its flow, or that URL",
-        re.compile(r"[?&]recipe=([^&#]*)"),
-    ),
+    "wrangled_dataset_id": _RECIPE,
+    "recipe_id": _RECIPE,
     "wrangled_dataset_ids": _Kind(
         "recipe",
         "give the numbers after 'recipe=' in the URLs of the flow, or those URLs",

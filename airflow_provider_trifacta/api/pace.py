@@ -1,6 +1,14 @@
-"""How often something may happen: a pure function of time."""
+"""How often something may happen, and how long to wait after failures: pure functions."""
 
 from __future__ import annotations
+
+#: More failures than that make no difference, and floats end somewhere.
+_MOST_DOUBLINGS = 32
+
+
+def backoff(first: float, longest: float, failures: int) -> float:
+    """Return the seconds to wait after so many failures in a row: twice as long after each, from ``first`` on."""
+    return min(first * 2.0 ** min(failures - 1, _MOST_DOUBLINGS), longest)
 
 
 class Pace:

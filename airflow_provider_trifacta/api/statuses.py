@@ -49,6 +49,11 @@ def is_canceled(status: str) -> bool:
     return status in _CANCELED
 
 
+def as_documented(status: str) -> str:
+    """Return a status value in the spelling that is documented."""
+    return RunStatus.CANCELED.value if is_canceled(status) else status
+
+
 def is_final(status: str) -> bool:
     """Return whether the status can no longer change."""
     return status in _ENDED

@@ -10,7 +10,7 @@ from airflow_provider_trifacta.operators.run import RunOperator
 
 if TYPE_CHECKING:
     from airflow_provider_trifacta.airflow_support.compat import Context
-    from airflow_provider_trifacta.tasks.outcome import OwnRun
+    from airflow_provider_trifacta.tasks.outcome import AwaitedRun
 
 
 class EmitsOutputAssets(RunOperator):
@@ -56,8 +56,8 @@ class EmitsOutputAssets(RunOperator):
             arguments["outlets"] = _with_alias(arguments.get("outlets"), arguments["dag"], arguments["task_id"])
         return partial
 
-    def _emit_assets(self, run: OwnRun, context: Context, status: str | None) -> None:
-        super()._emit_assets(run, context, status)
+    def _report_assets(self, run: AwaitedRun, context: Context, status: str | None) -> None:
+        super()._report_assets(run, context, status)
         if not self.emit_output_assets or status is None:
             return
         from airflow_provider_trifacta.api.decoration import decoration

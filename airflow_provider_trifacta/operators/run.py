@@ -14,6 +14,7 @@ from airflow_provider_trifacta.airflow_support.compat import BaseOperator
 from airflow_provider_trifacta.airflow_support.mapped_names import NamesMappedItems
 from airflow_provider_trifacta.api.arguments import check_retry_budget, check_seconds
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError, TrifactaTaskKilled
+from airflow_provider_trifacta.tasks.reports_assets import ReportsAssets
 from airflow_provider_trifacta.tasks.reports_lineage import ReportsLineage
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ _QUOTA_HINT = (
 _KILLED = "The task was killed while it was starting"
 
 
-class RunOperator(ReportsLineage, SuggestsArgumentNames, NamesMappedItems, BaseOperator):
+class RunOperator(ReportsAssets, ReportsLineage, SuggestsArgumentNames, NamesMappedItems, BaseOperator):
     """Starts a run exactly once, and waits until it ends.
 
     A subclass specifies what is started (``_launch``, ``_kind``, ``_trigger``, ``item_arguments``). It is resumed
@@ -198,7 +199,7 @@ class RunOperator(ReportsLineage, SuggestsArgumentNames, NamesMappedItems, BaseO
             hook.warn_before_token_expires()
             self._end_if_killed(hook.client, current.run)
             if not self.wait_for_completion:
-                self._emit_assets(run, context, None)
+                self._report_assets(run, context, None)
                 return current.run.id
             status: str | None = None
             if not self.deferrable:
@@ -213,7 +214,7 @@ class RunOperator(ReportsLineage, SuggestsArgumentNames, NamesMappedItems, BaseO
                 continue
             self._conclude(run, status)
             self._save_results(run)
-            self._emit_assets(run, context, status)
+            self._report_assets(run, context, status)
             return current.run.id
 
     def _complete(self, context: Context, event: Any, own: RunRef | None, *, continued: bool) -> Any:
@@ -249,7 +250,7 @@ class RunOperator(ReportsLineage, SuggestsArgumentNames, NamesMappedItems, BaseO
                 return self.execute(context)
             run.conclude(ended.status)
             self._save_results(run)
-            self._emit_assets(run, context, ended.status)
+            self._report_assets(run, context, ended.status)
             return run.ref.id
         if ended.outcome == "unknown":
             raise run.status_unknown(ended.status)
@@ -381,20 +382,6 @@ class RunOperator(ReportsLineage, SuggestsArgumentNames, NamesMappedItems, BaseO
         with decoration(f"{run.title} could not be stored as an XCom", self.log):
             context["ti"].xcom_push(key=f"{run.kind.name}_id", value=run.ref.id)
         announce(run, context, "Waiting for" if continued else "Started")
-
-    def _emit_assets(self, run: OwnRun, context: Context, status: str | None) -> None:
-        """Describe the run in the asset events of the task. Never fails.
-
-        :param status: its final status; None if the task does not wait for it.
-        """
-        if not self.outlets:
-            return
-        from airflow_provider_trifacta.api.decoration import decoration
-
-        with decoration(f"{run.title} is missing in the asset events of the task", self.log):
-            from airflow_provider_trifacta.tasks.asset_events import describe_outlets
-
-            describe_outlets(run, self.outlets, context, status)
 
     def _pushed(self, context: Context) -> RunRef | None:
         """Return the run that the task has pushed, None if there is none."""

@@ -10,6 +10,7 @@ from airflow_provider_trifacta.airflow_support.argument_names import SuggestsArg
 from airflow_provider_trifacta.airflow_support.compat import AirflowSensorTimeout, BaseSensorOperator
 from airflow_provider_trifacta.airflow_support.mapped_names import NamesMappedItems
 from airflow_provider_trifacta.api.arguments import check_retry_budget, check_seconds
+from airflow_provider_trifacta.tasks.reports_assets import ReportsAssets
 from airflow_provider_trifacta.tasks.reports_lineage import ReportsLineage
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_trifacta.triggers.run import RunTrigger
 
 
-class RunSensor(ReportsLineage, SuggestsArgumentNames, NamesMappedItems, BaseSensorOperator):
+class RunSensor(ReportsAssets, ReportsLineage, SuggestsArgumentNames, NamesMappedItems, BaseSensorOperator):
     """Waits until a run ends, whoever started it.
 
     A subclass has an argument that names the run, :attr:`id_argument`, and ``item_arguments``.
@@ -87,7 +88,7 @@ class RunSensor(ReportsLineage, SuggestsArgumentNames, NamesMappedItems, BaseSen
         if ending.kind == "unknown":
             raise run.status_unknown(status)
         run.conclude(status)
-        self._describe_outlets(run, context, status)
+        self._report_assets(run, context, status)
         return True
 
     def execute_complete(self, context: Context, event: Any = None) -> None:
@@ -106,7 +107,7 @@ class RunSensor(ReportsLineage, SuggestsArgumentNames, NamesMappedItems, BaseSen
             self._defer(context)
         if ended.outcome == "final" and ended.status is not None:
             run.conclude(ended.status)
-            self._describe_outlets(run, context, ended.status)
+            self._report_assets(run, context, ended.status)
         elif ended.outcome == "unknown":
             raise run.status_unknown(ended.status)
         elif ended.outcome == "deadline":
@@ -182,17 +183,6 @@ class RunSensor(ReportsLineage, SuggestsArgumentNames, NamesMappedItems, BaseSen
         with decoration(f"The last change of {run} could not be read", self.log):
             changed = run.hook.run(run.kind.last_change(run.ref))
         return changed
-
-    def _describe_outlets(self, run: AwaitedRun, context: Context, status: str) -> None:
-        """Describe the run in the asset events of the task. Never fails."""
-        if not self.outlets:
-            return
-        from airflow_provider_trifacta.api.decoration import decoration
-
-        with decoration(f"{run.title} is missing in the asset events of the task", self.log):
-            from airflow_provider_trifacta.tasks.asset_events import describe_outlets
-
-            describe_outlets(run, self.outlets, context, status)
 
     def _defer(self, context: Context) -> None:
         from airflow_provider_trifacta.tasks.announce import announce_deferral

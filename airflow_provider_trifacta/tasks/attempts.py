@@ -18,11 +18,8 @@ from airflow_provider_trifacta.api.errors import (
     TrifactaTaskKilled,
 )
 from airflow_provider_trifacta.api.messages import Id
-from airflow_provider_trifacta.api.runs.flow_run import FLOW_RUNS
-from airflow_provider_trifacta.api.runs.job_group import JOB_GROUPS
 from airflow_provider_trifacta.api.runs.kind import (
     FoundRun,
-    KindName,
     Launch,
     RunKind,
     RunRef,
@@ -30,7 +27,7 @@ from airflow_provider_trifacta.api.runs.kind import (
     ref_of,
     title_of,
 )
-from airflow_provider_trifacta.api.runs.plan_run import PLAN_RUNS
+from airflow_provider_trifacta.api.runs.kinds import KINDS
 from airflow_provider_trifacta.api.runs.stopping import stop_run
 from airflow_provider_trifacta.api.runs.waiting import status_patiently
 from airflow_provider_trifacta.api.statuses import is_bad_end, is_final
@@ -50,7 +47,6 @@ if TYPE_CHECKING:
 
 #: Seconds that the run from before a clear may take to stop.
 _STOP_PATIENCE = 300.0
-_KINDS: dict[KindName, RunKind] = {kind.name: kind for kind in (JOB_GROUPS, FLOW_RUNS, PLAN_RUNS)}
 #: Seconds that each call may take once the task is killed.
 _CALL_OF_THE_KILLED = 1.5
 
@@ -284,7 +280,7 @@ class RunAttempts:
             )
             return
         # Not taken from this launch: the DAG may have changed since the clear.
-        kind = _KINDS[note.kind]
+        kind = KINDS[note.kind]
         run = RunRef(note.run_id, note.parts, note.subject_id)
         try:
             status = self._stop(kind, run)

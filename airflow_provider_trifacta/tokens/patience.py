@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from airflow_provider_trifacta.api.errors import TrifactaConfigurationError
+from airflow_provider_trifacta.api.pace import backoff
 from airflow_provider_trifacta.exceptions import TrifactaTokenUnreadable
 
 if TYPE_CHECKING:
@@ -60,9 +61,9 @@ class ReadingPatience:
         return pause
 
     def _next_pause(self) -> float:
-        longest = self._retries.initial_wait * 2.0 ** min(self._failures, 32)
         self._failures += 1
-        return min(self._retries.max_wait, longest) * (1 + self._random()) / 2
+        longest = backoff(self._retries.initial_wait, self._retries.max_wait, self._failures)
+        return longest * (1 + self._random()) / 2
 
     def _may_pass(self, error: Exception) -> bool:
         if isinstance(error, TrifactaConfigurationError):

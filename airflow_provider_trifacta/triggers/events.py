@@ -31,11 +31,11 @@ DEFAULT_POLL_INTERVAL = 60.0
 #: The statuses that an event can be about.
 STATUSES = (RunStatus.COMPLETE.value, RunStatus.FAILED.value, RunStatus.CANCELED.value)
 _SOURCES = get_args(RanFrom)
-#: For each argument: the kind of the runs, the word for what they run, and the name by which its ids are checked.
-_SUBJECTS: dict[str, tuple[KindName, str, str]] = {
-    "recipe_id": ("job_group", "recipe", "wrangled_dataset_id"),
-    "flow_id": ("flow_run", "flow", "flow_id"),
-    "plan_id": ("plan_snapshot_run", "plan", "plan_id"),
+#: For each argument: the kind of the runs, and the word for what they run.
+_SUBJECTS: dict[str, tuple[KindName, str]] = {
+    "recipe_id": ("job_group", "recipe"),
+    "flow_id": ("flow_run", "flow"),
+    "plan_id": ("plan_snapshot_run", "plan"),
 }
 _LONGEST_USER = 100
 
@@ -80,8 +80,8 @@ class TrifactaRunFinishedTrigger(StoredTrigger, BaseEventTrigger):
             )
         given = {"recipe_id": recipe_id, "flow_id": flow_id, "plan_id": plan_id}
         self._argument = _only_one(given)
-        self.kind, self._noun, checked_as = _SUBJECTS[self._argument]
-        self._subject_id = _plain(_checked_id(self._argument, checked_as, given[self._argument]))
+        self.kind, self._noun = _SUBJECTS[self._argument]
+        self._subject_id = _plain(check_id(self._argument, given[self._argument]))
         self.trifacta_conn_id = trifacta_conn_id
         self.statuses = _checked_statuses(statuses)
         self.run_by = _checked_user(run_by)
@@ -134,13 +134,6 @@ def _only_one(given: dict[str, Id | None]) -> str:
         problem = f"only one of them can be given, not {' and '.join(names)}" if names else "one of them is needed"
         raise TrifactaConfigurationError(f"recipe_id, flow_id, plan_id: {problem}")
     return names[0]
-
-
-def _checked_id(argument: str, checked_as: str, value: Any) -> Id:
-    try:
-        return check_id(checked_as, value)
-    except TrifactaConfigurationError as error:
-        raise TrifactaConfigurationError(str(error).replace(f"{checked_as}:", f"{argument}:", 1)) from None
 
 
 def _checked_statuses(statuses: Any) -> tuple[str, ...]:

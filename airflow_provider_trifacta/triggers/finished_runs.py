@@ -16,15 +16,16 @@ from weakref import WeakKeyDictionary
 from airflow_provider_trifacta.airflow_support.cancellation import outlive_cancellation
 from airflow_provider_trifacta.api.decoration import decoration
 from airflow_provider_trifacta.api.identity import Me, who_am_i
+from airflow_provider_trifacta.api.pace import backoff
 from airflow_provider_trifacta.api.runs.changes import Changes
 from airflow_provider_trifacta.api.runs.cursor import Cursor
 from airflow_provider_trifacta.api.runs.finished import (
-    KINDS,
     FinishedRun,
     count_outputs,
     find_flow,
     read_finished,
 )
+from airflow_provider_trifacta.api.runs.kinds import KINDS
 from airflow_provider_trifacta.api.runs.plan_references import PlanReferences
 from airflow_provider_trifacta.api.runs.run_lists import RUN_LISTS, ListedRun, RunList
 from airflow_provider_trifacta.api.text import line
@@ -240,7 +241,7 @@ class RunFeed:
         if self._read_at is None:
             return soon
         if self._failures:
-            return self._read_at + min(_FIRST_RETRY * 2.0 ** (self._failures - 1), _LAST_RETRY)
+            return self._read_at + backoff(_FIRST_RETRY, _LAST_RETRY, self._failures)
         due = self._read_at + min(follower.poll_interval for follower in self._followers)
         return min(due, soon) if self._last_came > self._read_at else due
 
@@ -305,7 +306,7 @@ class RunFeed:
         )
 
     def _fail(self, error: Exception, changes: Changes, cursors: list[Cursor]) -> None:
-        self._failures = min(self._failures + 1, 16)
+        self._failures += 1
         self._partial = self._partial + 1 if changes.pages else 0
         pause = self._due() - self._clock.monotonic()
         log.warning(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from airflow_provider_trifacta.api.async_client import AsyncTrifactaClient
 from airflow_provider_trifacta.api.clock import Clock
 from airflow_provider_trifacta.api.identity import Me, who_am_i
+from airflow_provider_trifacta.api.pace import backoff
 from airflow_provider_trifacta.api.runs.feed import Feed, RunKey, UnreliableList, read_list
 from airflow_provider_trifacta.api.runs.kind import RunRef
 from airflow_provider_trifacta.api.runs.run_lists import RunList
@@ -158,11 +159,12 @@ class ListPoll:
                 line(f"{type(error).__name__}: {error}"),
             )
         self._is_good = False
-        self._retry_at = self._clock.monotonic() + min(_FIRST_RETRY * 2**self._failures, _LAST_RETRY)
-        self._failures = min(self._failures + 1, 16)
+        self._failures += 1
+        self._retry_at = self._clock.monotonic() + backoff(_FIRST_RETRY, _LAST_RETRY, self._failures)
 
     def _suspend(self, error: UnreliableList) -> None:
-        seconds = min(_FIRST_SUSPENSION * 2**self._suspensions, _LAST_SUSPENSION)
+        self._suspensions += 1
+        seconds = backoff(_FIRST_SUSPENSION, _LAST_SUSPENSION, self._suspensions)
         log.warning(
             "%s is not reliable: %s. Each run is read directly; the list is tried again in %s",
             self._name,
@@ -170,6 +172,5 @@ class ListPoll:
             spoken(seconds),
         )
         self._is_good = False
-        self._suspensions = min(self._suspensions + 1, 16)
         self._suspended_until = self._clock.monotonic() + seconds
         self._feed.forget()

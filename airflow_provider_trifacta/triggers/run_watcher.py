@@ -9,8 +9,10 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from airflow_provider_trifacta.airflow_support.asset_state import AssetState
+from airflow_provider_trifacta.api.pace import backoff
 from airflow_provider_trifacta.api.runs.cursor import LONGEST_CATCH_UP, Cursor, Wanted
-from airflow_provider_trifacta.api.runs.finished import KINDS, FinishedRun
+from airflow_provider_trifacta.api.runs.finished import FinishedRun
+from airflow_provider_trifacta.api.runs.kinds import KINDS
 from airflow_provider_trifacta.api.text import line
 from airflow_provider_trifacta.api.timestamps import moment_after, spoken
 from airflow_provider_trifacta.hooks.trifacta import TrifactaHook
@@ -89,8 +91,8 @@ class RunWatcher:
                 await self._pause_after(error)
 
     async def _pause_after(self, error: Exception) -> None:
-        pause = min(_FIRST_RETRY * 2.0**self._failures, _LAST_RETRY)
-        self._failures = min(self._failures + 1, 16)
+        self._failures += 1
+        pause = backoff(_FIRST_RETRY, _LAST_RETRY, self._failures)
         log.error(
             "%s cannot work, and tries again in %s; what ends meanwhile is reported then. %s",
             self._name,

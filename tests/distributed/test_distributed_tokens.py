@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from airflow_instance import AirflowInstance
 from batch import Batch
+from oauth_connection import connect
 
 from airflow_provider_trifacta.emulator import Emulator
 
@@ -49,19 +50,7 @@ def test_waits_outlive_rotations(airflow: AirflowInstance, emulator: Emulator, k
 
 
 def test_waits_outlive_the_access_tokens_of_a_pair(airflow: AirflowInstance, emulator: Emulator) -> None:
-    airflow.set_connection(
-        "trifacta_oauth",
-        conn_type="trifacta",
-        host=emulator.url,
-        extra={
-            "oauth_client_id": emulator.oauth_client_id,
-            "oauth_token_url": emulator.oauth_token_url,
-            "oauth_refresh_token_days": 30,
-            "token_variable": "trifacta_oauth_token",
-        },
-    )
-    pair = emulator.generate_oauth_pair(refresh_token_days=30)
-    airflow.airflow("variables", "set", "trifacta_oauth_token", pair.refresh_token)
+    connect(airflow, emulator)
     before = len(emulator.calls("oauthToken"))
     emulator.change_settings(oauth_access_seconds=ACCESS_SECONDS, pace="seconds=100000")
     try:

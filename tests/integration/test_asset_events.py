@@ -259,18 +259,20 @@ def test_events_go_through_the_aliases_that_a_user_gives(task: Task, server: Emu
     assert [(uri, alias) for uri, _, alias in events] == [(uri, "orders"), (REPORT, None), (uri, "everything")]
 
 
+def _emit_through(outlets: list[Any]) -> dict[str, Any]:
+    """Run a recipe in a deferred task; return its context."""
+    context = {"ti": FakeTaskInstance(), "outlet_events": OutletEventAccessors()}
+    operator = TrifactaRunJobGroupOperator(
+        task_id="task", wrangled_dataset_id=7, poll_interval=0.02, emit_output_assets=True, outlets=outlets
+    )
+    run_deferred(operator, context)
+    return context
+
+
 @on_airflow_3
 def test_an_output_that_is_an_outlet_is_that_asset(task: Task, server: Emulator) -> None:
     asset = Asset(name="orders", uri="s3://example-bucket/orders/out_7.csv")
-    context = {"ti": FakeTaskInstance(), "outlet_events": OutletEventAccessors()}
-    operator = TrifactaRunJobGroupOperator(
-        task_id="task",
-        wrangled_dataset_id=7,
-        poll_interval=0.02,
-        emit_output_assets=True,
-        outlets=[asset, AssetAlias("orders")],
-    )
-    run_deferred(operator, context)
+    context = _emit_through([asset, AssetAlias("orders")])
     (event,) = context["outlet_events"][AssetAlias("orders")].asset_alias_events
     assert event.dest_asset_key.name == "orders"
 
@@ -457,16 +459,8 @@ def test_an_airflow_without_what_events_need_ends_no_task(
 @pytest.mark.skipif(not tasks_use_the_database(), reason="Airflow 3 stores an alias that it does not know")
 def test_an_alias_that_airflow_2_does_not_know_is_not_used(task: Task, server: Emulator, warnings: Any) -> None:
     """It would fail the task at its very end."""
-    context = {"ti": FakeTaskInstance(), "outlet_events": OutletEventAccessors()}
-    operator = TrifactaRunJobGroupOperator(
-        task_id="task",
-        wrangled_dataset_id=7,
-        poll_interval=0.02,
-        emit_output_assets=True,
-        outlets=[AssetAlias("unknown")],
-    )
-    run_deferred(operator, context)
-    assert _events(context, operator.outlets) == []
+    outlets = [AssetAlias("unknown")]
+    assert _events(_emit_through(outlets), outlets) == []
 
 
 # ------------------------------------------------------------------------------------------------- what it costs

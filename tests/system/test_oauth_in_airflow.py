@@ -8,39 +8,16 @@ from pathlib import Path
 
 import pytest
 from airflow_instance import IS_AIRFLOW_3, AirflowInstance, wait_for
+from oauth_connection import VARIABLE, connect, paste
 
 from airflow_provider_trifacta.emulator import Emulator
 
 pytestmark = pytest.mark.system
 
-VARIABLE = "trifacta_oauth_token"
 #: How many tasks use the token at a time. Each takes Airflow seconds of CPU.
 NUMBER = int(os.environ["OAUTH_READERS"])
 READERS = {"use_oauth_deferred": NUMBER - NUMBER // 4, "use_oauth_sync": NUMBER // 4}
 ACCESS_SECONDS = 3
-
-
-def _paste(airflow: AirflowInstance, emulator: Emulator) -> str:
-    token = emulator.generate_oauth_pair(refresh_token_days=30).refresh_token
-    airflow.airflow("variables", "set", VARIABLE, token)
-    return token
-
-
-def _connect(airflow: AirflowInstance, emulator: Emulator) -> str:
-    airflow.set_connection(
-        "trifacta_oauth",
-        conn_type="trifacta",
-        host=emulator.url,
-        extra={
-            "oauth_client_id": emulator.oauth_client_id,
-            "oauth_token_url": emulator.oauth_token_url.removesuffix("/token"),
-            "oauth_refresh_token_days": 30,
-            "token_variable": VARIABLE,
-            # A test that fails leaves no task that waits for a token for long.
-            "retry_budget": 120,
-        },
-    )
-    return _paste(airflow, emulator)
 
 
 def _succeeds(airflow: AirflowInstance, dag_id: str, run_id: str, *, seconds: float = 240) -> None:
@@ -54,7 +31,7 @@ def _files_with(folder: Path, tokens: list[str]) -> list[str]:
 
 @pytest.mark.skipif(not IS_AIRFLOW_3, reason="with SQLite, Airflow 2.11 runs one task at a time")
 def test_waits_outlive_their_access_tokens(airflow: AirflowInstance, emulator: Emulator) -> None:
-    _connect(airflow, emulator)
+    connect(airflow, emulator)
     known = {row["id"] for row in emulator.job_groups}
     before = len(emulator.calls("oauthToken"))
     emulator.change_settings(oauth_access_seconds=ACCESS_SECONDS, pace="seconds=20")
@@ -74,7 +51,7 @@ def test_waits_outlive_their_access_tokens(airflow: AirflowInstance, emulator: E
 @pytest.mark.skipif(IS_AIRFLOW_3, reason="Airflow 3 runs them beside the keeper")
 def test_deferred_waits_outlive_their_access_tokens(airflow: AirflowInstance, emulator: Emulator) -> None:
     """They start one after the other, then their token ends, and the keeper runs."""
-    _connect(airflow, emulator)
+    connect(airflow, emulator)
     known = {row["id"] for row in emulator.job_groups}
     before = len(emulator.calls("oauthToken"))
 
@@ -132,7 +109,7 @@ def _assert_kept(airflow: AirflowInstance, emulator: Emulator, before: int) -> N
 
 
 def test_a_keeper_that_is_killed_between_answer_and_store(airflow: AirflowInstance, emulator: Emulator) -> None:
-    _connect(airflow, emulator)
+    connect(airflow, emulator)
     airflow.trigger("keep_oauth_token", "before")
     _succeeds(airflow, "keep_oauth_token", "before")
     airflow.trigger("keep_oauth_token_and_die", "killed")
@@ -143,7 +120,7 @@ def test_a_keeper_that_is_killed_between_answer_and_store(airflow: AirflowInstan
     assert "by keep_oauth_token_and_die.refresh killed was answered and never stored" in log
     assert "Generate a new pair" in log
     assert "oauth_refresh.py" not in log.split("Task failed with exception")[-1]
-    _paste(airflow, emulator)
+    paste(airflow, emulator)
     airflow.trigger("keep_oauth_token", "healed")
     _succeeds(airflow, "keep_oauth_token", "healed")
     stored = json.loads(airflow.airflow("variables", "get", VARIABLE).strip().splitlines()[-1])

@@ -8,14 +8,10 @@ from airflow_provider_trifacta.api.errors import TrifactaAnswerNotUnderstood
 from airflow_provider_trifacta.api.messages import Operation
 from airflow_provider_trifacta.api.paging import Page, PageReader
 from airflow_provider_trifacta.api.procedures import Procedure
-from airflow_provider_trifacta.api.runs.run_lists import ListedRun, RunList
+from airflow_provider_trifacta.api.runs.run_lists import FILTER_TOLERANCE, PAGE_BUDGET, ListedRun, RunList
 
 #: Maximum number of pages of a list that neither filters nor sorts.
 _MOST_PAGES_UNFILTERED = 20
-#: Seconds by which a row may be older than the filter: it may have been rounded.
-_TOLERANCE = 1.0
-#: Maximum seconds to repeat the call for a page.
-_PAGE_BUDGET = 20.0
 
 
 class Changes:
@@ -50,7 +46,7 @@ class Changes:
         :raises TrifactaApiError: a page could not be read. The rows before it have been taken.
         """
         while (operation := self._next_page()) is not None:
-            page: Page[object] = yield operation.within(_PAGE_BUDGET)
+            page: Page[object] = yield operation.within(PAGE_BUDGET)
             items = self._reader.take(page)
             for item in items:
                 row = self._runs.read(item)
@@ -80,7 +76,7 @@ class Changes:
                 self._is_sorted = False
             self.newest = max(row.updated_at, self.newest or row.updated_at)
             self.oldest = min(row.updated_at, self.oldest or row.updated_at)
-            if row.updated_at < self.since - _TOLERANCE:
+            if row.updated_at < self.since - FILTER_TOLERANCE:
                 self.ignores_filter = True
                 return
         self._take(row)

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_trifacta.api.ids import same_id
+from airflow_provider_trifacta.api.pace import backoff
 from airflow_provider_trifacta.api.runs.finished import FinishedRun
 from airflow_provider_trifacta.api.runs.kind import KindName
 from airflow_provider_trifacta.api.runs.run_lists import ListedRun
-from airflow_provider_trifacta.api.statuses import is_canceled, is_final, is_running
+from airflow_provider_trifacta.api.statuses import as_documented, is_final, is_running
 from airflow_provider_trifacta.api.text import is_line
 
 #: Seconds that each reading reaches back before the newest change of the reading before the last: rows may appear
@@ -108,7 +109,7 @@ class Wanted:
         )
 
     def _has_status(self, status: str) -> bool:
-        return ("Canceled" if is_canceled(status) else status) in self.statuses
+        return as_documented(status) in self.statuses
 
     def _may_be_of(self, creator_id: str | None, source: str | None) -> bool:
         if self.run_by is not None and same_id(creator_id, self.run_by) is False:
@@ -277,8 +278,8 @@ class Cursor:
 
     def _postpone(self, run: OpenRun, now: float) -> None:
         first = _FIRST_RETRY if run.seems_ended else _LONGEST_SILENCE
-        run.read_again = now + min(first * 2.0**run.reads, _LAST_RETRY)
-        run.reads = min(run.reads + 1, 16)
+        run.reads += 1
+        run.read_again = now + backoff(first, _LAST_RETRY, run.reads)
 
     def drop_oldest(self) -> int:
         """Drop what is too much to remember; return the number of runs that are given up."""

@@ -16,7 +16,7 @@ from airflow_provider_trifacta.api.messages import Operation
 from airflow_provider_trifacta.api.paging import Page, PageReader
 from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.runs.kind import KindName
-from airflow_provider_trifacta.api.runs.run_lists import ListedRun, RunList
+from airflow_provider_trifacta.api.runs.run_lists import FILTER_TOLERANCE, PAGE_BUDGET, ListedRun, RunList
 from airflow_provider_trifacta.api.statuses import furthest, is_final, is_running
 
 #: Identifies a run that is waited for; the id as a string.
@@ -35,10 +35,6 @@ _LONG_AGO = 900.0
 _MANY = 20
 #: Number of runs that ended without a later ``updatedAt`` after which it is taken not to move at all.
 _NEVER_MOVED = 3
-#: Seconds by which a row may be older than the filter: it may have been rounded.
-_TOLERANCE = 1.0
-#: Maximum seconds to repeat the call for a page.
-_PAGE_BUDGET = 20.0
 
 
 class UnreliableList(Exception):
@@ -166,7 +162,7 @@ class Feed:
         if row.updated_at is None:
             return
         self._dated += 1
-        if row.updated_at < self._since - _TOLERANCE:
+        if row.updated_at < self._since - FILTER_TOLERANCE:
             raise UnreliableList("it ignores the filter by updatedAt")
         self._newest = max(row.updated_at, self._newest or row.updated_at)
         if not self._moves and row.status is not None and is_final(row.status) and row.created_at is not None:
@@ -233,7 +229,7 @@ def read_list(
     reader = PageReader(runs.listing(int(since * 1000)))
     try:
         while (operation := _next_page(reader, catches_up=since < began - _LONG_AGO)) is not None:
-            for item in reader.take((yield operation.within(_PAGE_BUDGET))):
+            for item in reader.take((yield operation.within(PAGE_BUDGET))):
                 for key in feed.take(runs.read(item)):
                     news(key)
         feed.end(began, now())

@@ -27,14 +27,13 @@ from airflow_provider_trifacta.api.procedures import Procedure
 from airflow_provider_trifacta.api.runs.flow_run import FLOW_RUNS
 from airflow_provider_trifacta.api.runs.job_group import JOB_GROUPS
 from airflow_provider_trifacta.api.runs.job_group_rows import read_row, recipe_of, reference_of, source_of
-from airflow_provider_trifacta.api.runs.kind import KindName, RunKind, RunRef
+from airflow_provider_trifacta.api.runs.kind import KindName, RunRef
 from airflow_provider_trifacta.api.runs.plan_run import PLAN_RUNS
 from airflow_provider_trifacta.api.runs.run_lists import ListedRun
-from airflow_provider_trifacta.api.statuses import is_canceled, is_final, is_success, status_word
+from airflow_provider_trifacta.api.statuses import as_documented, is_final, is_success, status_word
 from airflow_provider_trifacta.api.text import line
 from airflow_provider_trifacta.api.timestamps import timestamp_of
 
-KINDS: Mapping[KindName, RunKind] = {kind.name: kind for kind in (JOB_GROUPS, FLOW_RUNS, PLAN_RUNS)}
 #: Maximum seconds to repeat a call for: a run that cannot be read is read again later.
 READ_BUDGET = 20.0
 #: Maximum number of characters of an id or of a source.
@@ -73,7 +72,7 @@ class FinishedRun:
     @property
     def result(self) -> str:
         """Its status value in the spelling of the API."""
-        return "Canceled" if is_canceled(self.status) else self.status
+        return as_documented(self.status)
 
     @property
     def subject_id(self) -> str | None:

@@ -22,6 +22,10 @@ from airflow_provider_trifacta.api.timestamps import timestamp_of
 _PAGE_SIZE = 250
 #: Maximum number of pages that are read at a time: 100,000 runs, or 10,000 where a page has 25 rows at most.
 MOST_PAGES = 400
+#: Maximum seconds to repeat the call for a page.
+PAGE_BUDGET = 20.0
+#: Seconds by which a row may be older than the filter: it may have been rounded.
+FILTER_TOLERANCE = 1.0
 #: Newest first: a run that changes while the list is read moves to a page that has been read, and the next time it
 #: is on the first one.
 _ORDER = "-updatedAt"
