@@ -43,6 +43,8 @@ class SeenQuota:
     :param until: when starts are admitted again; None when the server did not report it.
     :param limit: starts per window; None when it was not reported.
     :param resets_at: when the window ends on the server's clock, in seconds since the epoch.
+    :param ends_at: the same on this machine's clock.
+    :param used: starts that the server had admitted in that window.
     :param window: seconds of a window; None as long as that was not seen.
     :param waiting: how many stand in line, as far as is known.
     :param moved_at: when someone last joined or left the line; None as long as there was none.
@@ -51,6 +53,8 @@ class SeenQuota:
     until: float | None = None
     limit: int | None = None
     resets_at: float | None = None
+    ends_at: float | None = None
+    used: int = 0
     window: float | None = None
     waiting: int = 0
     moved_at: float | None = None
@@ -61,12 +65,14 @@ class SeenQuota:
         values = values if isinstance(values, Mapping) else {}
         limit, window = _positive(values.get("limit")), _positive(values.get("window"))
         return cls(
-            _positive(values.get("until")),
-            None if limit is None else max(1, int(limit)),
-            _positive(values.get("resets_at")),
-            None if window is None else max(_SHORTEST_WINDOW, min(window, _LONGEST_WAIT)),
-            int(_positive(values.get("waiting")) or 0),
-            _positive(values.get("moved_at")),
+            until=_positive(values.get("until")),
+            limit=None if limit is None else max(1, int(limit)),
+            resets_at=_positive(values.get("resets_at")),
+            ends_at=_positive(values.get("ends_at")),
+            used=int(_positive(values.get("used")) or 0),
+            window=None if window is None else max(_SHORTEST_WINDOW, min(window, _LONGEST_WAIT)),
+            waiting=int(_positive(values.get("waiting")) or 0),
+            moved_at=_positive(values.get("moved_at")),
         )
 
     @classmethod
@@ -84,15 +90,29 @@ class SeenQuota:
 
     @classmethod
     def used_up(cls, quotas: Iterable[Quota], now: float) -> SeenQuota | None:
-        """Return the tightest quota of which nothing is left, None if something is left of all."""
-        empty = [quota for quota in quotas if quota.remaining == 0]
-        if not empty:
+        """Return the quota that is used up and reset last, None if something is left of all."""
+        seen = cls.reported(quotas, now)
+        return seen if seen is not None and seen.used == seen.limit else None
+
+    @classmethod
+    def reported(cls, quotas: Iterable[Quota], now: float) -> SeenQuota | None:
+        """Return the quota of which least is left, None if none is reported.
+
+        :param quotas: the quotas of the route, as they were last reported.
+        """
+        # Starts are admitted once the last of those that are used up has been reset.
+        quota = min(quotas, key=lambda quota: (quota.remaining, -(quota.resets_at or 0.0)), default=None)
+        if quota is None:
             return None
-        # Starts are admitted once the last of them has been reset.
-        quota = max(empty, key=lambda quota: quota.resets_at or 0.0)
         left = quota.seconds_left(now)
-        until = None if left is None else now + min(left, _LONGEST_WAIT)
-        return cls(until, quota.limit, quota.resets_at)
+        ends_at = None if left is None else now + min(left, _LONGEST_WAIT)
+        return cls(
+            until=ends_at if quota.remaining == 0 else None,
+            limit=quota.limit,
+            resets_at=quota.resets_at,
+            ends_at=ends_at,
+            used=quota.limit - quota.remaining,
+        )
 
     def is_used_up(self, now: float) -> bool:
         """Return whether a start would be refused now, as far as is known."""
@@ -105,6 +125,29 @@ class SeenQuota:
             return False
         unmoved = now - max(self.moved_at, self.until or 0.0)
         return -_LONGEST_WAIT <= unmoved < self.waiting * self.interval + _PATIENCE_WITH_THE_LINE
+
+    def has_overdue_start(self, now: float) -> bool:
+        """Return whether a start of this window is overdue: those in line are late, so that it may be lost.
+
+        As long as nobody knows how long a window is, its first start is: the answer shows it.
+        """
+        if self.limit is None or self.ends_at is None:
+            return False
+        began, used = self._window_at(now)
+        return used < min(self.limit, int((now - began) / self.interval) + (self.window is None))
+
+    def started(self, now: float) -> SeenQuota:
+        """Return this with one more start in this window, of which the server has not reported yet."""
+        began, used = self._window_at(now)
+        return replace(self, ends_at=began + (self.window or _WINDOW), used=used + 1)
+
+    def _window_at(self, now: float) -> tuple[float, int]:
+        """Return when the window of a moment began, and how many starts it has admitted as far as is known."""
+        window = self.window or _WINDOW
+        ends_at = now if self.ends_at is None else self.ends_at
+        if now < ends_at:
+            return ends_at - window, self.used
+        return now - (now - ends_at) % window, 0
 
     def joined(self, now: float) -> SeenQuota:
         """Return this with one more in line."""
@@ -132,10 +175,15 @@ class SeenQuota:
             if between >= _SHORTEST_WINDOW:
                 # There may have been others in between, but none longer than documented.
                 windows.append(min(between, _WINDOW))
+        latest = previous if self.resets_at is None else self
+        same_window = self.resets_at is None or self.resets_at == previous.resets_at
         return replace(
             self,
             limit=previous.limit if self.limit is None else self.limit,
-            resets_at=previous.resets_at if self.resets_at is None else self.resets_at,
+            resets_at=latest.resets_at,
+            ends_at=latest.ends_at,
+            # The answers of two starts may arrive in reverse order.
+            used=max(self.used, previous.used) if same_window else self.used,
             window=min(windows, default=None),
             waiting=previous.waiting if self.moved_at is None else self.waiting,
             moved_at=previous.moved_at if self.moved_at is None else self.moved_at,
@@ -181,20 +229,21 @@ class StartPace:
         """Keep to a rate that a user specified; None keeps to what the server reports."""
         self._rate = starts_per_minute
 
-    def learn(self, seen: SeenQuota, now: float, *, had_slot: bool) -> None:
-        """Learn from a quota that is used up: nothing is let out before it is reset.
+    def learn(self, seen: SeenQuota, now: float, *, refused: bool, had_slot: bool) -> None:
+        """Learn what a task knows of the quota: nothing is let out before it is reset.
 
-        :param had_slot: whether a start was refused that this pace had let out: then it was too fast.
+        :param refused: whether the server has just refused a start.
+        :param had_slot: whether this pace had let that start out: then it was too fast.
         """
         self._seen = seen.after(self._seen)
         if seen.until is not None:
             self._hold(seen.until, now)
-        elif now >= self._paused_until:
+        elif refused and now >= self._paused_until:
             recently = now - self._paused_until < 2 * _WINDOW
             self._pause = min(2 * self._pause, _LONGEST_PAUSE) if recently else _FIRST_PAUSE
             self._paused_until = now + self._pause
             self._hold(self._paused_until, now)
-        if had_slot:
+        if refused and had_slot:
             self._share = max(_SMALLEST_SHARE, self._share * (1 - _DECREASE / self._per_window()))
 
     def let_out(self, now: float) -> None:

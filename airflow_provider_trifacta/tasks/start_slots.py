@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_trifacta.api.decoration import decoration
@@ -23,12 +23,12 @@ class StartPostponed(Exception):
 
     :param reason: why, for users.
     :param seen: what is known of the quota, None if nothing.
-    :param had_slot: whether the start was refused in a slot that it had waited for.
+    :param refused: whether the server refused the start.
     """
 
     reason: str
     seen: SeenQuota | None
-    had_slot: bool
+    refused: bool
 
 
 class StartSlots:
@@ -68,26 +68,28 @@ class StartSlots:
         if self._behind is not None:
             known = self._keep(known.left(self._behind, now))
         if known.is_used_up(now):
-            raise self._postponed("the quota was used up by earlier starts", known, had_slot=False)
-        if known.is_waited_for(now) and not self._has_slot:
-            raise self._postponed("others already wait for the quota", known, had_slot=False)
-        if self.starts_per_minute is not None and not self._has_slot:
-            raise StartPostponed("max_starts_per_minute is set in the connection", None, had_slot=False)
+            raise self._postponed("the quota was used up by earlier starts", known)
+        if self._has_slot:
+            return
+        if self.starts_per_minute is not None:
+            raise StartPostponed("max_starts_per_minute is set in the connection", None, refused=False)
+        if known.is_waited_for(now):
+            if not known.has_overdue_start(now):
+                raise self._postponed("others already wait for the quota", known)
+            self._keep(known.started(now))
 
     def refused(self, error: TrifactaRateLimited) -> StartPostponed:
         """Return what to raise after a refusal, which other tasks on this machine learn of."""
         seen = SeenQuota.refused(error.retry_after, self._quotas, self.hook.clock.time())
-        return self._postponed("the server refused it (429)", seen.after(self._read()), had_slot=self._has_slot)
+        return self._postponed("the server refused it (429)", seen.after(self._read()), refused=True)
 
     def submitted(self) -> None:
         """Note what the answer to a submit reported of the quota."""
-        known = self._read()
-        seen = SeenQuota.used_up(self._quotas, self.hook.clock.time())
-        if seen is None and known is not None:
-            # Nothing new is used up, but the end of another window shows how long a window is.
-            ends = [quota.resets_at for quota in self._quotas if quota.resets_at is not None]
-            seen = replace(known, resets_at=max(ends, default=known.resets_at))
-        if seen is not None:
+        now = self.hook.clock.time()
+        known, seen = self._read(), SeenQuota.reported(self._quotas, now)
+        if seen is None or (known is None and seen.until is None):
+            return
+        if known is None or not known.is_used_up(now) or seen.until is not None:  # else a later answer overtook it
             self._keep(seen.after(known))
 
     @property
@@ -100,9 +102,9 @@ class StartSlots:
             seen = self._file.read()
         return seen
 
-    def _postponed(self, reason: str, seen: SeenQuota, *, had_slot: bool) -> StartPostponed:
+    def _postponed(self, reason: str, seen: SeenQuota, *, refused: bool = False) -> StartPostponed:
         """Return what to raise once the task has joined the line."""
-        return StartPostponed(reason, self._keep(seen.joined(self.hook.clock.time())), had_slot)
+        return StartPostponed(reason, self._keep(seen.joined(self.hook.clock.time())), refused)
 
     def _keep(self, seen: SeenQuota) -> SeenQuota:
         """Store what is known for other tasks, and return it.

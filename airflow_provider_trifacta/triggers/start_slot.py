@@ -28,7 +28,8 @@ class StartSlotTrigger(StoredTrigger):
     :param deadline: when the wait ends, in seconds since the epoch; None waits for as long as it takes.
     :param seen: what the task knows of the quota, see
         :class:`~airflow_provider_trifacta.api.start_pace.SeenQuota`; None if it knows nothing.
-    :param had_slot: whether the start was refused although this queue had let it out.
+    :param refused: whether the server refused the start.
+    :param had_slot: whether this queue had let it out before.
     :param starts_per_minute: the rate that the connection specifies; None keeps to what the server reports.
     """
 
@@ -43,6 +44,7 @@ class StartSlotTrigger(StoredTrigger):
         began: float | None = None,
         deadline: float | None = None,
         seen: dict[str, Any] | None = None,
+        refused: bool = False,
         had_slot: bool = False,
         starts_per_minute: float | None = None,
         **unknown: Any,
@@ -54,6 +56,7 @@ class StartSlotTrigger(StoredTrigger):
         self.began = began
         self.deadline = deadline
         self.seen = seen
+        self.refused = refused
         self.had_slot = had_slot
         self.starts_per_minute = starts_per_minute
 
@@ -65,6 +68,7 @@ class StartSlotTrigger(StoredTrigger):
             "began": self.began,
             "deadline": self.deadline,
             "seen": self.seen,
+            "refused": self.refused,
             "had_slot": self.had_slot,
             "starts_per_minute": self.starts_per_minute,
         }
@@ -88,7 +92,8 @@ class StartSlotTrigger(StoredTrigger):
         queue = queue_of((self.trifacta_conn_id, self.operation), self.clock)
         queue.pace.limit_to(self.starts_per_minute)
         if self.seen is not None:
-            queue.pace.learn(SeenQuota.read(self.seen), self.clock.time(), had_slot=self.had_slot)
+            seen = SeenQuota.read(self.seen)
+            queue.pace.learn(seen, self.clock.time(), refused=self.refused, had_slot=self.had_slot)
         with queue.joined():
             # Before it takes a place: the others need not wait for that.
             now = self.clock.time()

@@ -96,7 +96,7 @@ class Server:
         """Wait for a slot and submit, until that is not refused."""
         seen, had_slot = arguments.pop("seen", None), False
         while True:
-            await event_of(seen=seen, had_slot=had_slot, **arguments)
+            await event_of(seen=seen, refused=had_slot, had_slot=had_slot, **arguments)
             await asyncio.sleep(latency)
             seen, had_slot = self.submit(), True
             if seen is None:
@@ -248,7 +248,7 @@ def test_a_refusal_keeps_its_place(run: Any) -> None:
     async def main() -> None:
         waiting = [asyncio.create_task(wait(number)) for number in (1, 2, 3)]
         await asyncio.sleep(3)
-        again = wait(0, seen={"until": START + 30, "limit": 6}, had_slot=True)
+        again = wait(0, seen={"until": START + 30, "limit": 6}, refused=True, had_slot=True)
         await gather(again, *waiting)
 
     run(main())

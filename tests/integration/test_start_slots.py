@@ -61,11 +61,12 @@ def logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) ->
     return lambda: [record.getMessage() for record in caplog.records]
 
 
-def use_up(emulator: Emulator, kind: Kind) -> None:
-    """Use up the quota of a window that has just begun, which admits one run."""
-    emulator.change_settings(quotas={kind.submit: [1, 1]})
+def use_up(emulator: Emulator, kind: Kind, limit: int = 1) -> None:
+    """Use up the quota of a window that has just begun."""
+    emulator.change_settings(quotas={kind.submit: [limit, limit]})
     emulator.clock.advance(60 - emulator.clock.now() % 60)
-    emulator.app.quotas.admit(emulator.app.contract.operations[kind.submit], PERSON)
+    for _ in range(limit):
+        emulator.app.quotas.admit(emulator.app.contract.operations[kind.submit], PERSON)
 
 
 def statuses_of_submits(emulator: Emulator, kind: Kind) -> list[int | None]:
@@ -108,13 +109,22 @@ def test_what_a_task_learned_saves_the_next_one_a_refusal(emulator: Emulator, ki
 
 
 def test_who_comes_while_others_wait_goes_behind_them(emulator: Emulator, kind: Kind, logged: Any) -> None:
-    """Also when the quota has been reset, and those who wait are late."""
-    use_up(emulator, kind)
-    first = SimulatedTask(emulator, kind=kind, deferrable=True)
-    first.run_try(Process(kill_waiting=True))
-    emulator.clock.advance(150)
-    SimulatedTask(emulator, kind=kind, deferrable=True).run_try(Process(kill_waiting=True))
-    assert statuses_of_submits(emulator, kind) == [429]
+    """Unless those in line are late, so that a start which the quota admits would be lost."""
+    use_up(emulator, kind, limit=2)
+    began = emulator.clock.now()
+
+    def come_at(seconds: float) -> str:
+        emulator.clock.advance(began + seconds - emulator.clock.now())
+        before = len(kind.rows(emulator))
+        SimulatedTask(emulator, kind=kind, deferrable=True).run_try(Process(kill_waiting=True))
+        return "starts" if len(kind.rows(emulator)) > before else "waits"
+
+    assert come_at(1) == "waits"
+    assert come_at(61) == "starts"  # so that it is known how long a window is
+    assert [come_at(seconds) for seconds in (62, 95, 121, 149)] == ["waits"] * 4
+    assert come_at(151) == "starts"  # one of two should have been started in the first half of the window
+    assert come_at(152) == "waits"
+    assert statuses_of_submits(emulator, kind) == [429, 201, 201]
     assert any(line.startswith("Nothing was submitted: others already wait for the quota") for line in logged())
 
 

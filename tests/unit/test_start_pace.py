@@ -25,7 +25,7 @@ def test_the_last_of_the_quotas_that_are_used_up_counts() -> None:
         Quota("workspace", 12, 0, NOW + 20),
         Quota("workspace", 12, 5, NOW + 30),
     ]
-    assert SeenQuota.used_up(quotas, NOW) == SeenQuota(NOW + 20, 12, NOW + 20)
+    assert SeenQuota.used_up(quotas, NOW) == SeenQuota(NOW + 20, 12, NOW + 20, NOW + 20, used=12)
     assert SeenQuota.used_up(quotas[2:], NOW) is None
 
 
@@ -68,6 +68,37 @@ def test_a_line_is_known_without_knowing_the_quota() -> None:
     assert seen.left(0, NOW + 1).after(seen).waiting == 0
 
 
+def test_a_start_is_overdue_when_those_in_line_are_late() -> None:
+    seen = replace(SEEN, window=60.0, ends_at=NOW + 60, used=2)  # one of 6 is due every 10 s
+    assert not seen.has_overdue_start(NOW + 29)
+    assert seen.has_overdue_start(NOW + 30)
+    assert not seen.started(NOW + 30).has_overdue_start(NOW + 39)  # each is taken once
+    # Windows of which nothing was heard.
+    assert not seen.has_overdue_start(NOW + 120 + 9)
+    assert seen.has_overdue_start(NOW + 120 + 10)
+    assert not seen.started(NOW + 120 + 10).has_overdue_start(NOW + 120 + 19)
+    assert seen.started(NOW + 120 + 10).has_overdue_start(NOW + 120 + 20)
+    assert not replace(seen, used=6).has_overdue_start(NOW + 59)
+
+
+def test_the_first_start_of_a_window_of_unknown_length_is_due_at_once() -> None:
+    seen = replace(SEEN, window=None, ends_at=NOW, used=6)
+    assert seen.has_overdue_start(NOW + 1)
+    assert not seen.started(NOW + 1).has_overdue_start(NOW + 2)
+
+
+def test_no_start_is_overdue_as_long_as_nothing_is_known() -> None:
+    assert not SeenQuota(limit=6).has_overdue_start(NOW)
+    assert not SeenQuota(ends_at=NOW - 30).has_overdue_start(NOW)
+
+
+def test_answers_of_one_window_may_arrive_in_reverse_order() -> None:
+    seen = replace(SEEN, ends_at=NOW + 10, used=3)
+    assert replace(seen, used=2).after(seen).used == 3
+    assert replace(seen, used=1, resets_at=NOW + 70, ends_at=NOW + 70).after(seen).used == 1
+    assert SeenQuota().after(seen).ends_at == NOW + 10
+
+
 def test_a_clock_that_was_set_back_blocks_nobody() -> None:
     assert not SEEN.is_used_up(NOW - 3600)
     assert not SEEN.joined(NOW).is_waited_for(NOW - 3600)
@@ -75,10 +106,10 @@ def test_a_clock_that_was_set_back_blocks_nobody() -> None:
 
 def test_a_pace_slows_down_with_refusals_and_recovers() -> None:
     pace = StartPace(NOW)
-    pace.learn(SEEN, NOW, had_slot=False)
+    pace.learn(SEEN, NOW, refused=False, had_slot=False)
     assert (pace.due, pace.interval) == (NOW + 10, 10)
     for _ in range(6):  # a whole window
-        pace.learn(SEEN, NOW, had_slot=True)
+        pace.learn(SEEN, NOW, refused=True, had_slot=True)
     assert 15 < pace.interval < 20
     for _ in range(100):
         pace.let_out(NOW)
@@ -87,19 +118,26 @@ def test_a_pace_slows_down_with_refusals_and_recovers() -> None:
 
 def test_a_pace_that_learns_of_a_shorter_window_is_faster_at_once() -> None:
     pace = StartPace(NOW - 60)
-    pace.learn(replace(SEEN, until=NOW, window=None), NOW, had_slot=False)
+    pace.learn(replace(SEEN, until=NOW, window=None), NOW, refused=False, had_slot=False)
     pace.let_out(NOW)
     assert pace.due == NOW + 10
-    pace.learn(replace(SEEN, until=NOW, window=15.0), NOW + 1, had_slot=False)
+    pace.learn(replace(SEEN, until=NOW, window=15.0), NOW + 1, refused=False, had_slot=False)
     assert pace.due == NOW + 2.5
+
+
+def test_who_only_goes_behind_others_slows_nobody_down() -> None:
+    pace = StartPace(NOW - 60)
+    for _ in range(3):
+        pace.learn(SeenQuota(limit=6), NOW, refused=False, had_slot=False)
+    assert pace.due <= NOW
 
 
 def test_a_pace_backs_off_when_nothing_is_reported() -> None:
     pace, now = StartPace(NOW), NOW
     pauses = []
     for _ in range(6):
-        pace.learn(SeenQuota(), now, had_slot=True)
-        pace.learn(SeenQuota(), now, had_slot=True)  # another one of the same moment
+        pace.learn(SeenQuota(), now, refused=True, had_slot=True)
+        pace.learn(SeenQuota(), now, refused=True, had_slot=True)  # another one of the same moment
         pauses.append(pace.due - now)
         now = pace.due
     assert pauses == [5, 10, 20, 40, 60, 60]
