@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import redirect_stdout
+from io import StringIO
+from typing import Any
 
 import aiohttp
 import requests
@@ -37,6 +44,7 @@ def main() -> None:
         server.terminate()
         server.wait()
     connections()
+    requests_of_a_task()
     imports()
 
 
@@ -87,6 +95,52 @@ def connections() -> None:
         for _ in range(CALLS):
             client.get_job_group_status(identity)
         print(f"TCP connections of {CALLS} calls: {emulator.connections} (1)")
+
+
+class _TaskInstance:
+    """What an operator needs of its task instance here."""
+
+    dag_id = task_id = run_id = "bench"
+    map_index = -1
+    start_date = None
+
+    def xcom_push(self, key: str, value: object) -> None:
+        """Forget a value."""
+
+    def xcom_pull(self, **_: object) -> None:
+        """Return that there is none."""
+
+
+def requests_of_a_task() -> None:
+    """Count the requests of a task whose job group ends at once, without and with all that it can report."""
+    from airflow.sdk import Asset, AssetAlias
+    from airflow.sdk.execution_time.context import OutletEventAccessors
+
+    from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
+
+    def count(*, reports: bool, **arguments: Any) -> Counter[str]:
+        with Emulator(pace="at-once") as emulator:
+            connection = {"conn_type": "trifacta", "host": emulator.url, "password": emulator.token}
+            os.environ["AIRFLOW_CONN_TRIFACTA_DEFAULT"] = json.dumps(connection)
+            task = TrifactaRunJobGroupOperator(task_id="bench", wrangled_dataset_id=7, durable=False, **arguments)
+            with redirect_stdout(StringIO()):  # the task's log
+                task.execute({"ti": _TaskInstance(), "outlet_events": OutletEventAccessors()})
+                if reports:
+                    task.get_openlineage_facets_on_complete(None)
+            return Counter(str(entry.operation) for entry in emulator.app.journal)
+
+    with tempfile.TemporaryDirectory() as folder:
+        plain = count(reports=False)
+        all_of_it = count(
+            reports=True,
+            outputs_json_path=f"{folder}/outputs.json",
+            outlets=[Asset("bench"), AssetAlias("bench")],
+            emit_output_assets=True,
+        )
+    print(f"requests of a task: {plain.total()}; {dict(plain)}")
+    print(
+        f"  more with lineage, asset events and saved outputs: {dict(all_of_it - plain)} (getJobGroupInputs once)"
+    )
 
 
 def imports() -> None:
