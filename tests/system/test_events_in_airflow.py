@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
@@ -41,7 +41,7 @@ def _switch(airflow: AirflowInstance, dag_id: str, *, on: bool) -> None:
     airflow.api("PUT", f"/api/v2/parseDagFile/{quote(file_token, safe='')}")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def watched(airflow: AirflowInstance) -> Iterator[AirflowInstance]:
     for dag_id in (EXAMPLE, FLOW):
         _switch(airflow, dag_id, on=True)
@@ -69,8 +69,10 @@ def _payloads(airflow: AirflowInstance, asset: str) -> list[dict[str, Any]]:
     return [json.loads(str(extra))["payload"] for (extra,) in events]
 
 
-def _ids(airflow: AirflowInstance, asset: str) -> list[int]:
-    return [payload["id"] for payload in _payloads(airflow, asset)]
+def _events(airflow: AirflowInstance) -> Callable[[], list[int]]:
+    """Return what returns the job groups that there have been events of since now."""
+    earlier = len(_payloads(airflow, "orders"))
+    return lambda: [payload["id"] for payload in _payloads(airflow, "orders")[earlier:]]
 
 
 def _log_of_ended_runs(airflow: AirflowInstance, dag_id: str) -> str:
@@ -83,6 +85,7 @@ def test_a_dag_starts_when_somebody_elses_run_ends(watched: AirflowInstance, emu
     in_the_application = run_job_group(7, request_body_extra={"ranfrom": "ui"})
     wait_for(lambda: len(emulator.calls("listJobLibrary")) >= 3, "nothing is watched", seconds=60)
     triggers = set(watched.rows("select trigger_id from asset_watcher"))
+    events = _events(watched)
 
     one = _somebody_runs(emulator, token, in_the_application)["id"]
     _somebody_runs(emulator, token, run_job_group(7))  # over the API
@@ -105,8 +108,7 @@ def test_a_dag_starts_when_somebody_elses_run_ends(watched: AirflowInstance, emu
     two = _somebody_runs(emulator, token, in_the_application)["id"]
     wait_for(lambda: f"/jobs/{two}" in _log_of_ended_runs(watched, EXAMPLE), "no DAG was started", seconds=120)
 
-    expected = [one, missed, two] if KEEPS_STATE else [one, two]
-    assert _ids(watched, "orders") == expected
+    assert events() == ([one, missed, two] if KEEPS_STATE else [one, two])
     (failed,) = _payloads(watched, "failed_flow_runs")
     assert (failed["kind"], failed["id"], failed["status"]) == ("flow_run", broken, "Failed")
     # Airflow does not take the watchers for new ones when it parses the files again.
@@ -117,11 +119,7 @@ def test_a_dag_starts_when_somebody_elses_run_ends(watched: AirflowInstance, emu
 def test_a_triggerer_that_is_killed_loses_no_event(watched: AirflowInstance, emulator: Emulator) -> None:
     _, token = emulator.add_person("bob@example.com")
     in_the_application = run_job_group(7, request_body_extra={"ranfrom": "ui"})
-    earlier = len(_ids(watched, "orders"))
-
-    def events() -> list[int]:
-        return _ids(watched, "orders")[earlier:]
-
+    events = _events(watched)
     before = len(emulator.calls("listJobLibrary"))
     wait_for(lambda: len(emulator.calls("listJobLibrary")) >= before + 3, "nothing is watched", seconds=60)
     one = _somebody_runs(emulator, token, in_the_application)["id"]
