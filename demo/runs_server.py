@@ -1,7 +1,7 @@
 """A server with many runs, as fast as Python allows: what is polled where many waits are measured.
 
-It knows the job library with its filter and its order, the status of a job group, and nothing else of the API. It
-counts requests and connections. Runs end when they are told to: ``POST /end`` with their ids.
+It knows the job library with its filter and its order, the status of a job group, how to cancel one, and nothing
+else of the API. It counts requests and connections. Runs end when they are told to: ``POST /end`` with their ids.
 """
 
 from __future__ import annotations
@@ -68,6 +68,13 @@ class Runs:
         self._count(request, "jobs")
         return web.json_response({"data": []})
 
+    async def cancel(self, request: web.Request) -> web.Response:
+        """Cancel a job group."""
+        self._count(request, "cancel")
+        identity = request.match_info["id"]
+        self._end(identity, "Canceled")
+        return web.json_response({"jobgroupId": int(identity), "jobIds": []})
+
     async def person(self, request: web.Request) -> web.Response:
         """Return the user."""
         self._count(request, "person")
@@ -76,7 +83,7 @@ class Runs:
     async def end(self, request: web.Request) -> web.Response:
         """End runs."""
         for identity in await request.json():
-            self.rows[identity] |= {"status": "Complete", "updatedAt": _timestamp(time.time())}
+            self._end(identity, "Complete")
         return web.json_response(None)
 
     async def counted(self, request: web.Request) -> web.Response:
@@ -84,6 +91,9 @@ class Runs:
         counted = {"requests": dict(self.requests), "connections": len(self.peers)}
         self.requests.clear()
         return web.json_response(counted)
+
+    def _end(self, identity: str, status: str) -> None:
+        self.rows[identity] |= {"status": status, "updatedAt": _timestamp(time.time())}
 
     def _count(self, request: web.Request, route: str) -> None:
         self.requests[route] += 1
@@ -116,6 +126,7 @@ async def main(count: int) -> None:
             web.get("/v4/jobLibrary", runs.library),
             web.get("/v4/jobGroups/{id}/status", runs.status),
             web.get("/v4/jobGroups/{id}/jobs", runs.jobs),
+            web.post("/v4/jobGroups/{id}/cancel", runs.cancel),
             web.get("/v4/people/current", runs.person),
             web.post("/end", runs.end),
             web.get("/counted", runs.counted),

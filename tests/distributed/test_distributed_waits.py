@@ -216,6 +216,19 @@ def test_many_waits(airflow: AirflowInstance, emulator: Emulator) -> None:
         airflow.api("PATCH", "/api/v2/pools/held_back?update_mask=slots", pool)
         wait_for(lambda: waits.states()["success"] == 2 * ENDING, "not all tasks have ended", seconds=300)
         assert waits.states() == {"success": 2 * ENDING, "deferred": WAITS - 2 * ENDING}
+
+        server.requests()
+        since = time.time()
+        airflow.api("PATCH", "/api/v2/dags/wait_many/dagRuns/many", {"state": "failed"})
+        canceled = 0
+
+        def all_are_canceled() -> bool:
+            nonlocal canceled
+            canceled += server.requests()["cancel"]
+            return canceled >= WAITS - 2 * ENDING
+
+        wait_for(all_are_canceled, "a run is left running", seconds=120, every=1)
+        print(f"the DAG run marked failed: all its runs are canceled after {time.time() - since:.0f} s")
         # Twice the figures for one watch, since there are two.
         assert per_minute <= 120
         assert max(delays) <= 2 * POLL_INTERVAL

@@ -193,8 +193,96 @@ def test_the_state_of_the_task_is_read(
     runner = pytest.importorskip("airflow.sdk.execution_time.task_runner")
     monkeypatch.setattr(runner.RuntimeTaskInstance, "get_task_states", staticmethod(lambda **_: {"run": states}))
     monkeypatch.setattr(task_state.XCom, "get_value", lambda **_: pushed)
-    ti = SimpleNamespace(dag_id="dag", task_id="task", run_id="run", map_index=map_index)
+    ti = _task_instance("task", map_index)
     assert asyncio.run(is_still_deferred(SimpleNamespace(task_instance=ti), "job_group_id", 5)) is expected
+
+
+def _task_instance(task_id: str, map_index: int = -1) -> SimpleNamespace:
+    return SimpleNamespace(dag_id="dag", task_id=task_id, run_id="run", map_index=map_index)
+
+
+class States:
+    """Airflow's answers about the states of tasks.
+
+    :param ended: the tasks that have ended, by name. All others are deferred.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *ended: str) -> None:
+        self.ended = set(ended)
+        self.reads: list[tuple[list[str], int | None]] = []
+        self.reached, self.gate = threading.Event(), threading.Event()
+        monkeypatch.setattr(task_state, "_read_states", self._read)
+        monkeypatch.setattr(task_state.XCom, "get_value", lambda **_: 5)
+
+    def _read(self, group: Any, task_ids: list[str], map_index: int | None) -> dict[str, str]:
+        self.reads.append((task_ids, map_index))
+        names = [*task_ids, *(f"{task_id}_{index}" for task_id in task_ids for index in range(1000))]
+        states = {name: "failed" if name in self.ended else "deferred" for name in names}
+        self.reached.set()
+        self.gate.wait(10)
+        return states
+
+
+async def _ask(task_id: str, map_index: int = -1) -> bool:
+    trigger: Any = SimpleNamespace(task_instance=_task_instance(task_id, map_index))
+    return await is_still_deferred(trigger, "job_group_id", 5)
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_the_states_of_many_tasks_that_a_user_ended_are_read_at_once(
+    monkeypatch: pytest.MonkeyPatch, mapped: bool
+) -> None:
+    """Airflow answers a triggerer a few times a second, and gives a kill half a minute."""
+    tasks = [("task", index) for index in range(500)] if mapped else [(f"t{index}", -1) for index in range(500)]
+    names = [f"{task}_{index}" if mapped else task for task, index in tasks]
+    states = States(monkeypatch, *names[1:])
+    states.gate.set()
+
+    async def ask_all() -> list[bool]:
+        return await asyncio.gather(*(_ask(*task) for task in tasks))
+
+    assert asyncio.run(ask_all()) == [True] + [False] * 499
+    assert len(states.reads) <= 2
+
+
+def test_who_asks_about_one_item_reads_only_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = States(monkeypatch, "task_7")
+    states.gate.set()
+    assert not asyncio.run(_ask("task", 7))
+    assert states.reads == [(["task"], 7)]
+
+
+def test_a_state_is_read_after_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that is under way may not have seen what the user did last."""
+    states = States(monkeypatch)
+
+    async def ask_twice() -> tuple[bool, bool]:
+        first = asyncio.create_task(_ask("task", 1))
+        await _until(states.reached.is_set)
+        states.ended.add("task_2")
+        second = asyncio.create_task(_ask("task", 2))
+        await asyncio.sleep(0.01)
+        states.gate.set()
+        return await first, await second
+
+    assert asyncio.run(ask_twice()) == (True, False)
+    assert len(states.reads) == 2
+
+
+def test_who_is_stopped_does_not_end_the_read_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = States(monkeypatch, "task_2")
+
+    async def ask_and_stop() -> bool:
+        first, second = (asyncio.create_task(_ask("task", index)) for index in (1, 2))
+        await _until(states.reached.is_set)
+        first.cancel()
+        await asyncio.wait([first])
+        states.gate.set()
+        deferred = await second
+        assert task_state._readers[asyncio.get_running_loop()] == {}
+        return deferred
+
+    assert not asyncio.run(ask_and_stop())
 
 
 def test_a_wait_survives_the_rotation_of_its_token(emulator: Emulator, running: int, connect: Connect) -> None:
@@ -463,11 +551,11 @@ def killed(
     state, cancel = Gate(), Gate()
     task_state_now: list[str | None] = ["failed"]
 
-    def read_state(ti: Any) -> str | None:
+    def read_states(group: Any, task_ids: list[str], map_index: int | None) -> dict[str, str | None]:
         state.pass_through()
         if task_state_now == ["unreadable"]:
             raise RuntimeError("the database is gone")
-        return task_state_now[0]
+        return dict.fromkeys(task_ids, task_state_now[0])
 
     def answer(path: str) -> tuple[int, dict[str, str], bytes]:
         if path.endswith("/cancel"):
@@ -477,7 +565,7 @@ def killed(
 
     server = scripted(answer)
     connect(server.url)
-    monkeypatch.setattr(task_state, "_read_state", read_state)
+    monkeypatch.setattr(task_state, "_read_states", read_states)
     monkeypatch.setattr(task_state.XCom, "get_value", lambda **_: 5)
     monkeypatch.setattr(TrifactaJobGroupTrigger, "log", logging.getLogger("trigger"))
     caplog.set_level("INFO", logger="trigger")
@@ -493,7 +581,9 @@ def killed(
 
 
 def _trigger(**arguments: Any) -> TrifactaJobGroupTrigger:
-    return TrifactaJobGroupTrigger(5, **{"poll_interval": 0.01, "cancel_on_kill": True, **arguments})
+    trigger = TrifactaJobGroupTrigger(5, **{"poll_interval": 0.01, "cancel_on_kill": True, **arguments})
+    trigger.task_instance = _task_instance("task")
+    return trigger
 
 
 @pytest.mark.parametrize("slow", ["state", "cancel", "both"])
@@ -680,7 +770,9 @@ def test_a_job_group_that_is_left_running_is_said_in_one_line(
     killed.state.open()
     killed.task_state[:] = [state]
     emulator.order("cancelJobGroup", "status", status=409, call=None)
-    asyncio.run(TrifactaJobGroupTrigger(running, cancel_on_kill=True).on_kill())
+    trigger = TrifactaJobGroupTrigger(running, cancel_on_kill=True)
+    trigger.task_instance = _task_instance("task")
+    asyncio.run(trigger.on_kill())
     (line,) = killed.said()
     where = (
         f"{emulator.url}/jobs/{running}" if state == "failed" else "the server of connection 'trifacta_default'"
