@@ -85,7 +85,8 @@ docs: $(VENV)/installed  ## the documentation, into build/docs; warnings are err
 	AIRFLOW_HOME=$(CURDIR)/build/airflow $(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 screenshots: $(VENV)/installed  ## retake the screenshots in the documentation, with Chromium
-	REQUIRE_BROWSER=1 SCREENSHOTS=docs/images $(BIN)/python -m pytest -m system tests/system/test_browser.py
+	REQUIRE_BROWSER=1 SCREENSHOTS=docs/images $(BIN)/python -m pytest -m system tests/system/test_browser.py \
+	    tests/system/test_lineage_in_airflow.py
 
 bench: $(VENV)/installed  ## the cost of the clients and of many waits; about six minutes
 	$(BIN)/python demo/bench.py

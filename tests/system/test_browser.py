@@ -9,20 +9,17 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from airflow_instance import IS_AIRFLOW_3, AirflowInstance
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from chromium import CHROMIUM, browser, take_picture
+from playwright.sync_api import Page, expect
 
 from airflow_provider_trifacta.connection import EXTRA_FIELDS
 from airflow_provider_trifacta.emulator import Emulator
 
 pytestmark = pytest.mark.system
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-NEEDS_NOTHING_FROM_OUTSIDE = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 #: What is put into the fields of the extra that have no default.
 SETTINGS = {
     "token_variable": "trifacta_token_of_the_form",
@@ -38,22 +35,12 @@ def page(airflow: AirflowInstance) -> Iterator[Page]:
     if CHROMIUM is None:
         reason = "there is no Chromium on this machine (Debian: apt-get install chromium)"
         pytest.fail(reason) if os.environ.get("REQUIRE_BROWSER") else pytest.skip(reason)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=NEEDS_NOTHING_FROM_OUTSIDE)
-        page = browser.new_page(viewport={"width": 1200, "height": 1000}, base_url=airflow.url)
+    with browser() as running:
+        page = running.new_page(viewport={"width": 1200, "height": 1000}, base_url=airflow.url)
         # The first page of a server that has just started takes long on a busy machine.
         page.set_default_timeout(60_000)
         expect.set_options(timeout=60_000)
         yield page
-        browser.close()
-
-
-def _picture(of: Page | Locator, name: str) -> None:
-    """Take a picture for the documentation, when asked to."""
-    folder = os.environ.get("SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        of.screenshot(path=f"{folder}/{name}.png", animations="disabled")
 
 
 def _base_url(emulator: Emulator) -> tuple[str, str]:
@@ -90,7 +77,7 @@ def test_the_form_of_airflow_3(page: Page, airflow: AirflowInstance, emulator: E
     expect(form.locator("input[name=login]")).to_have_count(0)
     form.locator("input[name=host]").fill("https://api.clouddataprep.com")
     form.locator("input[name=password]").fill("not-a-real-token")
-    _picture(form, "connection-form")
+    take_picture(form, "connection-form")
     form.locator("input[name=host]").fill(base_url)
     form.locator("input[name=port]").fill(port)
     form.locator("input[name=password]").fill(emulator.token)
@@ -105,7 +92,7 @@ def test_the_form_of_airflow_3(page: Page, airflow: AirflowInstance, emulator: E
                 if name in SETTINGS:
                     form.locator(f"input[name=element_{name}]").fill(SETTINGS[name])
         if section == "Token":
-            _picture(form, "connection-form-token")
+            take_picture(form, "connection-form-token")
     assert seen == list(EXTRA_FIELDS)
     form.get_by_role("button", name="Save").click()
     row = page.get_by_role("row").filter(has_text="from_the_form")
@@ -116,7 +103,7 @@ def test_the_form_of_airflow_3(page: Page, airflow: AirflowInstance, emulator: E
     expect(
         page.get_by_text(f"Connected to {emulator.url}. The token belongs to emulator@example.com.")
     ).to_be_visible()
-    _picture(page, "connection-test")
+    take_picture(page, "connection-test")
 
     row.get_by_label("Edit Connection").click()
     assert form.locator("input[name=element_application_url]").input_value() == SETTINGS["application_url"]
@@ -176,7 +163,7 @@ def test_a_failed_task_says_why_without_a_stack(page: Page, airflow: AirflowInst
     expect(page.get_by_text("Task failed with exception TrifactaJobGroupFailed")).to_be_visible()
     assert "task_runner.py" not in page.content()
     assert emulator.token not in page.content()
-    _picture(page, "failed-task")
+    take_picture(page, "failed-task")
 
 
 @on_airflow_3
@@ -199,7 +186,7 @@ def test_buttons_lead_into_the_application_while_the_task_runs(
             "Trifacta recipe": f"{emulator.url}/flows/301?recipe=9",
         }
         expect(page.get_by_text("deferred").first).to_be_visible()
-        _picture(page, "buttons")
+        take_picture(page, "buttons")
     finally:
         path = "/api/v2/dags/endless_deferred/dagRuns/browser/taskInstances/run"
         airflow.api("PATCH", path, {"new_state": "failed"})
@@ -221,5 +208,5 @@ def test_the_graph_of_what_a_run_wrote(page: Page, airflow: AirflowInstance) -> 
     for node in ("trifacta_write_outputs/run_recipe", written):
         expect(page.get_by_text(node, exact=True)).to_be_visible()
     page.wait_for_timeout(1000)  # while it moves into the middle
-    _picture(page.locator(".react-flow").first, "asset-graph")
+    take_picture(page.locator(".react-flow").first, "asset-graph")
     page.set_viewport_size({"width": 1200, "height": 1000})

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from airflow_instance import AirflowInstance, wait_for
+from chromium import PICTURES
+from drawn_lineage import draw_event
 
 from airflow_provider_trifacta.emulator import Emulator
 
@@ -63,3 +65,5 @@ def test_each_task_sends_what_it_read_and_wrote(airflow: AirflowInstance, emulat
             assert event["job"]["facets"]["jobType"]["jobType"] == "TASK"
             assert event["run"]["facets"]["processing_engine"]["name"] == "Airflow"
             assert emulator.token not in json.dumps(event)
+    if PICTURES:
+        draw_event(events["complete_deferred"], "lineage-event")
