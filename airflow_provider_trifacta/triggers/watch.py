@@ -47,6 +47,11 @@ _SOON = 5.0
 _LONGEST_CATCH_UP = 120.0
 #: Seconds after which a list that is being read is asked for again.
 _MEANWHILE = 2.0
+#: How many waits a second learn from a list that their run has changed, and how many at once. Each of them writes
+#: a line to its log. A triggerer of Airflow 3.3 hangs for good if the socket for the logs fills up while it hands
+#: dozens of new triggers to the process that runs them: both then wait for the other to read.
+_CHANGES_PER_SECOND = 50.0
+_CHANGES_AT_ONCE = 20
 #: Maximum number of waits that get a status before other tasks of the event loop have their turn.
 _AT_A_TIME = 100
 #: Seconds between two rounds.
@@ -196,11 +201,14 @@ class Watch:
         self._subscriptions: dict[RunKey, list[Subscription]] = {}
         #: In the order in which they were last read directly, the longest ago first.
         self._by_age: dict[Subscription, None] = {}
-        #: Those that wait for their poll interval to pass, and those that wait for their turn to read.
+        #: Those that wait for their poll interval to pass, those that wait for their turn to learn of a change,
+        #: and those that wait for their turn to read.
         self._queue: list[_Entry] = []
+        self._changes: list[_Entry] = []
         self._reads: list[_Entry] = []
         self._numbers = itertools.count()
         self._turns = Pace(REQUESTS_PER_SECOND, burst=_BURST)
+        self._change_turns = Pace(_CHANGES_PER_SECOND, burst=_CHANGES_AT_ONCE)
         self._progress = Pace(_PROGRESS_PER_MINUTE / 60, burst=_PROGRESS_PER_MINUTE)
         self._next_sample = 0.0
         self._wake_turns = asyncio.Event()
@@ -291,19 +299,22 @@ class Watch:
         while True:
             now = self._clock.monotonic()
             more = self._serve_queue(now)
+            self._serve_changes(now)
             self._serve_reads(now)
             if more:
                 await asyncio.sleep(0)
                 continue
             self._drop_outdated(self._reads)
             due = [self._queue[0].due] if self._queue else []
+            if self._changes:
+                due.append(now + self._change_turns.wait(now))
             if self._reads:
                 due.append(now + self._turns.wait(now))
             moment = max(min(due), now + _SHORTEST_PAUSE) if due else None
             await wait_until(moment, self._wake_turns, self._clock)
 
     def _serve_queue(self, now: float) -> bool:
-        """Give a status to those that are due, or let them queue for a read; return whether there are more."""
+        """Give a status to those that are due, or let them queue for it; return whether there are more."""
         for _ in range(_AT_A_TIME):
             self._drop_outdated(self._queue)
             if not self._queue or self._queue[0].due > now:
@@ -311,14 +322,32 @@ class Watch:
             entry = heapq.heappop(self._queue)
             subscription = entry.subscription
             status = self._listed(subscription, now)
-            if status is not None:
-                self._sample(subscription, now)
-                subscription.receive(status)
+            if status is not None and status == subscription.status:
+                self._tell(subscription, status, now)
+            elif status is not None:
+                heapq.heappush(self._changes, entry)
             elif self._may_be_shown_soon(subscription, now):
                 self._plan(subscription, now + _MEANWHILE)
             else:
                 heapq.heappush(self._reads, entry)
         return True
+
+    def _serve_changes(self, now: float) -> None:
+        """Tell those whose run a list shows to have changed, as many as the pace allows."""
+        while True:
+            self._drop_outdated(self._changes)
+            if not self._changes or not self._change_turns.allows(now):
+                return
+            entry = heapq.heappop(self._changes)
+            status = self._listed(entry.subscription, now)
+            if status is None:
+                heapq.heappush(self._reads, entry)
+            else:
+                self._tell(entry.subscription, status, now)
+
+    def _tell(self, subscription: Subscription, status: str, now: float) -> None:
+        self._sample(subscription, now)
+        subscription.receive(status)
 
     def _serve_reads(self, now: float) -> None:
         """Give turns to read to those that have waited longest, as many as the pace allows."""

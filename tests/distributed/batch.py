@@ -95,19 +95,24 @@ class Batch:
         return len({log.parent for log in logs if "Job group" in log.read_text("utf-8", "replace")})
 
     def wait_in_both_triggerers(self) -> None:
-        """Likewise, with deferred tasks in both triggerers; usually it is chance which of them takes one."""
+        """Likewise, with deferred tasks in both triggerers."""
         self.wait_until_all_wait()
+        self.spread_over_triggerers()
+        assert set(self.triggerers()) == set(TRIGGERERS)
+
+    def spread_over_triggerers(self) -> None:
+        """Give half of the waits to a triggerer that has none: it is chance which of them takes a new one."""
         for empty in set(TRIGGERERS) - set(self.triggerers()):
             ((job,),) = self._airflow.rows("select max(id) from job where hostname = ?", empty)
             triggers = self._airflow.rows(
-                "select trigger_id from task_instance where run_id = ? and state = 'deferred' limit ?",
+                "select trigger_id from task_instance where run_id = ? and state = 'deferred' "
+                "order by map_index desc limit ?",
                 self.name,
-                self.deferred // 2,
+                self.triggerers().total() // 2,
             )
             database = self._airflow.database
             assert isinstance(database, PostgresDatabase)
             database.change("update trigger set triggerer_id = ? where id = ?", [(job, *row) for row in triggers])
-        assert set(self.triggerers()) == set(TRIGGERERS)
 
     def assert_one_complete_job_group_each(self) -> None:
         """Wait until all tasks have ended, each of them green and with one job group, which is its result."""

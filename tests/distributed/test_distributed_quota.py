@@ -6,7 +6,7 @@ import math
 from collections import Counter
 
 import pytest
-from airflow_instance import AirflowInstance
+from airflow_instance import AirflowInstance, wait_for
 from batch import Batch
 from distribution import TRIGGERERS
 
@@ -14,8 +14,8 @@ from airflow_provider_trifacta.emulator import Emulator
 
 pytestmark = pytest.mark.distributed
 
-QUOTA = 4
-WINDOW = 20
+QUOTA = 8
+WINDOW = 60
 
 
 def test_triggerers_share_a_quota(airflow: AirflowInstance, emulator: Emulator) -> None:
@@ -26,6 +26,8 @@ def test_triggerers_share_a_quota(airflow: AirflowInstance, emulator: Emulator) 
     )
     try:
         batch = Batch(airflow, emulator, "quota", deferred=20, conn_id="trifacta_quota")
+        wait_for(lambda: batch.triggerers().total() >= QUOTA, "nothing waits for the quota", seconds=120)
+        batch.spread_over_triggerers()
         batch.assert_one_complete_job_group_each()
     finally:
         emulator.change_settings(

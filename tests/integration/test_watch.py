@@ -304,6 +304,32 @@ def test_good_lists_save_requests(fast: FastClock, scripted: Start, connect: Con
     assert after[round(len(after) * 0.95)] < 5 + 15
 
 
+def test_many_changes_at_once_are_told_one_after_the_other(
+    fast: FastClock, scripted: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each writes a line. Airflow's triggerer may hang for good when hundreds are written at once."""
+    fast.speed = 4.0
+    told: list[float] = []
+    log = mock.Mock(info=lambda text, *_: told.append(fast.monotonic()) if text == "%s is %s" else None)
+    monkeypatch.setattr(RunTrigger, "log", log, raising=False)
+    server = Server(fast)
+    server.add(800, began=600, first_end=1000, last_end=2000)
+    connect(scripted(server).url)
+
+    async def wait() -> None:
+        tasks = await _started(_trigger(server, run) for run in server.runs.values())
+        async with asyncio.timeout(30):
+            while len(told) < 800:  # noqa: ASYNC110 - waits for other tasks
+                await asyncio.sleep(0.01)
+        await _stop(tasks)
+
+    asyncio.run(wait())
+    in_a_second = max(sum(moment <= other < moment + 1 for other in told) for moment in told)
+    # Beside those that the list shows, 20 a second are read directly.
+    assert in_a_second <= 50 + 20 + 20 + 20
+    assert max(told) - min(told) < 30
+
+
 # --------------------------------------------------------------------------------------------------------- sharing
 
 
