@@ -27,6 +27,7 @@ class KeepsFor(TrifactaRefreshOAuthTokenOperator):
             except TrifactaRefreshError as error:  # on a busy machine, one may give up in time for the next
                 if time.monotonic() > until or isinstance(error, AirflowFailException):
                     raise
+                time.sleep(1)
                 continue
             if time.monotonic() > until:
                 return result
