@@ -99,6 +99,33 @@ def test_a_few_old_waits_are_not_worth_a_long_list() -> None:
     assert feed.begin(NOW, 0.0) < NOW - 86400
 
 
+def test_few_old_waits_that_come_again_and_again_become_many() -> None:
+    """As when a triggerer takes thousands of waits over, some at a time: the others are not read one by one."""
+    feed = Feed(JOB_LIBRARY)
+    for number in range(25):
+        feed.add(_key(number), began=NOW - 86400)
+        if number == 9:
+            assert feed.begin(NOW, 0.0) == NOW - OVERLAP
+            feed.end(NOW, NOW)
+    assert feed.begin(NOW, 0.0) < NOW - 86400
+    feed.end(NOW, NOW)
+    assert feed.begin(NOW, 0.0) == NOW - OVERLAP
+
+
+def test_an_old_wait_whose_run_was_shown_is_not_left_out_any_more() -> None:
+    feed = _feed(*map(_key, range(19)), began=NOW - 86400)
+    _read(feed, [_row(number, "InProgress") for number in range(19)])
+    feed.add(_key(19), began=NOW - 86400)
+    assert feed.begin(NOW + 60, 0.0) > NOW - 86400
+
+
+def test_an_old_wait_that_was_left_out_may_leave() -> None:
+    feed = _feed(_key(1), began=NOW - 86400)
+    _read(feed, [])
+    feed.remove(_key(1))
+    assert feed.begin(NOW, 0.0) == NOW - OVERLAP
+
+
 def test_a_moment_of_the_distant_future_does_not_blind_it() -> None:
     feed = _feed(_key(1))
     _read(feed, [_row(1, "InProgress", NOW + 10**9)])

@@ -66,6 +66,8 @@ class Feed:
         #: Those that no reading of the list has covered yet, and those that the present one will have.
         self._new: dict[RunKey, None] = {}
         self._covering: dict[RunKey, None] = {}
+        #: Those that began long ago and that no reading has covered, since there are too few of them.
+        self._left_out: dict[RunKey, None] = {}
         #: Rows whose end was read directly while the list showed them as running, and when.
         self._missing: dict[str, float] = {}
         self._overdue = False
@@ -97,6 +99,7 @@ class Feed:
             self._of_part.pop(part, None)
         self._new.pop(key, None)
         self._covering.pop(key, None)
+        self._left_out.pop(key, None)
 
     def is_new(self, key: RunKey) -> bool:
         """Return whether no reading of the list can have shown the run yet."""
@@ -119,6 +122,7 @@ class Feed:
         for watched in self._watched.values():
             watched.rows.clear()
         self._new = dict.fromkeys(self._watched)
+        self._left_out.clear()
         self._missing.clear()
         self._overdue = False
         self._next_since = None
@@ -128,17 +132,15 @@ class Feed:
 
         :param ahead: seconds by which the server's clock is ahead of ours.
         """
-        recent: list[float] = []
-        old: list[float] = []
-        for key in self._new:
-            began = self._watched[key].began + ahead
-            (recent if began > now - _LONG_AGO else old).append(began)
-        moments = recent + (old if len(old) >= _MANY else [])
-        bounds = [began - _BEFORE for began in moments]
+        began = {key: self._watched[key].began + ahead for key in (*self._left_out, *self._new)}
+        old = dict.fromkeys(key for key, moment in began.items() if moment <= now - _LONG_AGO)
+        self._left_out = old if len(old) < _MANY else {}
+        self._covering = dict.fromkeys(key for key in began if key not in self._left_out)
+        self._new = {}
+        bounds = [began[key] - _BEFORE for key in self._covering]
         if self._next_since is not None:
             bounds.append(self._next_since)
         self._since = min(bounds, default=now - OVERLAP)
-        self._covering, self._new = self._new, {}
         self._newest = None
         self._rows = self._dated = 0
         return self._since
@@ -178,6 +180,7 @@ class Feed:
         return [key for key in keys if key in self._watched]
 
     def _is_news(self, key: RunKey, row: str, status: str) -> bool:
+        self._left_out.pop(key, None)
         rows = self._watched[key].rows
         before = rows.get(row)
         rows[row] = status
