@@ -56,12 +56,13 @@ class Server:
 class Waits:
     """A run of ``wait_many``, whose tasks wait for the runs of a server."""
 
-    def __init__(self, airflow: AirflowInstance) -> None:
+    def __init__(self, airflow: AirflowInstance, emulator: Emulator) -> None:
         self._airflow = airflow
         self._ended = 0
         airflow.api("POST", "/api/v2/pools", {"name": "held_back", "slots": 0})
         airflow.trigger("wait_many", "many")
         wait_for(lambda: self.states()["scheduled"] == WAITS, "not all tasks are scheduled", seconds=300)
+        self._deferral = self._deferral_of_a_task(emulator)
 
     def states(self) -> Counter[str]:
         """Return how many tasks are in each state."""
@@ -77,19 +78,24 @@ class Waits:
     def _count(self, query: str) -> Counter[str]:
         return Counter(str(value) for (value,) in self._airflow.rows(query))
 
-    def defer(self, emulator: Emulator) -> None:
-        """Defer all of them, each for a run of its own, as a task that is deferred at this moment."""
+    def _deferral_of_a_task(self, emulator: Emulator) -> tuple[object, ...]:
+        """Let a task defer, and return what Airflow writes: its trigger, and how it is resumed."""
         emulator.change_settings(pace="seconds=100000")
         try:
             batch = Batch(self._airflow, emulator, "like-this", deferred=1)
             batch.wait_until_all_wait()
-            ((classpath, arguments, method, resumed_with),) = self._airflow.rows(
+            (deferral,) = self._airflow.rows(
                 "select classpath, kwargs, next_method, next_kwargs "
                 "from task_instance ti join trigger on trigger.id = ti.trigger_id where ti.run_id = 'like-this'"
             )
         finally:
             emulator.change_settings(pace="seconds=2")
         batch.assert_one_complete_job_group_each()
+        return deferral
+
+    def defer(self) -> None:
+        """Defer all of them, each for a run of its own, as a task that is deferred at this moment."""
+        classpath, arguments, method, resumed_with = self._deferral
         tasks = self._airflow.rows(
             "select id from task_instance where run_id = 'many' order by task_id, map_index"
         )
@@ -166,12 +172,13 @@ def _lag(airflow: AirflowInstance, name: str, since: float) -> str:
 
 
 def test_many_waits(airflow: AirflowInstance, emulator: Emulator) -> None:
+    waits = Waits(airflow, emulator)
+    # Not earlier: its runs are to be no older than the waits for them.
     with runs_server.running(WAITS) as url:
         server = Server(url)
         airflow.set_connection("trifacta_many", conn_type="trifacta", host=url, password="token")
-        waits = Waits(airflow)
         idle = {name: _memory(airflow, name) for name in TRIGGERERS}
-        waits.defer(emulator)
+        waits.defer()
         since = time.time()
         wait_for(lambda: waits.held().total() == WAITS, "not all wait in a triggerer", seconds=600)
         held = waits.held()
