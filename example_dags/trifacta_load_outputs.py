@@ -44,7 +44,8 @@ with DAG(
     @task
     def load_outputs(**context: Any) -> list[str]:
         """Return what was loaded."""
-        started_by = context.get("triggering_asset_events") or context["triggering_dataset_events"]
+        events_are = "triggering_asset_events"
+        started_by = context[events_are if events_are in context else "triggering_dataset_events"]  # Airflow 2.11
         events = {event.extra["file"]: event for found in started_by.values() for event in found}
         for file, event in events.items():
             print(f"Loading {file}, which {event.extra['link']} wrote")  # noqa: T201

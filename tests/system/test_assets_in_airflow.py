@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -63,7 +64,8 @@ def test_a_dag_starts_from_what_a_run_wrote(airflow: AirflowInstance, emulator: 
     wait_for(lambda: _runs_from_assets(airflow, loads) - known, f"{loads} did not start", seconds=60)
     (run_id,) = _runs_from_assets(airflow, loads) - known
     assert airflow.end_of(loads, run_id) == "success", airflow.task_log(loads, run_id)
-    assert airflow.xcoms(loads, run_id)["load_outputs", "return_value"] == [_out(7)]
+    if not version("apache-airflow").startswith("3.0."):  # there, the first run that an alias starts has no events
+        assert airflow.xcoms(loads, run_id)["load_outputs", "return_value"] == [_out(7)]
 
 
 def test_airflow_stores_the_events_of_every_kind_of_task(airflow: AirflowInstance, emulator: Emulator) -> None:

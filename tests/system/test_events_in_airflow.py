@@ -50,6 +50,11 @@ def watched(airflow: AirflowInstance) -> Iterator[AirflowInstance]:
         _switch(airflow, dag_id, on=False)
 
 
+def _watchers(airflow: AirflowInstance) -> set[object]:
+    table = "asset_watcher" if airflow.database.columns("asset_watcher") else "asset_trigger"  # Airflow 3.0
+    return {trigger for (trigger,) in airflow.rows(f"select trigger_id from {table}")}
+
+
 def _somebody_runs(emulator: Emulator, token: str, operation: Operation[Any]) -> Any:
     with TrifactaClient(ClientSettings(emulator.url), token) as client:
         return client.send(operation)
@@ -84,7 +89,7 @@ def test_a_dag_starts_when_somebody_elses_run_ends(watched: AirflowInstance, emu
     person, token = emulator.add_person("ann@example.com")
     in_the_application = run_job_group(7, request_body_extra={"ranfrom": "ui"})
     wait_for(lambda: len(emulator.calls("listJobLibrary")) >= 3, "nothing is watched", seconds=60)
-    triggers = set(watched.rows("select trigger_id from asset_watcher"))
+    triggers = _watchers(watched)
     events = _events(watched)
 
     one = _somebody_runs(emulator, token, in_the_application)["id"]
@@ -112,7 +117,7 @@ def test_a_dag_starts_when_somebody_elses_run_ends(watched: AirflowInstance, emu
     (failed,) = _payloads(watched, "failed_flow_runs")
     assert (failed["kind"], failed["id"], failed["status"]) == ("flow_run", broken, "Failed")
     # Airflow does not take the watchers for new ones when it parses the files again.
-    assert set(watched.rows("select trigger_id from asset_watcher")) == triggers
+    assert _watchers(watched) == triggers
 
 
 @pytest.mark.skipif(not KEEPS_STATE, reason="Before Airflow 3.3, triggers cannot store anything")
