@@ -51,7 +51,7 @@ def watched(airflow: AirflowInstance) -> Iterator[AirflowInstance]:
 
 
 def _watchers(airflow: AirflowInstance) -> set[object]:
-    table = "asset_watcher" if airflow.database.columns("asset_watcher") else "asset_trigger"  # Airflow 3.0
+    table = "asset_watcher" if airflow.database.columns("asset_watcher") else "asset_trigger"  # before Airflow 3.2
     return {trigger for (trigger,) in airflow.rows(f"select trigger_id from {table}")}
 
 
