@@ -38,8 +38,9 @@ class SqliteDatabase:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        # Five processes write to it: they must wait for each other instead of failing.
-        self.url = f"sqlite:///{file}?timeout=60"
+        # Five processes write to it: they must wait for each other instead of failing. Not for long: the API
+        # server of Airflow 3.3 may wait for itself, and answers nothing until that is over.
+        self.url = f"sqlite:///{file}?timeout=15"
 
     def prepare(self) -> None:
         """Let processes read it while others write, and number triggers the way other databases do."""
