@@ -8,10 +8,14 @@ from typing import Any
 
 try:
     from airflow.sdk import DAG, AssetAlias, task
+
+    EVENTS = "triggering_asset_events"
 except ImportError:  # Airflow 2.11
     from airflow import DAG
     from airflow.datasets import DatasetAlias as AssetAlias
     from airflow.decorators import task
+
+    EVENTS = "triggering_dataset_events"
 
 from airflow_provider_trifacta.operators.job_group import TrifactaRunJobGroupOperator
 
@@ -44,9 +48,7 @@ with DAG(
     @task
     def load_outputs(**context: Any) -> list[str]:
         """Return what was loaded."""
-        events_are = "triggering_asset_events"
-        started_by = context[events_are if events_are in context else "triggering_dataset_events"]  # Airflow 2.11
-        events = {event.extra["file"]: event for found in started_by.values() for event in found}
+        events = {event.extra["file"]: event for found in context[EVENTS].values() for event in found}
         for file, event in events.items():
             print(f"Loading {file}, which {event.extra['link']} wrote")  # noqa: T201
         return sorted(events)

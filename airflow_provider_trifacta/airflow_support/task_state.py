@@ -115,7 +115,7 @@ def _read_states(group: _Group, task_ids: list[str], map_index: int | None) -> d
     :param map_index: only this one; None reads all items of the mapped tasks.
     """
     if tasks_use_the_database():
-        return _read_states_from_database(group, task_ids)
+        return _read_states_from_database(group, task_ids, map_index)
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
     states = RuntimeTaskInstance.get_task_states(
@@ -125,7 +125,7 @@ def _read_states(group: _Group, task_ids: list[str], map_index: int | None) -> d
     return of_run
 
 
-def _read_states_from_database(group: _Group, task_ids: list[str]) -> dict[str, Any]:
+def _read_states_from_database(group: _Group, task_ids: list[str], map_index: int | None) -> dict[str, Any]:
     """Read the states on Airflow 2, where triggers may use the database."""
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
@@ -136,7 +136,9 @@ def _read_states_from_database(group: _Group, task_ids: list[str]) -> dict[str, 
             TaskInstance.run_id == group.run_id,
             TaskInstance.task_id.in_(task_ids),
         )
-        return {_name(task_id, map_index): state for task_id, map_index, state in rows}
+        if map_index is not None:
+            rows = rows.filter(TaskInstance.map_index == map_index)
+        return {_name(task_id, index): state for task_id, index, state in rows}
 
 
 def _in_a_thread(call: Callable[[], T]) -> Coroutine[Any, Any, T]:

@@ -87,9 +87,11 @@ class StartSlots:
         """Note what the answer to a submit reported of the quota."""
         now = self.hook.clock.time()
         known, seen = self._read(), SeenQuota.reported(self._quotas, now)
-        if seen is None or (known is None and seen.until is None):
+        if seen is None:
             return
-        if known is None or not known.is_used_up(now) or seen.until is not None:  # else a later answer overtook it
+        # What is left is of interest only after it has been used up once; and not if a later answer, by which it
+        # is used up, has overtaken this one.
+        if seen.until is not None or (known is not None and not known.is_used_up(now)):
             self._keep(seen.after(known))
 
     @property

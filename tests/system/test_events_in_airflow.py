@@ -80,6 +80,12 @@ def _events(airflow: AirflowInstance) -> Callable[[], list[int]]:
     return lambda: [payload["id"] for payload in _payloads(airflow, "orders")[earlier:]]
 
 
+def _wait_until_watched(emulator: Emulator) -> None:
+    """Wait for three more readings of the list."""
+    before = len(emulator.calls("listJobLibrary"))
+    wait_for(lambda: len(emulator.calls("listJobLibrary")) >= before + 3, "nothing is watched", seconds=60)
+
+
 def _log_of_ended_runs(airflow: AirflowInstance, dag_id: str) -> str:
     runs = airflow.rows("select run_id from dag_run where dag_id = ? and state = 'success'", dag_id)
     return "\n".join(airflow.task_log(dag_id, str(run_id)) for (run_id,) in runs)
@@ -88,7 +94,7 @@ def _log_of_ended_runs(airflow: AirflowInstance, dag_id: str) -> str:
 def test_a_dag_starts_when_somebody_elses_run_ends(watched: AirflowInstance, emulator: Emulator) -> None:
     person, token = emulator.add_person("ann@example.com")
     in_the_application = run_job_group(7, request_body_extra={"ranfrom": "ui"})
-    wait_for(lambda: len(emulator.calls("listJobLibrary")) >= 3, "nothing is watched", seconds=60)
+    _wait_until_watched(emulator)
     triggers = _watchers(watched)
     events = _events(watched)
 
@@ -108,8 +114,7 @@ def test_a_dag_starts_when_somebody_elses_run_ends(watched: AirflowInstance, emu
     missed = _somebody_runs(emulator, token, in_the_application)["id"]
     wait_for(lambda: _job_group(emulator, missed)["status"] == "Complete", "", seconds=20)
     watched.start_component("triggerer")
-    before = len(emulator.calls("listJobLibrary"))
-    wait_for(lambda: len(emulator.calls("listJobLibrary")) >= before + 3, "nothing is watched again", seconds=60)
+    _wait_until_watched(emulator)
     two = _somebody_runs(emulator, token, in_the_application)["id"]
     wait_for(lambda: f"/jobs/{two}" in _log_of_ended_runs(watched, EXAMPLE), "no DAG was started", seconds=120)
 
@@ -125,8 +130,7 @@ def test_a_triggerer_that_is_killed_loses_no_event(watched: AirflowInstance, emu
     _, token = emulator.add_person("bob@example.com")
     in_the_application = run_job_group(7, request_body_extra={"ranfrom": "ui"})
     events = _events(watched)
-    before = len(emulator.calls("listJobLibrary"))
-    wait_for(lambda: len(emulator.calls("listJobLibrary")) >= before + 3, "nothing is watched", seconds=60)
+    _wait_until_watched(emulator)
     one = _somebody_runs(emulator, token, in_the_application)["id"]
     wait_for(lambda: one in events(), "no event", seconds=60, every=0.1)
     # Airflow has just stored the event; that it was reported is not stored yet.
